@@ -1,0 +1,1 @@
+//! Group/version/kind, selectors, quantities, Status, patches, field paths

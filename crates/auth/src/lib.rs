@@ -1,0 +1,1 @@
+//! Authentication, RBAC authorization, PKI and service-account tokens

@@ -1,0 +1,1 @@
+//! The staircase: how everything above the API server talks to it

@@ -1,0 +1,1 @@
+//! Reflector, Lister, WorkQueue, Reconciler: how a controller runs

@@ -1,0 +1,1 @@
+//! Images: pull, content store, safe unpacking, overlay snapshots

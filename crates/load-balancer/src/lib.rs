@@ -1,0 +1,1 @@
+//! LoadBalancer addresses and their announcement

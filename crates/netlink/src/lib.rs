@@ -1,0 +1,1 @@
+//! Links, addresses, routes, neighbours and network namespaces over netlink

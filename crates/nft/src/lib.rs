@@ -1,0 +1,1 @@
+//! nftables transactions: a real one and a fake

@@ -1,0 +1,1 @@
+//! Pod addresses, veths and the VXLAN overlay

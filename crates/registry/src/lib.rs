@@ -1,0 +1,1 @@
+//! Strategies: what is specific to each kind on the server side, as pure functions

@@ -1,0 +1,1 @@
+//! TaskSet, shutdown, backoff and clock: how Coracle runs tasks

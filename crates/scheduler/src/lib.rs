@@ -1,0 +1,1 @@
+//! Scheduling queue, framework, plugins and binding

@@ -1,0 +1,1 @@
+//! A revisioned key-value store with watch: one commit log, one read model
