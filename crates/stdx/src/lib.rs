@@ -1,1 +1,1 @@
-//! What the standard library lacks
+//! What the standard library lacks. Nothing yet that more than one crate needs.

@@ -1,0 +1,276 @@
+//! The store: reads from the published state, writes through the writer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use imbl::OrdMap;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::engine::{Engine, EngineError, Loaded, Record, Stored};
+use crate::event_log::{EventLog, Retention};
+use crate::writer::{Operation, Write, Writer};
+use crate::{Compacted, Draft, Event, Indexer, Key, Object, Prefix, Revision, Snapshot, Watcher, WriteError};
+
+/// How much a store keeps and how much may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Events that watchers can still be given, over all resources.
+    pub history_events_max: usize,
+    /// Bytes of the objects in those events.
+    pub history_bytes_max: usize,
+    /// Revisions of which a whole snapshot is kept, for the pages of long lists.
+    pub snapshots_max: usize,
+    /// Writes that may wait for the writer; more wait at the door.
+    pub queue_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { history_events_max: 20_000, history_bytes_max: 16 << 20, snapshots_max: 4096, queue_max: 1024 }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("load the stored state")]
+    Load(#[source] EngineError),
+    #[error("the stored object {key} is no JSON object")]
+    Decode {
+        key: Key,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("start the writer")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What [`Store::guaranteed_update`] is to do.
+pub enum Step {
+    Put(Draft),
+    /// With the last state that watchers are to see, if it differs from the stored one.
+    Delete(Option<Draft>),
+    /// Nothing.
+    Keep,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError<E> {
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The decision was not to write.
+    #[error("the update was refused")]
+    Refused(E),
+}
+
+/// The published state: what readers and watchers see.
+pub(crate) struct Published {
+    current: ArcSwap<Snapshot>,
+    recent: Mutex<VecDeque<Snapshot>>,
+    snapshots_max: usize,
+    log: EventLog,
+    failed: watch::Sender<bool>,
+}
+
+impl Published {
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::clone(&self.current.load())
+    }
+
+    /// Makes a committed batch visible: first to readers, then to watchers, so that no watcher knows of a write
+    /// that a read does not show yet.
+    pub fn publish(&self, snapshots: VecDeque<Snapshot>, events: Vec<Arc<Event>>) {
+        let Some(newest) = snapshots.back().cloned() else { return };
+        let revision = newest.revision;
+        self.current.store(Arc::new(newest));
+        self.remember(snapshots);
+        self.log.append(events, revision);
+    }
+
+    fn remember(&self, snapshots: VecDeque<Snapshot>) {
+        let mut recent = self.recent.lock();
+        recent.extend(snapshots);
+        let surplus = recent.len().saturating_sub(self.snapshots_max);
+        recent.drain(..surplus);
+    }
+
+    pub fn floor(&self) -> Revision {
+        self.log.floor()
+    }
+
+    pub fn fail(&self) {
+        self.failed.send_replace(true);
+    }
+}
+
+/// A revisioned key-value store with watch.
+pub struct Store {
+    published: Arc<Published>,
+    writes: Option<mpsc::Sender<Write>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Loads the state and starts the writer.
+    pub fn open(
+        mut engine: Box<dyn Engine>,
+        indexer: &Arc<dyn Indexer>,
+        options: Options,
+    ) -> Result<Arc<Self>, OpenError> {
+        let loaded = engine.load().map_err(OpenError::Load)?;
+        let published = Arc::new(publish_loaded(loaded, indexer.as_ref(), options)?);
+        let (writes, receiver) = mpsc::channel(options.queue_max);
+        let writer = Writer::new(engine, published.clone());
+        let writer = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run(receiver))
+            .map_err(OpenError::Thread)?;
+        Ok(Arc::new(Self { published, writes: Some(writes), writer: Some(writer) }))
+    }
+
+    /// The newest committed revision.
+    pub fn revision(&self) -> Revision {
+        self.published.current.load().revision
+    }
+
+    /// The object's newest state. Never stale.
+    pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.published.current.load().objects.get(key).cloned()
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.published.snapshot()
+    }
+
+    /// The state at a past revision, for the pages of a list and for exact reads.
+    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, Compacted> {
+        let current = self.snapshot();
+        if revision >= current.revision {
+            return Ok(current);
+        }
+        let recent = self.published.recent.lock();
+        let index = recent.partition_point(|snapshot| snapshot.revision <= revision);
+        let oldest = recent.front().map_or(current.revision, |snapshot| snapshot.revision);
+        let found = index.checked_sub(1).and_then(|index| recent.get(index)).cloned();
+        found.ok_or(Compacted { requested: revision, oldest })
+    }
+
+    /// Every commit to the range after `from`, in order.
+    pub fn watch(&self, prefix: Prefix, from: Revision) -> Result<Watcher, Compacted> {
+        self.published.log.watch(prefix, from)
+    }
+
+    pub async fn create(&self, key: Key, draft: Draft) -> Result<Arc<Object>, WriteError> {
+        self.write(key, Operation::Create(draft)).await
+    }
+
+    /// Replaces the state at `expected`.
+    pub async fn update(&self, key: Key, expected: Revision, draft: Draft) -> Result<Arc<Object>, WriteError> {
+        self.write(key, Operation::Update { expected, draft }).await
+    }
+
+    /// Removes the state at `expected`. Returns the last state under the deletion's revision: `last` where given.
+    pub async fn delete(&self, key: Key, expected: Revision, last: Option<Draft>) -> Result<Arc<Object>, WriteError> {
+        self.write(key, Operation::Delete { expected, last }).await
+    }
+
+    /// Decides on the newest state and writes, again until nobody was faster. `None` when there was nothing to do.
+    pub async fn guaranteed_update<E, F>(&self, key: &Key, mut decide: F) -> Result<Option<Arc<Object>>, UpdateError<E>>
+    where
+        F: FnMut(Option<&Arc<Object>>) -> Result<Step, E>,
+    {
+        let mut current = self.get(key);
+        loop {
+            let expected = current.as_ref().map(|object| object.revision);
+            let operation = match (decide(current.as_ref()).map_err(UpdateError::Refused)?, expected) {
+                (Step::Put(draft), None) => Operation::Create(draft),
+                (Step::Put(draft), Some(expected)) => Operation::Update { expected, draft },
+                (Step::Delete(last), Some(expected)) => Operation::Delete { expected, last },
+                (Step::Keep | Step::Delete(_), _) => return Ok(None),
+            };
+            match self.write(key.clone(), operation).await {
+                Ok(object) => return Ok(Some(object)),
+                Err(WriteError::AlreadyExists(newer)) => current = Some(newer),
+                Err(WriteError::Conflict { current: newer }) => current = newer,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Ends when the storage is lost: the process is to stop, and to recover by starting again.
+    pub async fn failed(&self) {
+        let mut failed = self.published.failed.subscribe();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    async fn write(&self, key: Key, operation: Operation) -> Result<Arc<Object>, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        let writes = self.writes.as_ref().ok_or(WriteError::Stopped)?;
+        writes.send(Write { key, operation, reply }).await.map_err(|_| WriteError::Stopped)?;
+        answer.await.map_err(|_| WriteError::Stopped)?
+    }
+}
+
+impl Drop for Store {
+    /// Waits for the last commit, so that the file is free for the next owner.
+    fn drop(&mut self) {
+        self.writes = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+}
+
+fn publish_loaded(loaded: Loaded, indexer: &dyn Indexer, options: Options) -> Result<Published, OpenError> {
+    let mut objects = OrdMap::new();
+    for (key, stored) in loaded.objects {
+        let object = load_object(&key, stored, indexer)?;
+        objects.insert(key, object);
+    }
+    let retention = Retention { events_max: options.history_events_max, bytes_max: options.history_bytes_max };
+    let log = EventLog::new(retention, loaded.floor);
+    let events = loaded.log.into_iter().map(|record| load_event(record, &objects, indexer));
+    log.append(events.collect::<Result<_, _>>()?, loaded.revision);
+    let current = Snapshot { revision: loaded.revision, objects };
+    Ok(Published {
+        recent: Mutex::new(VecDeque::from([current.clone()])),
+        current: ArcSwap::from_pointee(current),
+        snapshots_max: options.snapshots_max,
+        log,
+        failed: watch::Sender::new(false),
+    })
+}
+
+/// An event of the log. Shares the objects that are still the newest state.
+fn load_event(
+    record: Record,
+    objects: &OrdMap<Key, Arc<Object>>,
+    indexer: &dyn Indexer,
+) -> Result<Arc<Event>, OpenError> {
+    let Record { key, old, new, .. } = record;
+    let old = old.map(|stored| load_object(&key, stored, indexer)).transpose()?;
+    Ok(Arc::new(match new {
+        Ok(stored) => {
+            let newest = objects.get(&key).filter(|newest| newest.revision == stored.revision).cloned();
+            let object = newest.map_or_else(|| load_object(&key, stored, indexer), Ok)?;
+            Event::put(key, old, object)
+        }
+        Err(stored) => {
+            let object = load_object(&key, stored, indexer)?;
+            Event::delete(key, old, object)
+        }
+    }))
+}
+
+fn load_object(key: &Key, stored: Stored, indexer: &dyn Indexer) -> Result<Arc<Object>, OpenError> {
+    let value = serde_json::from_slice(&stored.json)
+        .map_err(|source| OpenError::Decode { key: key.clone(), source })?;
+    let header = Arc::new(indexer.header(key, &value));
+    Ok(Arc::new(Object::new(stored.revision, header, stored.json, stored.version_at)))
+}

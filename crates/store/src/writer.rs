@@ -1,0 +1,181 @@
+//! The one thread that commits: collects waiting writes, makes them durable with one fsync, publishes them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::{Engine, EngineError, Record, Stored};
+use crate::store::Published;
+use crate::{Draft, Event, Key, Object, Revision, Snapshot};
+
+/// Writes that share one fsync. More wait for the next.
+const BATCH_MAX: usize = 512;
+
+/// Why a write was not made. Nothing of it was.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("the object exists already")]
+    AlreadyExists(Arc<Object>),
+    /// Somebody else was faster; `current` is the newest state, absent when the object is gone.
+    #[error("the object has been modified")]
+    Conflict { current: Option<Arc<Object>> },
+    #[error("the write could not be made durable: {0}")]
+    Storage(Arc<str>),
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+pub(crate) enum Operation {
+    Create(Draft),
+    Update { expected: Revision, draft: Draft },
+    Delete { expected: Revision, last: Option<Draft> },
+}
+
+pub(crate) struct Write {
+    pub key: Key,
+    pub operation: Operation,
+    pub reply: oneshot::Sender<Result<Arc<Object>, WriteError>>,
+}
+
+type Reply = (oneshot::Sender<Result<Arc<Object>, WriteError>>, Result<Arc<Object>, WriteError>);
+
+pub(crate) struct Writer {
+    engine: Box<dyn Engine>,
+    published: Arc<Published>,
+    revision: Revision,
+    objects: OrdMap<Key, Arc<Object>>,
+}
+
+/// What a batch of writes comes to.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    events: Vec<Arc<Event>>,
+    snapshots: VecDeque<Snapshot>,
+    replies: Vec<Reply>,
+}
+
+impl Writer {
+    pub fn new(engine: Box<dyn Engine>, published: Arc<Published>) -> Self {
+        let Snapshot { revision, objects } = published.snapshot();
+        Self { engine, published, revision, objects }
+    }
+
+    /// Commits until nobody can write any more, or the storage is lost.
+    pub fn run(mut self, mut writes: mpsc::Receiver<Write>) {
+        let mut waiting = Vec::with_capacity(BATCH_MAX);
+        while writes.blocking_recv_many(&mut waiting, BATCH_MAX) > 0 {
+            if let Err(error) = self.commit(std::mem::take(&mut waiting)) {
+                tracing::error!(error = &error as &dyn std::error::Error, "the storage is lost; no more writes");
+                self.published.fail();
+                return;
+            }
+        }
+    }
+
+    /// One batch. An error is final; a commit that failed but left the storage usable is none.
+    fn commit(&mut self, writes: Vec<Write>) -> Result<(), EngineError> {
+        let mut batch = Batch::default();
+        for write in writes {
+            let result = self.decide(&write.key, write.operation, &mut batch);
+            batch.replies.push((write.reply, result));
+        }
+        if !batch.records.is_empty() {
+            if let Err(error) = self.engine.commit(&batch.records, self.published.floor()) {
+                return self.abandon(batch, error);
+            }
+            self.published.publish(batch.snapshots, batch.events);
+        }
+        for (reply, result) in batch.replies {
+            // Who asked may have gone; the write is made all the same.
+            let _ = reply.send(result);
+        }
+        Ok(())
+    }
+
+    /// Goes back to the published state after a commit that failed, and tells all who wait.
+    fn abandon(&mut self, batch: Batch, error: EngineError) -> Result<(), EngineError> {
+        let Snapshot { revision, objects } = self.published.snapshot();
+        (self.revision, self.objects) = (revision, objects);
+        let reason = describe(&error);
+        tracing::error!(reason = %reason, "commit failed");
+        for (reply, _) in batch.replies {
+            let _ = reply.send(Err(WriteError::Storage(reason.clone())));
+        }
+        if self.engine.recover()? == revision { Ok(()) } else { Err(error) }
+    }
+
+    fn decide(&mut self, key: &Key, operation: Operation, batch: &mut Batch) -> Result<Arc<Object>, WriteError> {
+        let current = self.objects.get(key).cloned();
+        match (operation, current) {
+            (Operation::Create(_), Some(current)) => Err(WriteError::AlreadyExists(current)),
+            (Operation::Create(draft), None) => Ok(self.put(key, None, &draft, batch)),
+            (Operation::Update { expected, draft }, Some(current)) if current.revision == expected => {
+                Ok(self.put(key, Some(current), &draft, batch))
+            }
+            (Operation::Delete { expected, last }, Some(current)) if current.revision == expected => {
+                Ok(self.remove(key, current, last, batch))
+            }
+            (Operation::Update { .. } | Operation::Delete { .. }, current) => Err(WriteError::Conflict { current }),
+        }
+    }
+
+    fn put(&mut self, key: &Key, old: Option<Arc<Object>>, draft: &Draft, batch: &mut Batch) -> Arc<Object> {
+        let new = Arc::new(draft.commit(self.next_revision()));
+        self.objects.insert(key.clone(), new.clone());
+        batch.records.push(record(key, old.as_deref(), Ok(&new)));
+        batch.events.push(Arc::new(Event::put(key.clone(), old, new.clone())));
+        batch.snapshots.push_back(self.snapshot());
+        new
+    }
+
+    fn remove(&mut self, key: &Key, old: Arc<Object>, last: Option<Draft>, batch: &mut Batch) -> Arc<Object> {
+        let revision = self.next_revision();
+        let last = Arc::new(match last {
+            Some(draft) => draft.commit(revision),
+            None => old.at_revision(revision),
+        });
+        self.objects.remove(key);
+        batch.records.push(record(key, Some(&old), Err(&last)));
+        batch.events.push(Arc::new(Event::delete(key.clone(), Some(old), last.clone())));
+        batch.snapshots.push_back(self.snapshot());
+        last
+    }
+
+    fn next_revision(&mut self) -> Revision {
+        self.revision.0 += 1;
+        self.revision
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot { revision: self.revision, objects: self.objects.clone() }
+    }
+}
+
+fn record(key: &Key, old: Option<&Object>, new: Result<&Arc<Object>, &Arc<Object>>) -> Record {
+    let (Ok(object) | Err(object)) = new;
+    Record {
+        revision: object.revision,
+        key: key.clone(),
+        old: old.map(stored),
+        new: new.map(|object| stored(object)).map_err(|object| stored(object)),
+    }
+}
+
+fn stored(object: &Object) -> Stored {
+    Stored { revision: object.revision, json: object.json(), version_at: object.version_at() }
+}
+
+/// The error and what caused it, in one line.
+fn describe(error: &dyn std::error::Error) -> Arc<str> {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text.into()
+}
