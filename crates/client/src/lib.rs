@@ -1,1 +1,22 @@
-//! The staircase: how everything above the API server talks to it
+//! The staircase: how everything above the API server talks to it.
+//!
+//! A [`Transport`] carries HTTP requests: in process, straight into the API server's pipeline, or over TLS. On top of it
+//! [`Api`] is the typed view of one kind. Works against any Kubernetes API server.
+//!
+//! Must not know: how requests are served, caches (they are `controller-runtime`'s). Start at [`Client`] and [`Api`].
+
+mod api;
+mod error;
+pub mod events;
+mod https;
+pub mod kubeconfig;
+mod request;
+mod transport;
+mod watch;
+
+pub use api::{Api, DeleteParams, List, ListParams, Object, Patch, Propagation};
+pub use error::Error;
+pub use https::{Endpoint, HttpsTransport, Identity};
+pub use request::Client;
+pub use transport::{Body, BoxError, Transport, TransportError, Upgraded, body, empty_body};
+pub use watch::WatchEvent;

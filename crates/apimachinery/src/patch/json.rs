@@ -1,0 +1,58 @@
+//! JSON Patch (RFC 6902).
+
+use json_patch::{AddOperation, PatchOperation};
+use serde_json::Value;
+
+use super::PatchError;
+
+const OPERATIONS_MAX: usize = 10_000;
+
+/// Applies the patch; the object is not changed on failure.
+pub fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
+    let operations: Vec<PatchOperation> = serde_json::from_slice(patch)
+        .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
+    if operations.len() > OPERATIONS_MAX {
+        let got = operations.len();
+        let why = format!("The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {got}");
+        return Err(PatchError::TooLarge(why));
+    }
+    let mut patched = object.clone();
+    for operation in operations {
+        let operation = as_upstream_reads(operation, &patched);
+        json_patch::patch(&mut patched, &[operation])
+            .map_err(|error| PatchError::Unprocessable(error.to_string()))?;
+    }
+    Ok(patched)
+}
+
+/// Upstream's library lets `replace` add a missing key of an object.
+fn as_upstream_reads(operation: PatchOperation, object: &Value) -> PatchOperation {
+    match operation {
+        PatchOperation::Replace(replace) if is_missing_key(object, replace.path.as_str()) => {
+            PatchOperation::Add(AddOperation { path: replace.path, value: replace.value })
+        }
+        other => other,
+    }
+}
+
+fn is_missing_key(object: &Value, pointer: &str) -> bool {
+    let Some((parent, _)) = pointer.rsplit_once('/') else { return false };
+    object.pointer(pointer).is_none() && object.pointer(parent).is_some_and(Value::is_object)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn applies_and_refuses_as_upstream() {
+        let object = json!({"data": {"a": "1"}});
+        let patch = br#"[{"op":"replace","path":"/data/b","value":"2"},{"op":"test","path":"/data/a","value":"1"}]"#;
+        assert_eq!(apply(&object, patch).unwrap(), json!({"data": {"a": "1", "b": "2"}}));
+        let missing = apply(&object, br#"[{"op":"remove","path":"/data/z"}]"#).unwrap_err();
+        assert_eq!(missing.to_status().code, 422);
+        assert_eq!(apply(&object, br#"{"op":"remove"}"#).unwrap_err().to_status().code, 400);
+    }
+}

@@ -1,0 +1,71 @@
+//! One reflector for each kind and selection, shared by all who ask.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use client::{Api, Client, ListParams, Object};
+use parking_lot::Mutex;
+use rt::TaskSet;
+
+use crate::Lister;
+use crate::lister::Shared;
+use crate::reflector::Reflector;
+
+/// Which objects of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Selection {
+    /// Empty: all.
+    pub namespace: String,
+    pub label_selector: String,
+    pub field_selector: String,
+}
+
+type Known = HashMap<(TypeId, Selection), Box<dyn Any + Send>>;
+
+/// Starts reflectors on first use and shares them. Cheap to clone.
+#[derive(Clone)]
+pub struct Informers {
+    client: Client,
+    tasks: TaskSet,
+    known: Arc<Mutex<Known>>,
+}
+
+impl Informers {
+    pub fn new(client: &Client, tasks: &TaskSet) -> Self {
+        Self { client: client.clone(), tasks: tasks.clone(), known: Arc::default() }
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// All objects of the kind.
+    pub fn lister<K: Object>(&self) -> Lister<K> {
+        self.lister_for(Selection::default())
+    }
+
+    pub fn lister_for<K: Object>(&self, selection: Selection) -> Lister<K> {
+        let mut known = self.known.lock();
+        let key = (TypeId::of::<K>(), selection.clone());
+        let lister = known.entry(key).or_insert_with(|| Box::new(self.start::<K>(selection)));
+        lister.downcast_ref::<Lister<K>>().expect("the type id is part of the key").clone()
+    }
+
+    fn start<K: Object>(&self, selection: Selection) -> Lister<K> {
+        let shared = Arc::new(Shared::new());
+        let api = match selection.namespace.as_str() {
+            "" => Api::all(&self.client),
+            namespace => Api::namespaced(&self.client, namespace),
+        };
+        let text = |text: String| (!text.is_empty()).then_some(text);
+        let params = ListParams {
+            label_selector: text(selection.label_selector),
+            field_selector: text(selection.field_selector),
+            ..ListParams::default()
+        };
+        let reflector = Reflector { api, params, shared: shared.clone() };
+        self.tasks.spawn_until_cancelled(format!("reflector {}", K::KIND), reflector.run());
+        Lister(shared)
+    }
+}

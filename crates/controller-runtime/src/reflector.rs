@@ -1,0 +1,102 @@
+//! Keeps a cache equal to the server's state: list once, then watch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Api, Error, ListParams, Object, WatchEvent};
+use futures::StreamExt;
+use rt::Backoff;
+
+use crate::lister::Shared;
+
+const PAGE: u32 = 500;
+const BACKOFF_INITIAL: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+pub(crate) struct Reflector<K> {
+    pub api: Api<K>,
+    pub params: ListParams,
+    pub shared: Arc<Shared<K>>,
+}
+
+/// Where a reflector stands.
+enum Position {
+    /// It must list.
+    Unknown,
+    /// It has seen everything up to this version.
+    At(String),
+}
+
+impl<K: Object> Reflector<K> {
+    /// Runs until it is dropped. Reconnects, and lists again only when the server has forgotten its position.
+    pub async fn run(self) {
+        let mut position = Position::Unknown;
+        let mut backoff = Backoff::new(BACKOFF_INITIAL, BACKOFF_MAX, 2.0);
+        loop {
+            match self.step(&mut position, &mut backoff).await {
+                Ok(()) => continue,
+                Err(error) if error.is_gone() => position = Position::Unknown,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(kind = K::KIND, error, "list or watch failed; trying again");
+                }
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    async fn step(&self, position: &mut Position, backoff: &mut Backoff) -> Result<(), Error> {
+        match position {
+            Position::Unknown => *position = Position::At(self.list().await?),
+            Position::At(version) => self.watch(version, backoff).await?,
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<String, Error> {
+        let mut params = ListParams { limit: Some(PAGE), ..self.params.clone() };
+        let mut objects = Vec::new();
+        loop {
+            let page = self.api.list(&params).await?;
+            objects.extend(page.items.into_iter().map(trimmed));
+            match page.continue_token {
+                Some(token) => params.continue_token = Some(token),
+                None => {
+                    self.shared.replace(objects);
+                    return Ok(page.resource_version);
+                }
+            }
+        }
+    }
+
+    /// Follows until the server ends the watch, which it does from time to time.
+    async fn watch(&self, version: &mut String, backoff: &mut Backoff) -> Result<(), Error> {
+        let mut events = self.api.watch(&self.params, version).await?;
+        while let Some(event) = events.next().await {
+            *version = self.apply(event?);
+            backoff.reset();
+        }
+        Ok(())
+    }
+
+    fn apply(&self, event: WatchEvent<K>) -> String {
+        match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                let version = object.resource_version().to_owned();
+                self.shared.put(trimmed(object));
+                version
+            }
+            WatchEvent::Deleted(object) => {
+                self.shared.remove(&object.key());
+                object.resource_version().to_owned()
+            }
+            WatchEvent::Bookmark { resource_version } => resource_version,
+        }
+    }
+}
+
+/// Without what no component reads and every object carries.
+fn trimmed<K: Object>(mut object: K) -> K {
+    object.metadata_mut().managed_fields = None;
+    object
+}
