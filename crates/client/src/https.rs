@@ -33,7 +33,10 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Who the client is.
 #[derive(Clone, Debug)]
 pub enum Identity {
-    Certificate { cert_pem: Vec<u8>, key_pem: Vec<u8> },
+    Certificate {
+        cert_pem: Vec<u8>,
+        key_pem: Vec<u8>,
+    },
     Token(String),
     /// Read anew for each connection and request: bound tokens rotate.
     TokenFile(PathBuf),

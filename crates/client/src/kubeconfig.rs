@@ -107,8 +107,8 @@ impl Named {
 
 impl Kubeconfig {
     pub fn read(path: &Path) -> Result<Self, KubeconfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| KubeconfigError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| KubeconfigError::Read { path: path.to_owned(), source })?;
         serde_saphyr::from_str(&text)
             .map_err(|source| KubeconfigError::Parse { path: path.to_owned(), source: Box::new(source) })
     }
@@ -146,11 +146,9 @@ impl Kubeconfig {
 
     /// Takes over the entries of `other`, replacing those of the same name, and its current context.
     pub fn merge(&mut self, other: Self) {
-        for (mine, theirs) in [
-            (&mut self.clusters, other.clusters),
-            (&mut self.users, other.users),
-            (&mut self.contexts, other.contexts),
-        ] {
+        for (mine, theirs) in
+            [(&mut self.clusters, other.clusters), (&mut self.users, other.users), (&mut self.contexts, other.contexts)]
+        {
             for entry in theirs {
                 mine.retain(|known| known.name != entry.name);
                 mine.push(entry);
@@ -174,15 +172,12 @@ impl Kubeconfig {
     /// Written whole or not at all, readable by its owner alone.
     pub fn write(&self, path: &Path) -> Result<(), KubeconfigError> {
         let failed = |source| KubeconfigError::Write { path: path.to_owned(), source };
-        let text = serde_saphyr::to_string(self)
-            .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+        let text = serde_saphyr::to_string(self).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory).map_err(failed)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = directory.join(format!(".{name}.{}", std::process::id()));
-        write_private(&temporary, text.as_bytes())
-            .and_then(|()| std::fs::rename(&temporary, path))
-            .map_err(failed)
+        write_private(&temporary, text.as_bytes()).and_then(|()| std::fs::rename(&temporary, path)).map_err(failed)
     }
 
     /// The server and identity of a context, the current one by default. Relative file names are meant from `base`.
@@ -226,7 +221,9 @@ fn content(entry: &Named, part: &str, field: &'static str, base: &Path) -> Resul
         let decoded = STANDARD.decode(data);
         return decoded.map(Some).map_err(|source| KubeconfigError::Base64 { what: field, source });
     }
-    let Some(path) = entry.text(part, field).map(|path| base.join(path)) else { return Ok(None) };
+    let Some(path) = entry.text(part, field).map(|path| base.join(path)) else {
+        return Ok(None);
+    };
     std::fs::read(&path).map(Some).map_err(|source| KubeconfigError::Read { path, source })
 }
 

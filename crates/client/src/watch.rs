@@ -17,7 +17,9 @@ pub enum WatchEvent<K> {
     Modified(K),
     Deleted(K),
     /// Everything up to this version has been seen.
-    Bookmark { resource_version: String },
+    Bookmark {
+        resource_version: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -112,17 +114,25 @@ mod tests {
     #[tokio::test]
     async fn events_are_read_from_any_cut_of_the_body() {
         let text = concat!(
-            r#"{"type":"ADDED","object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}}"#, "\n",
-            r#"{"type":"BOOKMARK","object":{"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":"7"}}}"#, "\n",
-            r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","code":410,"reason":"Expired","message":"old"}}"#, "\n",
+            r#"{"type":"ADDED","object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}}"#,
+            "\n",
+            r#"{"type":"BOOKMARK","object":{"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":"7"}}}"#,
+            "\n",
+            r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","code":410,"reason":"Expired","message":"old"}}"#,
+            "\n",
         );
         for size in [1, 7, 100, 1000] {
-            let frames = text.as_bytes().chunks(size).map(|chunk| Ok::<_, crate::BoxError>(http_body::Frame::data(Bytes::copy_from_slice(chunk))));
+            let frames = text
+                .as_bytes()
+                .chunks(size)
+                .map(|chunk| Ok::<_, crate::BoxError>(http_body::Frame::data(Bytes::copy_from_slice(chunk))));
             let frames: Vec<_> = frames.collect();
             let body = http_body_util::StreamBody::new(stream::iter(frames)).boxed_unsync();
             let mut events = decode::<Pod>(body);
             assert!(matches!(events.next().await, Some(Ok(WatchEvent::Added(pod))) if pod.name() == "a"));
-            assert!(matches!(events.next().await, Some(Ok(WatchEvent::Bookmark { resource_version })) if resource_version == "7"));
+            assert!(
+                matches!(events.next().await, Some(Ok(WatchEvent::Bookmark { resource_version })) if resource_version == "7")
+            );
             assert!(matches!(events.next().await, Some(Err(error)) if error.is_gone()));
             assert!(events.next().await.is_none());
         }

@@ -13,9 +13,15 @@ use crate::cache::{Cache, IndexFn};
 #[derive(Debug)]
 pub enum Change<K> {
     Added(Arc<K>),
-    Updated { old: Arc<K>, new: Arc<K> },
+    Updated {
+        old: Arc<K>,
+        new: Arc<K>,
+    },
     /// Deleted and made anew under the same name, unseen in between.
-    Replaced { old: Arc<K>, new: Arc<K> },
+    Replaced {
+        old: Arc<K>,
+        new: Arc<K>,
+    },
     Deleted(Arc<K>),
 }
 

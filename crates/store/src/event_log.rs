@@ -165,7 +165,9 @@ impl Order {
     }
 
     fn forget_oldest(&mut self) {
-        let Some((log, bytes)) = self.queue.pop_front() else { return };
+        let Some((log, bytes)) = self.queue.pop_front() else {
+            return;
+        };
         self.bytes -= bytes;
         let mut entries = log.entries.lock();
         if let Some(event) = entries.queue.pop_front() {

@@ -82,7 +82,9 @@ impl Published {
     /// Makes a committed batch visible: first to readers, then to watchers, so that no watcher knows of a write
     /// that a read does not show yet.
     pub fn publish(&self, snapshots: VecDeque<Snapshot>, events: Vec<Arc<Event>>) {
-        let Some(newest) = snapshots.back().cloned() else { return };
+        let Some(newest) = snapshots.back().cloned() else {
+            return;
+        };
         let revision = newest.revision;
         self.current.store(Arc::new(newest));
         self.remember(snapshots);
@@ -269,8 +271,8 @@ fn load_event(
 }
 
 fn load_object(key: &Key, stored: Stored, indexer: &dyn Indexer) -> Result<Arc<Object>, OpenError> {
-    let value = serde_json::from_slice(&stored.json)
-        .map_err(|source| OpenError::Decode { key: key.clone(), source })?;
+    let value =
+        serde_json::from_slice(&stored.json).map_err(|source| OpenError::Decode { key: key.clone(), source })?;
     let header = Arc::new(indexer.header(key, &value));
     Ok(Arc::new(Object::new(stored.revision, header, stored.json, stored.version_at)))
 }

@@ -86,7 +86,9 @@ impl Redb {
     }
 
     fn write(&self, records: &[Record], floor: Revision) -> Result<(), redb::Error> {
-        let Ok(database) = self.database() else { return Err(redb::Error::PreviousIo) };
+        let Ok(database) = self.database() else {
+            return Err(redb::Error::PreviousIo);
+        };
         let mut transaction = database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         {
@@ -117,10 +119,8 @@ fn open(path: &Path) -> Result<Database, EngineError> {
         path: path.display().to_string(),
         source: Box::new(source),
     };
-    let database = Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .create(path)
-        .map_err(|error| failed(error.into()))?;
+    let database =
+        Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| failed(error.into()))?;
     make_tables(&database).map_err(failed)?;
     Ok(database)
 }
