@@ -135,8 +135,7 @@ impl FieldError {
     pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
         let mut quoted: Vec<String> = supported.iter().map(|value| quote(value)).collect();
         quoted.sort();
-        let detail =
-            if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
+        let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
         Self::new(ErrorKind::NotSupported, path, value, detail)
     }
 

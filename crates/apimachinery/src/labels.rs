@@ -182,7 +182,11 @@ fn check(key: &str, operator: Operator, values: &[String]) -> Result<(), FieldEr
         }
         Operator::GreaterThan | Operator::LessThan if values[0].parse::<i64>().is_err() => {
             let value = path.index(0);
-            return Err(FieldError::invalid(&value, values[0].clone(), "for 'Gt', 'Lt' operators, the value must be an integer"));
+            return Err(FieldError::invalid(
+                &value,
+                values[0].clone(),
+                "for 'Gt', 'Lt' operators, the value must be an integer",
+            ));
         }
         _ => {}
     }
@@ -381,15 +385,27 @@ mod tests {
         check("a,", expect![["found '', expected: identifier after ','"]]);
         check("=a", expect![["found '=', expected: !, identifier, or 'end of string'"]]);
         check("a b", expect![["unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"]]);
-        check("a_/b=c", expect![[r#"unable to parse requirement: <nil>: Invalid value: "a_/b": prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"#]]);
+        check(
+            "a_/b=c",
+            expect![[
+                r#"unable to parse requirement: <nil>: Invalid value: "a_/b": prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"#
+            ]],
+        );
     }
 
     #[test]
     fn a_missing_key_matches_the_negative_operators() {
         let pod = json!({"metadata": {"labels": {"app": "web", "n": "7"}}});
         for (text, matches) in [
-            ("app=web", true), ("app!=web", false), ("tier!=x", true), ("tier notin (x)", true), ("!tier", true),
-            ("tier", false), ("n>6", true), ("n<6", false), ("app in (a,web)", true),
+            ("app=web", true),
+            ("app!=web", false),
+            ("tier!=x", true),
+            ("tier notin (x)", true),
+            ("!tier", true),
+            ("tier", false),
+            ("n>6", true),
+            ("n<6", false),
+            ("app in (a,web)", true),
         ] {
             assert_eq!(Selector::parse(text).unwrap().matches_object(&pod), matches, "{text}");
         }

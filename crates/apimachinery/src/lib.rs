@@ -13,6 +13,7 @@ pub mod gvk;
 pub mod labels;
 pub mod managed_fields;
 pub mod names;
+pub mod nodes;
 pub mod object;
 pub mod patch;
 pub mod quantity;

@@ -30,9 +30,7 @@ const MAX: i128 = (i64::MAX as i128) * NANO;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    #[error(
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-    )]
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Format,
     #[error("unable to parse numeric part of quantity")]
     Number,
@@ -325,10 +323,28 @@ mod tests {
     #[test]
     fn prints_the_canonical_form() {
         for (text, canonical) in [
-            ("0", "0"), ("0.5", "500m"), ("1000m", "1"), ("1500m", "1500m"), ("1024Ki", "1Mi"), ("1Gi", "1Gi"),
-            ("0.5Gi", "512Mi"), ("1023", "1023"), ("512Ki", "512Ki"), ("0.5Ki", "512"), ("1e3", "1e3"), ("1000e-3", "1"),
-            ("12e6", "12e6"), ("1000k", "1M"), ("-1.5", "-1500m"), ("+3", "3"), (".5", "500m"), ("5.", "5"),
-            ("0.0000000001", "1n"), ("100000000000000000000", "9223372036854775807"), ("1.5Gi", "1536Mi"), ("100E", "9223372036854775807"),
+            ("0", "0"),
+            ("0.5", "500m"),
+            ("1000m", "1"),
+            ("1500m", "1500m"),
+            ("1024Ki", "1Mi"),
+            ("1Gi", "1Gi"),
+            ("0.5Gi", "512Mi"),
+            ("1023", "1023"),
+            ("512Ki", "512Ki"),
+            ("0.5Ki", "512"),
+            ("1e3", "1e3"),
+            ("1000e-3", "1"),
+            ("12e6", "12e6"),
+            ("1000k", "1M"),
+            ("-1.5", "-1500m"),
+            ("+3", "3"),
+            (".5", "500m"),
+            ("5.", "5"),
+            ("0.0000000001", "1n"),
+            ("100000000000000000000", "9223372036854775807"),
+            ("1.5Gi", "1536Mi"),
+            ("100E", "9223372036854775807"),
         ] {
             assert_eq!(print(text), canonical, "{text}");
         }
@@ -337,7 +353,12 @@ mod tests {
     #[test]
     fn refuses_what_is_no_quantity() {
         for (text, error) in [
-            ("abc", ParseError::Format), ("k", ParseError::Number), ("1x", ParseError::Format), ("1..2", ParseError::Format), ("1kk", ParseError::Suffix), ("", ParseError::Format),
+            ("abc", ParseError::Format),
+            ("k", ParseError::Number),
+            ("1x", ParseError::Format),
+            ("1..2", ParseError::Format),
+            ("1kk", ParseError::Suffix),
+            ("", ParseError::Format),
         ] {
             assert_eq!(text.parse::<Quantity>().unwrap_err(), error, "{text}");
         }

@@ -101,13 +101,7 @@ pub(crate) fn quote(text: &str) -> String {
 
 impl Status {
     pub fn failure(code: u16, reason: &str, message: impl Into<String>) -> Self {
-        Self {
-            status: "Failure".into(),
-            message: message.into(),
-            reason: reason.into(),
-            code,
-            ..Self::default()
-        }
+        Self { status: "Failure".into(), message: message.into(), reason: reason.into(), code, ..Self::default() }
     }
 
     /// What a delete answers.
@@ -247,8 +241,9 @@ impl Status {
     }
 
     pub fn server_timeout(resource: &GroupResource, operation: &str, retry_after: u16) -> Self {
-        let message =
-            format!("The {operation} operation against {resource} could not be completed at this time, please try again.");
+        let message = format!(
+            "The {operation} operation against {resource} could not be completed at this time, please try again."
+        );
         Self::about(500, "ServerTimeout", resource, operation, message).with_retry_after(retry_after)
     }
 
@@ -297,11 +292,6 @@ impl Status {
 
 impl Details {
     pub fn of(resource: &GroupResource, name: &str) -> Self {
-        Self {
-            name: name.into(),
-            group: resource.group.clone(),
-            kind: resource.resource.clone(),
-            ..Self::default()
-        }
+        Self { name: name.into(), group: resource.group.clone(), kind: resource.resource.clone(), ..Self::default() }
     }
 }

@@ -169,10 +169,12 @@ impl Walk {
 }
 
 fn add_what_is_always_written(map: &mut Map<String, Value>, node: SchemaNode<'_>) {
-    for field in node.fields() {
-        if field.when_empty == WhenEmpty::Always && !map.contains_key(field.name) {
-            let child = node.child(field.name).expect("the field is of this node");
-            map.insert(field.name.into(), zero_value(child));
+    for field in node.fields().iter().filter(|field| !map.contains_key(field.name)).collect::<Vec<_>>() {
+        let child = node.child(field.name).expect("the field is of this node");
+        match field.when_empty {
+            WhenEmpty::Always => drop(map.insert(field.name.into(), zero_value(child))),
+            WhenEmpty::Null => drop(map.insert(field.name.into(), Value::Null)),
+            WhenEmpty::Keep | WhenEmpty::Omit => {}
         }
     }
 }
@@ -395,11 +397,14 @@ mod tests {
         let raw = br#"{"apiVersion":"apps/v1","kind":"Deployment","spec":{"replicas":1,"replicas":2,"foo":1,
             "template":{"spec":{"containers":[{"name":"c","bogus":true}]}}}}"#;
         let decoded = decode(raw, schema("apps", "Deployment")).unwrap();
-        assert_eq!(decoded.problems, [
-            r#"unknown field "spec.foo""#,
-            r#"unknown field "spec.template.spec.containers[0].bogus""#,
-            r#"duplicate field "spec.replicas""#,
-        ]);
+        assert_eq!(
+            decoded.problems,
+            [
+                r#"unknown field "spec.foo""#,
+                r#"unknown field "spec.template.spec.containers[0].bogus""#,
+                r#"duplicate field "spec.replicas""#,
+            ]
+        );
         assert_eq!(decoded.object["spec"]["replicas"], 2);
         assert!(decoded.object["spec"].get("foo").is_none());
     }
@@ -419,10 +424,13 @@ mod tests {
             "spec": {"ports": [{"port": 80, "nodePort": 0}], "clusterIP": ""},
         });
         assert!(normalize(&mut service, schema("", "Service")).unwrap().is_empty());
-        assert_eq!(service, json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"},
-            "spec": {"ports": [{"port": 80, "targetPort": 0}]}, "status": {"loadBalancer": {}},
-        }));
+        assert_eq!(
+            service,
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"},
+                "spec": {"ports": [{"port": 80, "targetPort": 0}]}, "status": {"loadBalancer": {}},
+            })
+        );
         let mut role = json!({"metadata": {"name": "x"}, "rules": []});
         normalize(&mut role, schema("rbac.authorization.k8s.io", "Role")).unwrap();
         assert_eq!(role, json!({"metadata": {"name": "x"}, "rules": null}));

@@ -178,6 +178,10 @@ struct WireListMeta {
 #[derive(Clone)]
 pub struct Api<K> {
     client: Client,
+    /// `/api/v1` or `/apis/<group>/<version>`.
+    root: String,
+    /// The plural name.
+    resource: String,
     namespace: Option<String>,
     kind: PhantomData<fn() -> K>,
 }
@@ -185,13 +189,17 @@ pub struct Api<K> {
 impl<K: Object> Api<K> {
     /// All namespaces, or a cluster-scoped kind.
     pub fn all(client: &Client) -> Self {
-        Self { client: client.clone(), namespace: None, kind: PhantomData }
+        Self::new(client, root(K::GROUP, K::VERSION), K::URL_PATH_SEGMENT, None)
     }
 
     /// One namespace. Empty means a cluster-scoped kind.
     pub fn namespaced(client: &Client, namespace: &str) -> Self {
         let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
-        Self { client: client.clone(), namespace, kind: PhantomData }
+        Self::new(client, root(K::GROUP, K::VERSION), K::URL_PATH_SEGMENT, namespace)
+    }
+
+    pub(crate) fn new(client: &Client, root: String, resource: &str, namespace: Option<String>) -> Self {
+        Self { client: client.clone(), root, resource: resource.to_owned(), namespace, kind: PhantomData }
     }
 
     pub fn client(&self) -> &Client {
@@ -199,10 +207,10 @@ impl<K: Object> Api<K> {
     }
 
     fn collection(&self) -> String {
-        let root = if K::GROUP.is_empty() { "/api" } else { "/apis" };
+        let Self { root, resource, .. } = self;
         match &self.namespace {
-            Some(namespace) => format!("{root}/{}/namespaces/{namespace}/{}", K::API_VERSION, K::URL_PATH_SEGMENT),
-            None => format!("{root}/{}/{}", K::API_VERSION, K::URL_PATH_SEGMENT),
+            Some(namespace) => format!("{root}/namespaces/{namespace}/{resource}"),
+            None => format!("{root}/{resource}"),
         }
     }
 
@@ -280,6 +288,16 @@ impl<K: Object> Api<K> {
         self.client.bytes(request).await.map(drop)
     }
 
+    /// Deletes all objects that `selection` names.
+    pub async fn delete_collection(&self, params: &DeleteParams, selection: &ListParams) -> Result<(), Error> {
+        let path = selection.query().on(&self.collection());
+        self.client.bytes(build_json(Method::DELETE, &path, &params.body()?)?).await.map(drop)
+    }
+
+    pub async fn update_subresource(&self, name: &str, subresource: &str, object: &K) -> Result<K, Error> {
+        self.client.json(build_json(Method::PUT, &self.path(name, subresource), object)?).await
+    }
+
     pub async fn create_subresource<B, R>(&self, name: &str, subresource: &str, content: &B) -> Result<R, Error>
     where
         B: Serialize + Sync,
@@ -287,6 +305,10 @@ impl<K: Object> Api<K> {
     {
         self.client.post(&self.path(name, subresource), content).await
     }
+}
+
+pub(crate) fn root(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
 }
 
 /// A query string in the making.

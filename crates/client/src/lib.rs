@@ -6,6 +6,7 @@
 //! Must not know: how requests are served, caches (they are `controller-runtime`'s). Start at [`Client`] and [`Api`].
 
 mod api;
+mod dynamic;
 mod error;
 pub mod events;
 mod https;
@@ -15,6 +16,7 @@ mod transport;
 mod watch;
 
 pub use api::{Api, DeleteParams, List, ListParams, Object, Patch, Propagation};
+pub use dynamic::{ApiResource, PartialObject, discover};
 pub use error::Error;
 pub use https::{Endpoint, HttpsTransport, Identity};
 pub use request::Client;

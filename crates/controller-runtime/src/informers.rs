@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use client::{Api, Client, ListParams, Object};
+use client::{Api, ApiResource, Client, ListParams, Object, PartialObject};
 use parking_lot::Mutex;
 use rt::TaskSet;
 
@@ -21,7 +21,9 @@ pub struct Selection {
     pub field_selector: String,
 }
 
-type Known = HashMap<(TypeId, Selection), Box<dyn Any + Send>>;
+/// A type, the resource where the type does not tell, and which of its objects.
+type Wanted = (TypeId, Option<ApiResource>, Selection);
+type Known = HashMap<Wanted, Box<dyn Any + Send>>;
 
 /// Starts reflectors on first use and shares them. Cheap to clone.
 #[derive(Clone)]
@@ -46,18 +48,28 @@ impl Informers {
     }
 
     pub fn lister_for<K: Object>(&self, selection: Selection) -> Lister<K> {
-        let mut known = self.known.lock();
-        let key = (TypeId::of::<K>(), selection.clone());
-        let lister = known.entry(key).or_insert_with(|| Box::new(self.start::<K>(selection)));
-        lister.downcast_ref::<Lister<K>>().expect("the type id is part of the key").clone()
-    }
-
-    fn start<K: Object>(&self, selection: Selection) -> Lister<K> {
-        let shared = Arc::new(Shared::new());
         let api = match selection.namespace.as_str() {
             "" => Api::all(&self.client),
             namespace => Api::namespaced(&self.client, namespace),
         };
+        self.shared((TypeId::of::<K>(), None, selection), api, K::KIND)
+    }
+
+    /// The metadata of all objects of a resource.
+    pub fn metadata_lister(&self, resource: &ApiResource) -> Lister<PartialObject> {
+        let wanted = (TypeId::of::<PartialObject>(), Some(resource.clone()), Selection::default());
+        self.shared(wanted, resource.api(&self.client, None), &resource.kind)
+    }
+
+    fn shared<K: Object>(&self, wanted: Wanted, api: Api<K>, kind: &str) -> Lister<K> {
+        let mut known = self.known.lock();
+        let selection = wanted.2.clone();
+        let lister = known.entry(wanted).or_insert_with(|| Box::new(self.start(api, selection, kind)));
+        lister.downcast_ref::<Lister<K>>().expect("the type id is part of the key").clone()
+    }
+
+    fn start<K: Object>(&self, api: Api<K>, selection: Selection, kind: &str) -> Lister<K> {
+        let shared = Arc::new(Shared::new());
         let text = |text: String| (!text.is_empty()).then_some(text);
         let params = ListParams {
             label_selector: text(selection.label_selector),
@@ -65,7 +77,7 @@ impl Informers {
             ..ListParams::default()
         };
         let reflector = Reflector { api, params, shared: shared.clone() };
-        self.tasks.spawn_until_cancelled(format!("reflector {}", K::KIND), reflector.run());
+        self.tasks.spawn_until_cancelled(format!("reflector {kind}"), reflector.run());
         Lister(shared)
     }
 }

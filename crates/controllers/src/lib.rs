@@ -1,1 +1,41 @@
-//! The controllers, one folder each
+//! The controllers, one folder each.
+//!
+//! Each has a pure `plan` over what it observed, and a reconciler that observes and applies. All share the reflectors of
+//! one [`Context`]; each writes under its own service account, with the roles that upstream gives it.
+//!
+//! Must not know: the store, the scheduler, nodes' insides. Start at [`start`], then at any folder.
+
+mod context;
+mod daemon_set;
+mod deployment;
+mod endpoints;
+mod expectations;
+mod garbage_collector;
+mod namespace;
+mod node_ipam;
+mod node_lifecycle;
+mod ownership;
+mod pod_gc;
+mod pods;
+mod replica_set;
+mod root_ca;
+mod service_account;
+mod slices;
+
+pub use context::{Config, Context};
+
+/// Starts every controller. They run until the context's tasks are cancelled.
+pub fn start(context: &Context) {
+    deployment::start(context);
+    replica_set::start(context);
+    daemon_set::start(context);
+    slices::start(context);
+    endpoints::start(context);
+    namespace::start(context);
+    service_account::start(context);
+    root_ca::start(context);
+    garbage_collector::start(context);
+    node_ipam::start(context);
+    node_lifecycle::start(context);
+    pod_gc::start(context);
+}

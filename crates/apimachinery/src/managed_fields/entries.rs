@@ -139,7 +139,8 @@ fn after_write(
 ) -> Vec<Entry> {
     let comparison = compare(before, after, schema);
     let never = stripped();
-    let taken = comparison.added.union(&comparison.modified).recursive_difference(&ignored_set(ignored)).difference(&never);
+    let taken =
+        comparison.added.union(&comparison.modified).recursive_difference(&ignored_set(ignored)).difference(&never);
     for entry in &mut entries {
         entry.fields = entry.fields.difference(&comparison.removed);
         if !entry.is_of(manager) {
@@ -178,7 +179,14 @@ fn ignored_set(ignored: &[&str]) -> FieldSet {
 /// What nobody owns.
 fn stripped() -> FieldSet {
     let system = [
-        "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields",
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
         "resourceVersion",
     ];
     let field = |name: &str| PathElement::Field(name.to_owned());
@@ -258,10 +266,13 @@ mod tests {
     fn a_creator_owns_what_it_set() {
         let mut created = pod("1");
         update(None, &mut created, schema(), &manager("a"), &["status"], "2026-01-01T00:00:00Z");
-        assert_eq!(fields_of(&created, "a"), json!({
-            "f:metadata": {"f:labels": {".": {}, "f:app": {}}},
-            "f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:image": {}, "f:name": {}, "f:resources": {}}}},
-        }));
+        assert_eq!(
+            fields_of(&created, "a"),
+            json!({
+                "f:metadata": {"f:labels": {".": {}, "f:app": {}}},
+                "f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:image": {}, "f:name": {}, "f:resources": {}}}},
+            })
+        );
     }
 
     #[test]
@@ -270,7 +281,8 @@ mod tests {
         update(None, &mut created, schema(), &manager("a"), &["status"], "2026-01-01T00:00:00Z");
         let mut changed = pod("2");
         update(Some(&created), &mut changed, schema(), &manager("b"), &["status"], "2026-01-02T00:00:00Z");
-        let container = |owner: &str| fields_of(&changed, owner)["f:spec"]["f:containers"]["k:{\"name\":\"c\"}"].clone();
+        let container =
+            |owner: &str| fields_of(&changed, owner)["f:spec"]["f:containers"]["k:{\"name\":\"c\"}"].clone();
         assert_eq!(container("b"), json!({"f:image": {}}));
         assert_eq!(container("a"), json!({".": {}, "f:name": {}, "f:resources": {}}));
         let mut same = changed.clone();

@@ -106,9 +106,10 @@ impl FieldSet {
 
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        let children = self.children.iter().filter_map(|(element, child)| {
-            Some((element.clone(), child.intersection(other.children.get(element)?)))
-        });
+        let children = self
+            .children
+            .iter()
+            .filter_map(|(element, child)| Some((element.clone(), child.intersection(other.children.get(element)?))));
         Self { members: self.members.intersection(&other.members).cloned().collect(), children: children.collect() }
             .pruned()
     }
@@ -129,7 +130,8 @@ impl FieldSet {
     pub fn recursive_difference(&self, other: &Self) -> Self {
         let kept = self.children.iter().filter(|(element, _)| !other.members.contains(element));
         let children = kept.map(|(element, child)| {
-            let rest = other.children.get(element).map_or_else(|| child.clone(), |gone| child.recursive_difference(gone));
+            let rest =
+                other.children.get(element).map_or_else(|| child.clone(), |gone| child.recursive_difference(gone));
             (element.clone(), rest)
         });
         Self { members: self.members.difference(&other.members).cloned().collect(), children: children.collect() }

@@ -19,8 +19,7 @@ pub fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
     let mut patched = object.clone();
     for operation in operations {
         let operation = as_upstream_reads(operation, &patched);
-        json_patch::patch(&mut patched, &[operation])
-            .map_err(|error| PatchError::Unprocessable(error.to_string()))?;
+        json_patch::patch(&mut patched, &[operation]).map_err(|error| PatchError::Unprocessable(error.to_string()))?;
     }
     Ok(patched)
 }

@@ -47,6 +47,18 @@ pub fn undecodable(patch: &str, why: &str) -> Status {
     Status::invalid(&GroupKind::new("", ""), "", &ErrorList::from_iter([error]))
 }
 
+/// A patch may change neither `apiVersion` nor `kind`; it may drop them.
+pub fn check_kind(patched: &Value, original: &Value, patch: &str) -> Result<(), Status> {
+    for field in ["apiVersion", "kind"] {
+        if !patched[field].is_null() && patched[field] != original[field] {
+            let (got, expected) = (&patched[field], &original[field]);
+            let why = format!("the {field} in the data ({got}) does not match the expected {field} ({expected})");
+            return Err(undecodable(patch, &why));
+        }
+    }
+    Ok(())
+}
+
 fn parse(patch: &[u8]) -> Result<Value, PatchError> {
     serde_json::from_slice(patch).map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))
 }

@@ -187,11 +187,7 @@ fn delete_from_primitives(original: &mut Map<String, Value>, name: &str, change:
     Ok(())
 }
 
-fn merge_slice(
-    original: Vec<Value>,
-    patch: Vec<Value>,
-    node: Schema<'_>,
-) -> Result<Vec<Value>, PatchError> {
+fn merge_slice(original: Vec<Value>, patch: Vec<Value>, node: Schema<'_>) -> Result<Vec<Value>, PatchError> {
     let key = node.map_or("", |node| node.patch_merge_key());
     let objects = original.iter().chain(&patch).any(Value::is_object);
     if !objects {

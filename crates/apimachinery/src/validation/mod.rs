@@ -6,9 +6,7 @@ mod options;
 mod selector;
 
 pub use ip::{is_ipv4, is_ipv6, parse_cidr, parse_ip, validate_cidr, validate_ip};
-pub use options::{
-    validate_create_options, validate_delete_options, validate_field_manager, validate_patch_options,
-};
+pub use options::{validate_create_options, validate_delete_options, validate_field_manager, validate_patch_options};
 pub use selector::{label_selector, label_selector_requirements};
 
 pub type Messages = Vec<String>;
@@ -44,7 +42,9 @@ fn lower(byte: u8) -> bool {
 fn bounded(text: &str, edge: impl Fn(u8) -> bool, inner: impl Fn(u8) -> bool) -> bool {
     let bytes = text.as_bytes();
     match (bytes.first(), bytes.last()) {
-        (Some(first), Some(last)) => edge(*first) && edge(*last) && bytes.iter().all(|byte| edge(*byte) || inner(*byte)),
+        (Some(first), Some(last)) => {
+            edge(*first) && edge(*last) && bytes.iter().all(|byte| edge(*byte) || inner(*byte))
+        }
         _ => false,
     }
 }
@@ -129,13 +129,16 @@ pub fn is_qualified_name(value: &str) -> Messages {
             if prefix.is_empty() {
                 messages.push("prefix part must be non-empty".into());
             } else {
-                messages.extend(is_dns1123_subdomain(prefix).into_iter().map(|message| format!("prefix part {message}")));
+                messages
+                    .extend(is_dns1123_subdomain(prefix).into_iter().map(|message| format!("prefix part {message}")));
             }
             name
         }
         _ => {
             let message = regex_error(&format!("a valid label key {form}"), QUALIFIED, &examples);
-            return vec![format!("{message} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')")];
+            return vec![format!(
+                "{message} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            )];
         }
     };
     if name.is_empty() {

@@ -77,8 +77,7 @@ pub fn validate_update(new: &Value, old: &Value) -> ErrorList {
     if object::generation(new) < object::generation(old) {
         errors.invalid(&path.child("generation"), object::generation(new), "must not be decremented");
     }
-    let names =
-        ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
+    let names = ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
     for name in names {
         errors.append(immutable(&new["metadata"][name], &old["metadata"][name], &path.child(name)));
     }
@@ -183,10 +182,13 @@ fn no_new_finalizers(new: &Value, old: &Value, path: &Path) -> ErrorList {
         .map(|name| format!("{name:?}"))
         .collect();
     if !extra.is_empty() {
-        errors.forbidden(path, format!(
-            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-            extra.join(", ")
-        ));
+        errors.forbidden(
+            path,
+            format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                extra.join(", ")
+            ),
+        );
     }
     errors
 }

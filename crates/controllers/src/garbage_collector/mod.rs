@@ -1,0 +1,203 @@
+//! Deletes what has lost its owners, and sees foreground and orphaning deletions through.
+//!
+//! Reads: the metadata of every resource that can be listed, watched and deleted.  Writes: deletions, owner references,
+//! finalizers.  Does not know: any kind.  Start at [`plan::plan`].
+
+mod graph;
+mod plan;
+
+use std::fmt;
+use std::sync::Arc;
+
+use api::metav1::OwnerReference;
+use apimachinery::ObjectKey;
+use async_trait::async_trait;
+use client::{ApiResource, Client, DeleteParams, Error, Object, PartialObject, Patch, Propagation, discover};
+use controller_runtime::{Change, ReconcileError, Reconciler, Requeue, WorkQueue};
+use rt::Backoff;
+use serde_json::json;
+
+use crate::Context;
+use crate::ownership::controller_of;
+use graph::Graph;
+use plan::{Action, OwnerState};
+
+const NAME: &str = "generic-garbage-collector";
+const WORKERS: usize = 4;
+/// Events are owned by nobody and many.
+const IGNORED: [(&str, &str); 2] = [("", "events"), ("events.k8s.io", "events")];
+
+/// An object of one of the graph's resources.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Node {
+    resource: usize,
+    key: ObjectKey,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "resource {} {}", self.resource, self.key)
+    }
+}
+
+pub(crate) fn start(context: &Context) {
+    let context = context.clone();
+    context.tasks.clone().spawn_until_cancelled(NAME, async move {
+        let client = context.client(NAME);
+        let resources = resources(&client).await;
+        let graph = Arc::new(Graph::new(&context.informers, resources));
+        let queue = WorkQueue::new();
+        graph.synced().await;
+        for resource in 0..graph.len() {
+            let (watched, queue) = (graph.clone(), queue.clone());
+            graph.lister(resource).subscribe(move |change| wake(&watched, resource, change, &queue));
+        }
+        context.run(NAME, Collector { client, graph }, queue, WORKERS, std::future::ready(()));
+    });
+}
+
+async fn resources(client: &Client) -> Vec<ApiResource> {
+    let mut backoff = Backoff::new(std::time::Duration::from_millis(50), std::time::Duration::from_secs(2), 2.0);
+    loop {
+        match discover(client).await {
+            Ok(resources) => return resources.into_iter().filter(collectable).collect(),
+            Err(error) => tracing::info!(error = &error as &dyn std::error::Error, "discovery failed; trying again"),
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+fn collectable(resource: &ApiResource) -> bool {
+    ["list", "watch", "delete"].iter().all(|verb| resource.can(verb))
+        && !IGNORED.contains(&(resource.group.as_str(), resource.name.as_str()))
+}
+
+/// An object wakes itself when its owners or its end changed, its dependents when it is gone, and its owners when they
+/// wait for it.
+fn wake(graph: &Graph, resource: usize, change: &Change<PartialObject>, queue: &WorkQueue<Node>) {
+    if let Change::Updated { old, new } = change
+        && plan::looks_the_same(old, new)
+    {
+        return;
+    }
+    let object = change.object();
+    if plan::concerns(object) && !matches!(change, Change::Deleted(_)) {
+        queue.add(Node { resource, key: object.key() });
+    }
+    if let Change::Deleted(gone) | Change::Replaced { old: gone, .. } = change {
+        graph.dependents(gone.uid()).into_iter().for_each(|node| queue.add(node));
+    }
+    for owner in
+        change.old().into_iter().chain([object]).flat_map(|object| object.metadata.owner_references.iter().flatten())
+    {
+        graph
+            .find_owner(object.namespace(), owner)
+            .filter(|node| graph.is_ending(node))
+            .into_iter()
+            .for_each(|node| queue.add(node));
+    }
+}
+
+struct Collector {
+    client: Client,
+    graph: Arc<Graph>,
+}
+
+#[async_trait]
+impl Reconciler for Collector {
+    type Key = Node;
+
+    async fn reconcile(&self, node: &Node) -> Result<Requeue, ReconcileError> {
+        let Some(object) = self.graph.get(node) else { return Ok(Requeue::AwaitChange) };
+        let mut owners = Vec::new();
+        for owner in object.metadata.owner_references.iter().flatten() {
+            owners.push((owner.clone(), self.owner_state(&object, owner).await?));
+        }
+        let dependents = self.graph.dependents(object.uid());
+        let blocking = dependents.iter().filter(|dependent| self.graph.blocks(dependent, object.uid())).count();
+        for action in plan::plan(&object, &owners, dependents.len(), blocking) {
+            self.apply(node, &object, &dependents, action).await?;
+        }
+        Ok(Requeue::AwaitChange)
+    }
+}
+
+impl Collector {
+    /// The cache answers for owners that live; of one that it lacks, the server is asked.
+    async fn owner_state(&self, object: &PartialObject, owner: &OwnerReference) -> Result<OwnerState, Error> {
+        if let Some(node) = self.graph.find_owner(object.namespace(), owner) {
+            let waits = owner.block_owner_deletion == Some(true) && self.graph.is_foreground(&node);
+            return Ok(if waits { OwnerState::WaitsForDependents } else { OwnerState::Lives });
+        }
+        let Some(resource) = self.graph.resource_of(&owner.api_version, &owner.kind) else {
+            return Ok(OwnerState::Lives); // of a kind not served now: nothing is known of it
+        };
+        let namespace = (!object.namespace().is_empty()).then(|| object.namespace());
+        if resource.namespaced && namespace.is_none() {
+            return Ok(OwnerState::Lives); // a cluster-scoped object cannot have such an owner; left alone
+        }
+        let live = resource.api(&self.client, namespace).get_opt(&owner.name).await?;
+        let same = live.is_some_and(|live| live.uid() == owner.uid);
+        Ok(if same { OwnerState::Lives } else { OwnerState::Absent })
+    }
+
+    async fn apply(
+        &self,
+        node: &Node,
+        object: &PartialObject,
+        dependents: &[Node],
+        action: Action,
+    ) -> Result<(), ReconcileError> {
+        match action {
+            Action::Delete(propagation) => self.delete(node, object, propagation).await?,
+            Action::DropOwners(uids) => self.drop_owners(node, object, &uids).await?,
+            Action::OrphanDependents => {
+                for dependent in dependents {
+                    let Some(found) = self.graph.get(dependent) else { continue };
+                    self.drop_owners(dependent, &found, &[object.uid().to_owned()]).await?;
+                }
+            }
+            Action::RemoveFinalizer(finalizer) => self.remove_finalizer(node, object, finalizer).await?,
+        }
+        Ok(())
+    }
+
+    fn api(&self, node: &Node) -> client::Api<PartialObject> {
+        let namespace = (!node.key.namespace.is_empty()).then_some(node.key.namespace.as_str());
+        self.graph.resource(node).api(&self.client, namespace)
+    }
+
+    async fn delete(&self, node: &Node, object: &PartialObject, propagation: Propagation) -> Result<(), Error> {
+        let params = DeleteParams {
+            propagation_policy: Some(propagation),
+            resource_version: Some(object.resource_version().to_owned()),
+            ..DeleteParams::uid(object.uid())
+        };
+        tracing::info!(kind = self.graph.resource(node).kind, key = %node.key, owner = owner_name(object), "deleting an object whose owner is gone");
+        ignore_gone(self.api(node).delete(&node.key.name, &params).await)
+    }
+
+    async fn drop_owners(&self, node: &Node, object: &PartialObject, uids: &[String]) -> Result<(), Error> {
+        let left: Vec<_> =
+            object.metadata.owner_references.iter().flatten().filter(|owner| !uids.contains(&owner.uid)).collect();
+        let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "uid": object.uid(), "ownerReferences": left}});
+        ignore_gone(self.api(node).patch(&node.key.name, &Patch::Merge(patch)).await.map(drop))
+    }
+
+    async fn remove_finalizer(&self, node: &Node, object: &PartialObject, finalizer: &str) -> Result<(), Error> {
+        let left: Vec<_> = object.metadata.finalizers.iter().flatten().filter(|name| *name != finalizer).collect();
+        let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "uid": object.uid(), "finalizers": left}});
+        ignore_gone(self.api(node).patch(&node.key.name, &Patch::Merge(patch)).await.map(drop))
+    }
+}
+
+fn owner_name(object: &PartialObject) -> String {
+    controller_of(&object.metadata).map(|owner| format!("{} {}", owner.kind, owner.name)).unwrap_or_default()
+}
+
+fn ignore_gone(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(error) if error.is_not_found() => Ok(()),
+        result => result,
+    }
+}

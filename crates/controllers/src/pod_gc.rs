@@ -1,0 +1,122 @@
+//! Deletes pods that nobody else will: those of nodes that are gone, those that were never assigned and are to end, and the
+//! oldest finished ones beyond a limit.
+//!
+//! Reads: Pods, Nodes.  Writes: deletions of Pods.
+
+use std::sync::Arc;
+
+use api::corev1::{Node, Pod};
+use apimachinery::ObjectKey;
+use async_trait::async_trait;
+use client::{Api, Client, DeleteParams, Error, Object, Patch};
+use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
+use serde_json::json;
+
+use crate::pods::{is_deleted, phase};
+use crate::{Config, Context};
+
+const NAME: &str = "pod-garbage-collector";
+
+pub(crate) fn start(context: &Context) {
+    let (pods, nodes) = (context.informers.lister::<Pod>(), context.informers.lister::<Node>());
+    let queue = WorkQueue::new();
+    let by_pod = queue.clone();
+    pods.subscribe(move |change: &Change<Pod>| by_pod.add(change.object().key()));
+    let (by_node, all) = (queue.clone(), pods.clone());
+    nodes.subscribe(move |change: &Change<Node>| {
+        if matches!(change, Change::Deleted(_)) {
+            let name = change.object().name();
+            all.list().iter().filter(|pod| node(pod) == name).for_each(|pod| by_node.add(pod.key()));
+        }
+    });
+    let reconciler = PodGcReconciler {
+        client: context.client(NAME),
+        config: context.config.clone(),
+        pods: pods.clone(),
+        nodes: nodes.clone(),
+    };
+    context.run(NAME, reconciler, queue, 1, async move {
+        pods.synced().await;
+        nodes.synced().await;
+    });
+}
+
+struct PodGcReconciler {
+    client: Client,
+    config: Arc<Config>,
+    pods: Lister<Pod>,
+    nodes: Lister<Node>,
+}
+
+fn node(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+}
+
+fn is_finished(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+#[async_trait]
+impl Reconciler for PodGcReconciler {
+    type Key = ObjectKey;
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ReconcileError> {
+        let Some(pod) = self.pods.get(key) else { return Ok(Requeue::AwaitChange) };
+        if !node(&pod).is_empty() {
+            if self.node_is_gone(node(&pod)).await? {
+                tracing::info!(pod = %key, node = node(&pod), "deleting a pod whose node is gone");
+                self.fail(&pod).await?;
+                self.delete(&pod).await?;
+            } else if is_finished(&pod) {
+                self.thin_out().await?;
+            }
+        } else if is_deleted(&pod.metadata) {
+            self.delete(&pod).await?;
+        }
+        Ok(Requeue::AwaitChange)
+    }
+}
+
+impl PodGcReconciler {
+    /// The cache may be behind: the server has the last word.
+    async fn node_is_gone(&self, name: &str) -> Result<bool, Error> {
+        if self.nodes.get(&ObjectKey::cluster(name)).is_some() {
+            return Ok(false);
+        }
+        Ok(Api::<Node>::all(&self.client).get_opt(name).await?.is_none())
+    }
+
+    /// A pod that ran must not look as if it still did, should anybody see it before it is gone.
+    async fn fail(&self, pod: &Pod) -> Result<(), Error> {
+        if is_finished(pod) {
+            return Ok(());
+        }
+        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": "PodGC: node no longer exists"});
+        let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"phase": "Failed", "conditions": [condition]}});
+        match Api::<Pod>::namespaced(&self.client, pod.namespace())
+            .patch_status(pod.name(), &Patch::Strategic(patch))
+            .await
+        {
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    async fn delete(&self, pod: &Pod) -> Result<(), Error> {
+        let params = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::uid(pod.uid()) };
+        match Api::<Pod>::namespaced(&self.client, pod.namespace()).delete(pod.name(), &params).await {
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn thin_out(&self) -> Result<(), Error> {
+        let mut finished: Vec<_> = self.pods.list().into_iter().filter(|pod| is_finished(pod)).collect();
+        let surplus = finished.len().saturating_sub(self.config.terminated_pods_max);
+        finished.sort_by_key(|pod| pod.metadata.creation_timestamp.clone());
+        for pod in finished.iter().take(surplus) {
+            self.delete(pod).await?;
+        }
+        Ok(())
+    }
+}

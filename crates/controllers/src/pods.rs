@@ -1,0 +1,58 @@
+//! What controllers ask of pods.
+
+use api::corev1::{Pod, PodCondition};
+use api::metav1::{LabelSelector, ObjectMeta};
+use apimachinery::labels::Selector;
+use jiff::{SignedDuration, Timestamp};
+
+pub(crate) fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+pub(crate) fn is_deleted(metadata: &ObjectMeta) -> bool {
+    metadata.deletion_timestamp.is_some()
+}
+
+/// Neither finished nor on its way out.
+pub(crate) fn is_active(pod: &Pod) -> bool {
+    !matches!(phase(pod), "Succeeded" | "Failed") && !is_deleted(&pod.metadata)
+}
+
+pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+}
+
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|condition| condition.status == "True")
+}
+
+/// When the pod counts as available: at once when it is ready and `min_ready_seconds` is zero. `None`: not ready.
+pub(crate) fn available_at(pod: &Pod, min_ready_seconds: i32) -> Option<Timestamp> {
+    let ready = condition(pod, "Ready").filter(|condition| condition.status == "True")?;
+    let since = ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    Some(since + SignedDuration::from_secs(i64::from(min_ready_seconds)))
+}
+
+pub(crate) fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
+    available_at(pod, min_ready_seconds).is_some_and(|at| at <= now)
+}
+
+/// The selector of a workload. One that is absent or wrong selects nothing.
+pub(crate) fn selector(selector: &LabelSelector) -> Selector {
+    let value = serde_json::to_value(selector).unwrap_or_default();
+    Selector::from_label_selector(Some(&value)).unwrap_or_else(|_| Selector::nothing())
+}
+
+pub(crate) fn matches(selector: &Selector, metadata: &ObjectMeta) -> bool {
+    let labels = metadata.labels.as_ref();
+    selector.matches_with(|name| labels.and_then(|labels| labels.get(name)).map(String::as_str))
+}
+
+/// Name of the revision that a workload's pod was made from.
+pub(crate) fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> &'a str {
+    metadata.labels.as_ref().and_then(|labels| labels.get(name)).map_or("", String::as_str)
+}
+
+pub(crate) fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> &'a str {
+    metadata.annotations.as_ref().and_then(|annotations| annotations.get(name)).map_or("", String::as_str)
+}
