@@ -207,6 +207,8 @@ impl Walk {
         let fits = match (ty, &*value) {
             (Type::String, Value::String(_)) | (Type::Bool, Value::Bool(_)) | (Type::Any, _) => true,
             (Type::IntOrString, Value::String(_)) | (Type::Double, Value::Number(_)) => true,
+            // An entry of a map; as a field it would be absent.
+            (Type::Time | Type::MicroTime, Value::Null) => true,
             (Type::Int32 | Type::IntOrString, Value::Number(number)) => {
                 number.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
             }

@@ -1,1 +1,33 @@
-//! Strategies: what is specific to each kind on the server side, as pure functions
+//! Strategies: what is specific to each kind on the server side, as pure functions.
+//!
+//! A kind is one file, `src/<group>/<kind>.rs`, and one line in [`resources`]. The API server drives every
+//! resource through the same pipeline and asks the kind's [`Strategy`] for what differs. Objects are
+//! `serde_json::Value`, already given upstream's form by `apimachinery::strict`.
+//!
+//! Must not know: HTTP, the store, who asks. Start at [`strategy::Strategy`]; what pods and all that hold a pod
+//! template share is in `pod_spec`.
+
+mod admissionregistration;
+mod apps;
+mod at;
+mod autoscaling;
+mod batch;
+mod cells;
+mod coordination;
+mod core;
+mod defaults;
+mod discovery;
+mod events;
+mod networking;
+mod node;
+mod others;
+mod pod_spec;
+mod policy;
+mod rbac;
+mod resources;
+mod scheduling;
+mod storage;
+pub mod strategy;
+
+pub use resources::{by_kind, resource, resources};
+pub use strategy::{Column, Context, NameRule, Resource, ScalePaths, Strategy, Subresource};

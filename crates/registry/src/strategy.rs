@@ -23,6 +23,9 @@ pub struct Resource {
     /// (events.k8s.io/v1 events live with core/v1 events).
     pub storage: Option<(&'static str, &'static str)>,
     pub strategy: &'static dyn Strategy,
+    pub storage_version_hash: &'static str,
+    /// Text of a `Warning` header on every request for the resource; empty when it is not deprecated.
+    pub deprecation: &'static str,
 }
 
 /// A subresource of discovery. What it does is known by its name: `status` and `scale` are driven by the
@@ -70,11 +73,15 @@ pub struct Context<'a> {
 /// apiVersion, kind and the system part of metadata, and keeps `metadata.generation` by asking
 /// [`Strategy::generation_moves`].
 ///
-/// Order on create: `prepare_for_create`, `default`, mutating admission, `default`, `validate`.
-/// Order on update: `default`, `prepare_for_update`, mutating admission, `default`, `validate_update`.
+/// Order on create: `default`, managed fields, mutating admission, `default`, `prepare_for_create`, `validate`.
+/// Order on update: `default`, managed fields, mutating admission, `default`, `prepare_for_update`, `validate_update`.
+/// Whoever fills something in before the managed fields are kept makes the client its owner; what `prepare_*` adds
+/// belongs to nobody. On a status endpoint `prepare_for_status_update` and `validate_status_update` take their places.
 pub trait Strategy: Sync + Send {
     /// Drops what a creator may not set (status, disabled fields).
-    fn prepare_for_create(&self, _object: &mut Value, _context: &Context<'_>) {}
+    fn prepare_for_create(&self, object: &mut Value, _context: &Context<'_>) {
+        reset_status(object);
+    }
 
     /// Fills in what the client left out. Must be idempotent.
     fn default(&self, _object: &mut Value) {}
@@ -85,7 +92,9 @@ pub trait Strategy: Sync + Send {
     }
 
     /// Keeps what this endpoint may not change (status).
-    fn prepare_for_update(&self, _new: &mut Value, _old: &Value, _context: &Context<'_>) {}
+    fn prepare_for_update(&self, new: &mut Value, old: &Value, _context: &Context<'_>) {
+        keep_status(new, old);
+    }
 
     /// The rules for a change. Called instead of `validate`, so it includes it where upstream does.
     fn validate_update(&self, new: &Value, _old: &Value) -> ErrorList {
@@ -110,6 +119,16 @@ pub trait Strategy: Sync + Send {
         false
     }
 
+    /// Fields that this endpoint resets, and that its writers therefore never own. `subresource` is empty for the main
+    /// resource.
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["spec"],
+            _ => &[],
+        }
+    }
+
     /// Texts for the `Warning` header.
     fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
@@ -126,10 +145,7 @@ pub trait Strategy: Sync + Send {
 
     /// One cell for each column. `now` is seconds since the epoch.
     fn row(&self, object: &Value, now: i64) -> Vec<Value> {
-        vec![
-            object.pointer("/metadata/name").cloned().unwrap_or(Value::Null),
-            apimachinery::table::age(object, now),
-        ]
+        vec![object.pointer("/metadata/name").cloned().unwrap_or(Value::Null), apimachinery::table::age(object, now)]
     }
 
     /// Selectable fields besides `metadata.name` and `metadata.namespace`. The names that the kind supports are
@@ -166,6 +182,7 @@ pub trait Strategy: Sync + Send {
         object
     }
 
+    #[expect(clippy::wrong_self_convention, reason = "the pair of to_storage, asked of the strategy")]
     fn from_storage(&self, object: Value) -> Value {
         object
     }
@@ -180,25 +197,100 @@ pub enum NameRule {
     Dns1035Label,
     /// Only what a path segment forbids: RBAC kinds.
     PathSegment,
+    /// The name is an address: IPAddress.
+    Ip,
 }
 
-pub const DEFAULT_COLUMNS: &[Column] = &[
-    Column { name: "Name", kind: "string", format: "name", description: "", priority: 0 },
-    Column { name: "Age", kind: "string", format: "", description: "", priority: 0 },
-];
+impl NameRule {
+    /// What is wrong with a name, or with the prefix that one is generated from.
+    pub fn check(self, value: &str, prefix: bool) -> Vec<String> {
+        use apimachinery::validation as rules;
+        let masked = rules::object_meta::mask_trailing_dash(value, prefix);
+        match self {
+            Self::DnsSubdomain => rules::is_dns1123_subdomain(&masked),
+            Self::DnsLabel => rules::is_dns1123_label(&masked),
+            Self::Dns1035Label => rules::is_dns1035_label(&masked),
+            Self::PathSegment => rules::is_path_segment_name(value),
+            Self::Ip if apimachinery::validation::parse_ip(value).is_some() => Vec::new(),
+            Self::Ip => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
+        }
+    }
+}
 
-/// Puts everything of `old` into `new` except `status`.
+impl Column {
+    /// The first column of nearly every kind.
+    pub const NAME: Self = Self {
+        name: "Name",
+        kind: "string",
+        format: "name",
+        description: "Name must be unique within a namespace.",
+        priority: 0,
+    };
+    pub const AGE: Self = Self::text("Age");
+
+    pub const fn text(name: &'static str) -> Self {
+        Self { name, kind: "string", format: "", description: "", priority: 0 }
+    }
+
+    /// Printed with `-o wide` only.
+    pub const fn wide(name: &'static str) -> Self {
+        Self { name, kind: "string", format: "", description: "", priority: 1 }
+    }
+
+    pub const fn of(name: &'static str, kind: &'static str) -> Self {
+        Self { name, kind, format: "", description: "", priority: 0 }
+    }
+}
+
+pub const DEFAULT_COLUMNS: &[Column] = &[Column::NAME, Column::AGE];
+
+/// Gives the object the status that a new object of its kind has.
+pub fn reset_status(object: &mut Value) {
+    let zero = status_of_zero(object);
+    let Some(map) = object.as_object_mut() else { return };
+    match zero {
+        Some(status) => map.insert("status".into(), status),
+        None => map.remove("status"),
+    };
+}
+
+fn status_of_zero(object: &Value) -> Option<Value> {
+    let gvk = apimachinery::Gvk::of(object)?;
+    let node = api::schema::kind(&gvk.group, &gvk.version, &gvk.kind)?.node();
+    apimachinery::strict::zero(node).get("status").cloned()
+}
+
+/// Puts the status of `old` into `new`.
+pub fn keep_status(new: &mut Value, old: &Value) {
+    let Some(map) = new.as_object_mut() else { return };
+    match old.get("status") {
+        Some(status) => map.insert("status".into(), status.clone()),
+        None => map.remove("status"),
+    };
+}
+
+/// Puts everything of `old` into `new` except `status` and the metadata that a status endpoint may change
+/// (annotations, finalizers, managed fields).
 pub fn strategy_keep_all_but_status(new: &mut Value, old: &Value) {
-    let status = new.get_mut("status").map(Value::take);
-    let managed = new.pointer_mut("/metadata/managedFields").map(Value::take);
-    *new = old.clone();
-    if let Some(map) = new.as_object_mut() {
-        match status {
-            Some(status) => map.insert("status".into(), status),
-            None => map.remove("status"),
-        };
+    keep_all_but_status_and_metadata(new, old);
+    for name in ["labels", "ownerReferences"] {
+        keep_metadata(new, old, name);
     }
-    if let (Some(managed), Some(metadata)) = (managed, new.get_mut("metadata").and_then(Value::as_object_mut)) {
-        metadata.insert("managedFields".into(), managed);
+}
+
+/// The same for kinds whose status endpoint may change labels too (nodes, pods, namespaces, services).
+pub fn keep_all_but_status_and_metadata(new: &mut Value, old: &Value) {
+    let (Some(new), Some(old)) = (new.as_object_mut(), old.as_object()) else { return };
+    new.retain(|name, _| name == "status" || name == "metadata");
+    for (name, value) in old.iter().filter(|(name, _)| *name != "status" && *name != "metadata") {
+        new.insert(name.clone(), value.clone());
     }
+}
+
+pub fn keep_metadata(new: &mut Value, old: &Value, name: &str) {
+    let metadata = apimachinery::object::metadata_mut(new);
+    match old.pointer("/metadata").and_then(|metadata| metadata.get(name)) {
+        Some(value) => metadata.insert(name.into(), value.clone()),
+        None => metadata.remove(name),
+    };
 }

@@ -31,6 +31,8 @@ pub enum Type {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Merge {
     Plain,
+    /// By field, although the definition says atomic.
+    Granular,
     Atomic,
     Set,
     Keyed(&'static [&'static str]),
@@ -45,6 +47,8 @@ pub enum WhenEmpty {
     Omit,
     /// Absent is written as empty.
     Always,
+    /// Absent is written as null.
+    Null,
 }
 
 /// A field of a definition.
@@ -92,8 +96,18 @@ impl Field {
         self
     }
 
+    const fn null(mut self) -> Self {
+        self.when_empty = WhenEmpty::Null;
+        self
+    }
+
     const fn always(mut self) -> Self {
         self.when_empty = WhenEmpty::Always;
+        self
+    }
+
+    const fn granular(mut self) -> Self {
+        self.merge = Merge::Granular;
         self
     }
 
@@ -210,7 +224,10 @@ mod tests {
         let ports = containers.items().unwrap().child("ports").unwrap();
         assert_eq!(ports.list_keys(), ["containerPort", "protocol"]);
         assert_eq!(ports.items().unwrap().child("hostPort").unwrap().scalar(), Some(Type::Int32));
-        assert_eq!(pod.node().child("spec").unwrap().child("nodeSelector").unwrap().items().unwrap().scalar(), Some(Type::String));
+        assert_eq!(
+            pod.node().child("spec").unwrap().child("nodeSelector").unwrap().items().unwrap().scalar(),
+            Some(Type::String)
+        );
     }
 
     #[test]

@@ -110,8 +110,9 @@ impl<'a> SchemaNode<'a> {
     pub fn atomic(&self) -> bool {
         match self {
             Self::Static { ty, field } => {
+                let merge = field.map_or(Merge::Plain, |field| field.merge);
                 let by_type = matches!(ty, Type::Object(index) if by_index(*index).atomic);
-                by_type || field.is_some_and(|field| field.merge == Merge::Atomic)
+                merge == Merge::Atomic || (by_type && merge != Merge::Granular)
             }
             Self::Dynamic(schema) => schema.atomic(),
         }
@@ -120,7 +121,7 @@ impl<'a> SchemaNode<'a> {
     pub fn list_kind(&self) -> ListKind {
         match self {
             Self::Static { field: Some(field), .. } => match field.merge {
-                Merge::Plain | Merge::Atomic => ListKind::Atomic,
+                Merge::Plain | Merge::Granular | Merge::Atomic => ListKind::Atomic,
                 Merge::Set => ListKind::Set,
                 Merge::Keyed(_) => ListKind::Map,
             },

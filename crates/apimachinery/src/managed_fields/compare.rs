@@ -90,9 +90,8 @@ impl Walk {
         let names: std::collections::BTreeSet<&String> = names.collect();
         for name in names {
             let schema = schema.filter(|node| !node.is_any()).and_then(|node| node.child(name));
-            let side = |map: Option<&'_ serde_json::Map<String, Value>>| map.and_then(|map| map.get(name)).cloned();
-            let (old, new) = (side(old), side(new));
-            self.visit(PathElement::Field(name.clone()), old.as_ref(), new.as_ref(), schema);
+            let (old, new) = (old.and_then(|map| map.get(name)), new.and_then(|map| map.get(name)));
+            self.visit(PathElement::Field(name.clone()), old, new, schema);
         }
     }
 

@@ -48,6 +48,7 @@ pub fn undecodable(patch: &str, why: &str) -> Status {
 }
 
 /// A patch may change neither `apiVersion` nor `kind`; it may drop them.
+#[allow(clippy::result_large_err, reason = "built once, on failure")]
 pub fn check_kind(patched: &Value, original: &Value, patch: &str) -> Result<(), Status> {
     for field in ["apiVersion", "kind"] {
         if !patched[field].is_null() && patched[field] != original[field] {

@@ -1,0 +1,102 @@
+//! ReplicaSets.
+
+use apimachinery::field::ErrorList;
+use apimachinery::table;
+use serde_json::Value;
+
+use crate::at::At;
+use crate::cells::{containers, int, name, selector};
+use crate::defaults::{object, present, set};
+use crate::pod_spec;
+use crate::strategy::{Column, ScalePaths, Strategy};
+
+pub struct ReplicaSet;
+
+impl Strategy for ReplicaSet {
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.template.spec"))
+    }
+
+    fn default(&self, replica_set: &mut Value) {
+        let Some(spec) = object(replica_set, "spec") else { return };
+        set(spec, "replicas", 1);
+        if let Some(template) = present(spec, "template") {
+            pod_spec::default_template(template);
+        }
+    }
+
+    fn validate(&self, replica_set: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let spec = At::root(replica_set).at("spec");
+        spec.at("replicas").not_negative(&mut errors);
+        spec.at("minReadySeconds").not_negative(&mut errors);
+        pod_spec::validate_selector_and_template(&spec, &mut errors);
+        pod_spec::validate_template(&spec.at("template"), &["Always"], &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = self.validate(new);
+        At::root(new).to("spec.selector").immutable(&mut errors, &old["spec"]["selector"]);
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let status = At::root(new).at("status");
+        let all = status.at("replicas").int().unwrap_or_default();
+        for field in ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
+            let at = status.at(field);
+            at.not_negative(&mut errors);
+            if at.int().is_some_and(|count| count > all) {
+                at.invalid(&mut errors, "cannot be greater than status.replicas");
+            }
+        }
+        errors
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::NAME,
+                Column::of("Desired", "integer"),
+                Column::of("Current", "integer"),
+                Column::of("Ready", "integer"),
+                Column::AGE,
+                Column::wide("Containers"),
+                Column::wide("Images"),
+                Column::wide("Selector"),
+            ]
+        }
+    }
+
+    fn row(&self, object: &Value, now: i64) -> Vec<Value> {
+        let (names, images) = containers(object, "/spec/template/spec");
+        vec![
+            name(object),
+            int(object, "/spec/replicas").into(),
+            int(object, "/status/replicas").into(),
+            int(object, "/status/readyReplicas").into(),
+            table::age(object, now),
+            names.into(),
+            images.into(),
+            selector(object.pointer("/spec/selector")).into(),
+        ]
+    }
+
+    fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        vec![("status.replicas", int(object, "/status/replicas").to_string())]
+    }
+
+    fn scale(&self) -> Option<ScalePaths> {
+        Some(ScalePaths {
+            spec_replicas: "/spec/replicas",
+            status_replicas: "/status/replicas",
+            selector: "/spec/selector",
+        })
+    }
+}

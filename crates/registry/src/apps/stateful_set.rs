@@ -1,0 +1,146 @@
+//! StatefulSets.
+
+use apimachinery::field::ErrorList;
+use apimachinery::table;
+use serde_json::{Value, json};
+
+use super::rolling::{int_or_percent, is_zero, not_over_100_percent};
+use crate::at::At;
+use crate::cells::{containers, int, name};
+use crate::core::{default_claim, validate_claim_spec};
+use crate::defaults::{items, object, present, set};
+use crate::pod_spec;
+use crate::strategy::{Column, ScalePaths, Strategy};
+
+pub struct StatefulSet;
+
+const CHANGEABLE: [&str; 9] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+    "volumeClaimTemplates",
+    "serviceName",
+];
+
+impl Strategy for StatefulSet {
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.template.spec"))
+    }
+
+    fn default(&self, stateful_set: &mut Value) {
+        let Some(spec) = object(stateful_set, "spec") else { return };
+        set(spec, "podManagementPolicy", "OrderedReady");
+        set(spec, "replicas", 1);
+        set(spec, "revisionHistoryLimit", 10);
+        update_strategy_defaults(spec);
+        if let Some(policy) = object(spec, "persistentVolumeClaimRetentionPolicy") {
+            set(policy, "whenDeleted", "Retain");
+            set(policy, "whenScaled", "Retain");
+        }
+        for claim in items(spec, "volumeClaimTemplates") {
+            set(claim, "apiVersion", "v1");
+            set(claim, "kind", "PersistentVolumeClaim");
+            default_claim(claim);
+            claim["status"] = json!({"phase": "Pending"});
+        }
+        if let Some(template) = present(spec, "template") {
+            pod_spec::default_template(template);
+        }
+    }
+
+    fn validate(&self, stateful_set: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let spec = At::root(stateful_set).at("spec");
+        spec.at("podManagementPolicy").required_one_of(&mut errors, &["OrderedReady", "Parallel"]);
+        update_strategy(&spec.at("updateStrategy"), &mut errors);
+        for name in ["whenDeleted", "whenScaled"] {
+            spec.at("persistentVolumeClaimRetentionPolicy").at(name).one_of(&mut errors, &["Delete", "Retain"]);
+        }
+        spec.at("replicas").not_negative(&mut errors);
+        spec.at("minReadySeconds").not_negative(&mut errors);
+        spec.to("ordinals.start").not_negative(&mut errors);
+        pod_spec::validate_selector_and_template(&spec, &mut errors);
+        pod_spec::validate_template(&spec.at("template"), &["Always"], &mut errors);
+        for claim in spec.at("volumeClaimTemplates").items() {
+            validate_claim_spec(&claim.at("spec"), &mut errors);
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = self.validate(new);
+        let fixed = |object: &Value| -> Vec<(String, Value)> {
+            let fields = object["spec"].as_object().into_iter().flatten();
+            let fixed = fields.filter(|(name, _)| !CHANGEABLE[..7].contains(&name.as_str()));
+            fixed.map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        if fixed(new) != fixed(old) {
+            let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
+                          'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and \
+                          'minReadySeconds' are forbidden";
+            errors.forbidden(&apimachinery::field::Path::new("spec"), detail);
+        }
+        errors
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[Column::NAME, Column::text("Ready"), Column::AGE, Column::wide("Containers"), Column::wide("Images")] }
+    }
+
+    fn row(&self, object: &Value, now: i64) -> Vec<Value> {
+        let (names, images) = containers(object, "/spec/template/spec");
+        let ready = format!("{}/{}", int(object, "/status/readyReplicas"), int(object, "/spec/replicas"));
+        vec![name(object), ready.into(), table::age(object, now), names.into(), images.into()]
+    }
+
+    fn scale(&self) -> Option<ScalePaths> {
+        Some(ScalePaths {
+            spec_replicas: "/spec/replicas",
+            status_replicas: "/status/replicas",
+            selector: "/spec/selector",
+        })
+    }
+}
+
+fn update_strategy_defaults(spec: &mut Value) {
+    let Some(strategy) = object(spec, "updateStrategy") else { return };
+    if crate::defaults::lacks(strategy, "type") {
+        strategy["type"] = "RollingUpdate".into();
+        object(strategy, "rollingUpdate");
+    }
+    if let Some(rolling) = present(strategy, "rollingUpdate") {
+        set(rolling, "partition", 0);
+    }
+}
+
+fn update_strategy(strategy: &At<'_>, errors: &mut ErrorList) {
+    let rolling = strategy.at("rollingUpdate");
+    match strategy.at("type").text() {
+        "" => errors.required(&strategy.path, ""),
+        "OnDelete" => {
+            if rolling.present() {
+                rolling.invalid(errors, "only allowed for updateStrategy 'RollingUpdate'");
+            }
+        }
+        "RollingUpdate" => {
+            rolling.at("partition").not_negative(errors);
+            let unavailable = rolling.at("maxUnavailable");
+            if unavailable.present() {
+                int_or_percent(&unavailable, errors);
+                not_over_100_percent(&unavailable, errors);
+                if is_zero(unavailable.value) {
+                    unavailable.invalid(errors, "cannot be 0");
+                }
+            }
+        }
+        _ => strategy.invalid(errors, "must be 'RollingUpdate' or 'OnDelete'"),
+    }
+}

@@ -1,0 +1,251 @@
+//! The group `autoscaling`: stored as v2, served as v1 and v2.
+
+use apimachinery::field::ErrorList;
+use apimachinery::table;
+use serde_json::{Value, json};
+
+use crate::at::At;
+use crate::cells::{int, list, name, text};
+use crate::defaults::{items, object, present, remove, set};
+use crate::strategy::{Column, Context, Strategy, reset_status};
+
+/// HorizontalPodAutoscalers in v2.
+pub struct HorizontalPodAutoscaler;
+/// HorizontalPodAutoscalers in v1.
+pub struct HorizontalPodAutoscalerV1;
+
+impl Strategy for HorizontalPodAutoscaler {
+    fn prepare_for_create(&self, autoscaler: &mut Value, _context: &Context<'_>) {
+        reset_status(autoscaler);
+    }
+
+    fn default(&self, autoscaler: &mut Value) {
+        let Some(spec) = object(autoscaler, "spec") else { return };
+        set(spec, "minReplicas", 1);
+        if spec["metrics"].as_array().is_none_or(Vec::is_empty) {
+            spec["metrics"] = json!([{
+                "type": "Resource",
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+            }]);
+        }
+        if let Some(behavior) = present(spec, "behavior") {
+            default_behavior(behavior);
+        }
+    }
+
+    fn validate(&self, autoscaler: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let spec = At::root(autoscaler).at("spec");
+        bounds(&spec, &mut errors);
+        target(&spec.at("scaleTargetRef"), &mut errors);
+        spec.at("metrics").items().iter().for_each(|found| metric(found, &mut errors));
+        errors
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn row(&self, autoscaler: &Value, now: i64) -> Vec<Value> {
+        let target = &autoscaler["spec"]["scaleTargetRef"];
+        let min = autoscaler.pointer("/spec/minReplicas").and_then(Value::as_i64);
+        vec![
+            name(autoscaler),
+            format!("{}/{}", text(target, "/kind"), text(target, "/name")).into(),
+            targets(autoscaler).into(),
+            min.map_or_else(|| "<unset>".to_owned(), |min| min.to_string()).into(),
+            int(autoscaler, "/spec/maxReplicas").into(),
+            int(autoscaler, "/status/currentReplicas").into(),
+            table::age(autoscaler, now),
+        ]
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    Column::NAME,
+    Column::text("Reference"),
+    Column::text("Targets"),
+    Column::text("MinPods"),
+    Column::text("MaxPods"),
+    Column::text("Replicas"),
+    Column::AGE,
+];
+
+impl Strategy for HorizontalPodAutoscalerV1 {
+    fn prepare_for_create(&self, autoscaler: &mut Value, _context: &Context<'_>) {
+        reset_status(autoscaler);
+    }
+
+    fn default(&self, autoscaler: &mut Value) {
+        if let Some(spec) = object(autoscaler, "spec") {
+            set(spec, "minReplicas", 1);
+        }
+    }
+
+    fn validate(&self, autoscaler: &Value) -> ErrorList {
+        HorizontalPodAutoscaler.validate(&self.to_storage(autoscaler.clone()))
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn row(&self, autoscaler: &Value, now: i64) -> Vec<Value> {
+        HorizontalPodAutoscaler.row(&self.to_storage(autoscaler.clone()), now)
+    }
+
+    fn to_storage(&self, mut autoscaler: Value) -> Value {
+        autoscaler["apiVersion"] = "autoscaling/v2".into();
+        let percent = autoscaler.pointer("/spec/targetCPUUtilizationPercentage").and_then(Value::as_i64);
+        if let Some(spec) = object(&mut autoscaler, "spec") {
+            remove(spec, "targetCPUUtilizationPercentage");
+            if let Some(percent) = percent {
+                spec["metrics"] = json!([{
+                    "type": "Resource",
+                    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}},
+                }]);
+            }
+        }
+        if let Some(status) = present(&mut autoscaler, "status") {
+            remove(status, "currentCPUUtilizationPercentage");
+            if status.get("currentMetrics").is_none() {
+                status["currentMetrics"] = Value::Null;
+            }
+        }
+        autoscaler
+    }
+
+    fn from_storage(&self, mut autoscaler: Value) -> Value {
+        autoscaler["apiVersion"] = "autoscaling/v1".into();
+        if let Some(spec) = object(&mut autoscaler, "spec") {
+            let cpu = list(spec, "/metrics").iter().find(|metric| text(metric, "/resource/name") == "cpu");
+            let percent = cpu.and_then(|metric| metric.pointer("/resource/target/averageUtilization")).cloned();
+            remove(spec, "metrics");
+            remove(spec, "behavior");
+            if let Some(percent) = percent {
+                spec["targetCPUUtilizationPercentage"] = percent;
+            }
+        }
+        if let Some(status) = present(&mut autoscaler, "status") {
+            remove(status, "currentMetrics");
+            remove(status, "conditions");
+            set(status, "currentReplicas", 0);
+        }
+        autoscaler
+    }
+}
+
+fn default_behavior(behavior: &mut Value) {
+    if let Some(up) = object(behavior, "scaleUp") {
+        set(up, "stabilizationWindowSeconds", 0);
+        scaling_rules(
+            up,
+            &json!([
+                {"type": "Pods", "value": 4, "periodSeconds": 15}, {"type": "Percent", "value": 100, "periodSeconds": 15},
+            ]),
+        );
+    }
+    if let Some(down) = object(behavior, "scaleDown") {
+        scaling_rules(down, &json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]));
+    }
+}
+
+fn scaling_rules(rules: &mut Value, policies: &Value) {
+    set(rules, "selectPolicy", "Max");
+    if items(rules, "policies").next().is_none() {
+        rules["policies"] = policies.clone();
+    }
+}
+
+fn bounds(spec: &At<'_>, errors: &mut ErrorList) {
+    let (min, max) = (spec.at("minReplicas"), spec.at("maxReplicas"));
+    if min.int() == Some(0) && spec.at("metrics").items().iter().all(|metric| metric.at("type").text() == "Resource") {
+        errors.forbidden(
+            &spec.path.child("metrics"),
+            "must specify at least one Object or External metric to support scaling to zero replicas",
+        );
+    }
+    if min.int().is_some_and(|min| min < 1) {
+        min.invalid(errors, "must be greater than or equal to 1");
+    }
+    match max.int().unwrap_or_default() {
+        ..1 => max.invalid(errors, "must be greater than 0"),
+        value if min.int().is_some_and(|min| value < min) => {
+            max.invalid(errors, "must be greater than or equal to `minReplicas`");
+        }
+        _ => {}
+    }
+    if max.int() == Some(0) {
+        errors.required(&max.path, "");
+    }
+}
+
+fn target(target: &At<'_>, errors: &mut ErrorList) {
+    for field in ["kind", "name"] {
+        if target.at(field).required(errors, "") {
+            target.at(field).follows(errors, apimachinery::validation::is_path_segment_name);
+        }
+    }
+    let version = target.at("apiVersion");
+    if version.text().split('/').count() > 2 {
+        version.invalid(errors, "unexpected GroupVersion string");
+    } else if version.empty() && target.at("kind").empty() {
+        errors.invalid(&version.path, "", "must specify API group");
+    }
+}
+
+fn metric(metric: &At<'_>, errors: &mut ErrorList) {
+    let sources = ["Object", "Pods", "Resource", "ContainerResource", "External"];
+    let kind = metric.at("type");
+    if !kind.required(errors, "must specify a metric source type") {
+        return;
+    }
+    if !sources.contains(&kind.text()) {
+        // Upstream complains of the type, and again of the source that the type should name.
+        errors.not_supported(&kind.path, kind.text(), &sources);
+        errors.not_supported(&kind.path, kind.text(), &sources);
+        return;
+    }
+    let field = format!("{}{}", kind.text()[..1].to_lowercase(), &kind.text()[1..]);
+    let source = metric.at(&field);
+    if !source.present() {
+        errors.required(&source.path, "must populate information for the given metric source");
+        return;
+    }
+    let target = source.at("target");
+    if kind.text() == "Resource" {
+        source.at("name").required(errors, "must specify a resource name");
+        let (utilization, value) = (target.at("averageUtilization"), target.at("averageValue"));
+        if utilization.int().is_some_and(|percent| percent < 1) {
+            utilization.invalid(errors, "must be greater than 0");
+        }
+        if !utilization.present() && !value.present() {
+            errors.required(&utilization.path, "must set either a target raw value or a target utilization");
+        }
+    }
+}
+
+fn targets(autoscaler: &Value) -> String {
+    const SHOWN: usize = 2;
+    let metrics = list(autoscaler, "/spec/metrics");
+    let cells: Vec<String> = metrics.iter().map(|metric| target_cell(autoscaler, metric)).collect();
+    let shown = cells.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match cells.len() {
+        0 => "<none>".into(),
+        count if count > SHOWN => format!("{shown} + {} more...", count - SHOWN),
+        _ => shown,
+    }
+}
+
+fn target_cell(autoscaler: &Value, metric: &Value) -> String {
+    let resource = text(metric, "/resource/name");
+    let current = list(autoscaler, "/status/currentMetrics").iter().find(|m| text(m, "/resource/name") == resource);
+    let current = current.and_then(|m| m.pointer("/resource/current"));
+    if let Some(percent) = metric.pointer("/resource/target/averageUtilization").and_then(Value::as_i64) {
+        let now = current.and_then(|current| current["averageUtilization"].as_i64());
+        let now = now.map_or_else(|| "<unknown>".to_owned(), |now| format!("{now}%"));
+        return format!("{resource}: {now}/{percent}%");
+    }
+    let now = current.map_or("<unknown>", |current| text(current, "/averageValue"));
+    format!("{resource}: {now}/{}", text(metric, "/resource/target/averageValue"))
+}

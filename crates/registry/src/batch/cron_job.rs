@@ -1,0 +1,152 @@
+//! CronJobs.
+
+use apimachinery::field::{ErrorList, Path};
+use apimachinery::{object, table};
+use serde_json::Value;
+
+use super::job;
+use crate::at::At;
+use crate::cells::{containers, count, name, or, text};
+use crate::defaults::{object as child, present, set};
+use crate::strategy::{Column, Strategy};
+
+pub struct CronJob;
+
+const NAME_LEN_MAX: usize = 52;
+
+impl Strategy for CronJob {
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.jobTemplate.spec.template.spec"))
+    }
+
+    fn default(&self, cron_job: &mut Value) {
+        let Some(spec) = child(cron_job, "spec") else { return };
+        set(spec, "concurrencyPolicy", "Allow");
+        set(spec, "suspend", false);
+        set(spec, "successfulJobsHistoryLimit", 3);
+        set(spec, "failedJobsHistoryLimit", 1);
+        if let Some(template) =
+            present(spec, "jobTemplate").and_then(|t| present(t, "spec")).and_then(|s| present(s, "template"))
+        {
+            crate::pod_spec::default_template(template);
+        }
+    }
+
+    fn validate(&self, cron_job: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let spec = At::root(cron_job).at("spec");
+        schedule(&spec, &mut errors);
+        for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+            spec.at(field).not_negative(&mut errors);
+        }
+        spec.at("concurrencyPolicy").required_one_of(&mut errors, &["Allow", "Forbid", "Replace"]);
+        job::validate_spec(&spec.to("jobTemplate.spec"), &mut errors);
+        let name = object::name(cron_job);
+        if name.len() > NAME_LEN_MAX {
+            errors.invalid(
+                &Path::new("metadata.name"),
+                name,
+                format!("must be no more than {NAME_LEN_MAX} characters"),
+            );
+        }
+        errors
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::NAME,
+                Column::text("Schedule"),
+                Column::text("Timezone"),
+                Column::text("Suspend"),
+                Column::text("Active"),
+                Column::text("Last Schedule"),
+                Column::AGE,
+                Column::wide("Containers"),
+                Column::wide("Images"),
+                Column::wide("Selector"),
+            ]
+        }
+    }
+
+    fn row(&self, cron_job: &Value, now: i64) -> Vec<Value> {
+        let (names, images) = containers(cron_job, "/spec/jobTemplate/spec/template/spec");
+        let suspended = cron_job.pointer("/spec/suspend") == Some(&Value::Bool(true));
+        let last = cron_job.pointer("/status/lastScheduleTime").filter(|time| !time.is_null());
+        vec![
+            name(cron_job),
+            text(cron_job, "/spec/schedule").into(),
+            or(text(cron_job, "/spec/timeZone"), "<none>").into(),
+            if suspended { "True" } else { "False" }.into(),
+            count(cron_job, "/status/active"),
+            last.map_or_else(|| "<none>".into(), |last| table::since(Some(last), now)),
+            table::age(cron_job, now),
+            names.into(),
+            images.into(),
+            crate::cells::selector(cron_job.pointer("/spec/jobTemplate/spec/selector")).into(),
+        ]
+    }
+}
+
+fn schedule(spec: &At<'_>, errors: &mut ErrorList) {
+    let (at, zone) = (spec.at("schedule"), spec.at("timeZone"));
+    if !at.required(errors, "") {
+        return;
+    }
+    if at.text().contains("TZ") {
+        at.invalid(errors, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+    } else if let Some(why) = cron_problem(at.text()) {
+        at.invalid(errors, &why);
+    }
+    if zone.present() && (zone.empty() || zone.text().eq_ignore_ascii_case("local")) {
+        zone.invalid(errors, "timeZone must be nil or non-empty string");
+    } else if zone.present() && jiff::tz::TimeZone::get(zone.text()).is_err() {
+        errors.invalid(&zone.path, zone.text(), format!("unknown time zone {}", zone.text()));
+    }
+}
+
+/// What is wrong with a standard cron line: five fields, or a descriptor.
+fn cron_problem(line: &str) -> Option<String> {
+    if line.starts_with('@') {
+        let plain = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+        let every = line.strip_prefix("@every ").is_some_and(|duration| duration.ends_with(['h', 'm', 's']));
+        return (!plain.contains(&line) && !every).then(|| format!("unrecognized descriptor: {line}"));
+    }
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    if fields.len() != 5 {
+        return Some(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
+    }
+    let ranges = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)];
+    let wrong = |(field, (low, high)): (&&str, (u32, u32))| !field.split(',').all(|part| cron_part(part, low, high));
+    let bad = fields.iter().zip(ranges).find(|(field, range)| wrong((field, *range)));
+    bad.map(|(field, _)| format!("failed to parse field {field}"))
+}
+
+fn cron_part(part: &str, low: u32, high: u32) -> bool {
+    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
+    if step.is_some_and(|step| step.parse::<u32>().is_ok_and(|step| step == 0) || step.parse::<u32>().is_err()) {
+        return false;
+    }
+    if range == "*" || range == "?" {
+        return true;
+    }
+    let number = |text: &str| cron_number(text).filter(|number| (low..=high).contains(number));
+    match range.split_once('-') {
+        Some((from, to)) => number(from).zip(number(to)).is_some_and(|(from, to)| from <= to),
+        None => number(range).is_some(),
+    }
+}
+
+fn cron_number(text: &str) -> Option<u32> {
+    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+    let lower = text.to_lowercase();
+    let place = |names: &[&str], first: u32| {
+        names.iter().position(|name| *name == lower).and_then(|at| u32::try_from(at).ok()).map(|at| at + first)
+    };
+    text.parse().ok().or_else(|| place(&MONTHS, 1)).or_else(|| place(&DAYS, 0))
+}

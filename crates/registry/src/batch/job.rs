@@ -1,0 +1,277 @@
+//! Jobs.
+
+use apimachinery::field::ErrorList;
+use apimachinery::{object, table};
+use serde_json::Value;
+
+use crate::at::At;
+use crate::cells::{containers, int, list, name, selector};
+use crate::defaults::{items, object as child, present, set};
+use crate::pod_spec;
+use crate::strategy::{Column, Context, Strategy, reset_status};
+
+pub struct Job;
+
+const POLICIES: [&str; 2] = ["Never", "OnFailure"];
+
+impl Strategy for Job {
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.template.spec"))
+    }
+
+    fn prepare_for_create(&self, job: &mut Value, _context: &Context<'_>) {
+        reset_status(job);
+        generate_selector(job);
+    }
+
+    fn default(&self, job: &mut Value) {
+        let labels = job.pointer("/spec/template/metadata/labels").filter(|labels| labels.is_object()).cloned();
+        if let Some(labels) = labels {
+            object::metadata_mut(job).entry("labels").or_insert(labels);
+        }
+        if let Some(spec) = child(job, "spec") {
+            default_spec(spec);
+        }
+    }
+
+    fn validate(&self, job: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        validate_spec(&At::root(job).at("spec"), &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = self.validate(new);
+        let (spec, before) = (At::root(new).at("spec"), &old["spec"]);
+        for field in
+            ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]
+        {
+            spec.at(field).immutable(&mut errors, &before[field]);
+        }
+        completions(&spec, before, &mut errors);
+        template(new, old, &mut errors);
+        errors
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn orphans_by_default(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::NAME,
+                Column::text("Status"),
+                Column::text("Completions"),
+                Column::text("Duration"),
+                Column::AGE,
+                Column::wide("Containers"),
+                Column::wide("Images"),
+                Column::wide("Selector"),
+            ]
+        }
+    }
+
+    fn row(&self, job: &Value, now: i64) -> Vec<Value> {
+        let (names, images) = containers(job, "/spec/template/spec");
+        vec![
+            name(job),
+            status(job).into(),
+            completions_cell(job).into(),
+            duration(job, now).into(),
+            table::age(job, now),
+            names.into(),
+            images.into(),
+            selector(job.pointer("/spec/selector")).into(),
+        ]
+    }
+
+    fn fields(&self, job: &Value) -> Vec<(&'static str, String)> {
+        vec![("status.successful", int(job, "/status/succeeded").to_string())]
+    }
+}
+
+/// Also of the template in a CronJob.
+pub fn default_spec(spec: &mut Value) {
+    if spec.get("completions").is_none() && spec.get("parallelism").is_none() {
+        spec["completions"] = 1.into();
+    }
+    set(spec, "parallelism", 1);
+    let per_index = spec.get("backoffLimitPerIndex").is_some_and(|limit| !limit.is_null());
+    set(spec, "backoffLimit", if per_index { i64::from(i32::MAX) } else { 6 });
+    set(spec, "completionMode", "NonIndexed");
+    set(spec, "suspend", false);
+    set(spec, "manualSelector", false);
+    let policy = present(spec, "podFailurePolicy").map(|policy| {
+        for rule in items(policy, "rules") {
+            items(rule, "onPodConditions").for_each(|pattern| set(pattern, "status", "True"));
+        }
+    });
+    set(spec, "podReplacementPolicy", if policy.is_some() { "Failed" } else { "TerminatingOrFailed" });
+    if let Some(template) = present(spec, "template") {
+        pod_spec::default_template(template);
+    }
+}
+
+/// The selector and labels that tie pods to the job, unless the user does it.
+fn generate_selector(job: &mut Value) {
+    if job.pointer("/spec/manualSelector") == Some(&Value::Bool(true)) {
+        return;
+    }
+    let (name, uid) = (object::name(job).to_owned(), object::uid(job).to_owned());
+    let template = child(&mut job["spec"], "template").and_then(|template| child(template, "metadata"));
+    if let Some(labels) = template.and_then(|metadata| child(metadata, "labels")) {
+        for (key, value) in [
+            ("job-name", &name),
+            ("batch.kubernetes.io/job-name", &name),
+            ("controller-uid", &uid),
+            ("batch.kubernetes.io/controller-uid", &uid),
+        ] {
+            labels[key] = value.as_str().into();
+        }
+    }
+    let selector = child(&mut job["spec"], "selector").and_then(|selector| child(selector, "matchLabels"));
+    if let Some(labels) = selector {
+        labels["batch.kubernetes.io/controller-uid"] = uid.into();
+    }
+}
+
+/// Also of the template in a CronJob, which has no selector.
+pub fn validate_spec(spec: &At<'_>, errors: &mut ErrorList) {
+    let names = [
+        "parallelism",
+        "completions",
+        "backoffLimit",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+        "activeDeadlineSeconds",
+        "ttlSecondsAfterFinished",
+    ];
+    names.iter().for_each(|name| spec.at(name).not_negative(errors));
+    let mode = spec.at("completionMode");
+    mode.one_of(errors, &["Indexed", "NonIndexed"]);
+    if mode.text() == "Indexed" && !spec.at("completions").present() {
+        spec.at("completions").required(errors, "when completion mode is Indexed");
+    }
+    if spec.at("backoffLimitPerIndex").present() && mode.text() != "Indexed" {
+        spec.at("backoffLimitPerIndex").invalid(errors, "requires indexed completion mode");
+    }
+    spec.at("podReplacementPolicy").one_of(errors, &["Failed", "TerminatingOrFailed"]);
+    failure_policy(&spec.at("podFailurePolicy"), errors);
+    let template = spec.at("template");
+    pod_spec::validate_template(&template, &["Always", "Never", "OnFailure"], errors);
+    let policy = template.to("spec.restartPolicy");
+    match policy.text() {
+        "Always" | "" => errors.required(&policy.path, "valid values: \"OnFailure\", \"Never\""),
+        other if !POLICIES.contains(&other) => errors.not_supported(&policy.path, other, &POLICIES),
+        _ => {}
+    }
+}
+
+fn failure_policy(policy: &At<'_>, errors: &mut ErrorList) {
+    for rule in policy.at("rules").items() {
+        rule.at("action").required_one_of(errors, &["Count", "FailIndex", "FailJob", "Ignore"]);
+        let codes = rule.at("onExitCodes");
+        if codes.present() {
+            codes.at("operator").required_one_of(errors, &["In", "NotIn"]);
+            exit_codes(&codes, errors);
+        }
+        for pattern in rule.at("onPodConditions").items() {
+            pattern.at("type").required(errors, "");
+            pattern.at("status").one_of(errors, &["False", "True", "Unknown"]);
+        }
+        if !codes.present() && rule.at("onPodConditions").empty() {
+            rule.invalid(errors, "specifying one of OnExitCodes and OnPodConditions is required");
+        }
+    }
+}
+
+fn exit_codes(codes: &At<'_>, errors: &mut ErrorList) {
+    let values = codes.at("values");
+    if values.empty() {
+        values.invalid(errors, "at least one value is required");
+    }
+    let is_in = codes.at("operator").text() == "In";
+    let mut before: Option<i64> = None;
+    for value in values.items() {
+        let number = value.int().unwrap_or_default();
+        if is_in && number == 0 {
+            value.invalid(errors, "must not be 0 for the In operator");
+        }
+        match before {
+            Some(previous) if previous == number => errors.duplicate(&value.path, number),
+            Some(previous) if previous > number => values.invalid(errors, "must be ordered"),
+            _ => {}
+        }
+        before = Some(number);
+    }
+}
+
+/// An indexed job may change completions together with parallelism.
+fn completions(spec: &At<'_>, old: &Value, errors: &mut ErrorList) {
+    let at = spec.at("completions");
+    let elastic = spec.at("completionMode").text() == "Indexed" && spec.at("parallelism").value == at.value;
+    if !elastic {
+        at.immutable(errors, &old["completions"]);
+    }
+}
+
+/// The template of a suspended job that never ran may change in what steers scheduling.
+fn template(new: &Value, old: &Value, errors: &mut ErrorList) {
+    let mut comparable = new["spec"]["template"].clone();
+    let before = &old["spec"]["template"];
+    let never_ran = old["spec"]["suspend"] == true && old.pointer("/status/startTime").is_none();
+    if never_ran {
+        for field in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
+            match before["spec"].get(field) {
+                Some(value) => comparable["spec"][field] = value.clone(),
+                None => crate::defaults::remove(&mut comparable["spec"], field),
+            }
+        }
+        comparable["metadata"] = before["metadata"].clone();
+    }
+    if comparable != *before {
+        let at = At::root(new).to("spec.template");
+        let blamed = if comparable["spec"] == before["spec"] { at } else { at.at("spec") };
+        blamed.invalid(errors, "field is immutable");
+    }
+}
+
+fn condition<'a>(job: &'a Value, kind: &str) -> Option<&'a Value> {
+    let found = list(job, "/status/conditions").iter().find(|condition| condition["type"] == kind);
+    found.filter(|condition| condition["status"] == "True")
+}
+
+fn status(job: &Value) -> &'static str {
+    let has = |kind: &str| condition(job, kind).is_some();
+    match () {
+        () if has("Complete") => "Complete",
+        () if has("Failed") => "Failed",
+        () if job.pointer("/metadata/deletionTimestamp").is_some() => "Terminating",
+        () if has("Suspended") => "Suspended",
+        () if has("FailureTarget") => "FailureTarget",
+        () if has("SuccessCriteriaMet") => "SuccessCriteriaMet",
+        () => "Running",
+    }
+}
+
+fn completions_cell(job: &Value) -> String {
+    let done = int(job, "/status/succeeded");
+    match (job.pointer("/spec/completions").and_then(Value::as_i64), int(job, "/spec/parallelism")) {
+        (Some(all), _) => format!("{done}/{all}"),
+        (None, parallelism) if parallelism > 1 => format!("{done}/1 of {parallelism}"),
+        (None, _) => format!("{done}/1"),
+    }
+}
+
+fn duration(job: &Value, now: i64) -> String {
+    let seconds = |field: &str| job.pointer(field).and_then(apimachinery::time::seconds);
+    let Some(start) = seconds("/status/startTime") else { return String::new() };
+    let failed = condition(job, "Failed").and_then(|failed| apimachinery::time::seconds(&failed["lastTransitionTime"]));
+    let end = seconds("/status/completionTime").or(failed).unwrap_or(now);
+    table::human_duration(end - start)
+}

@@ -1,0 +1,32 @@
+//! The core group.
+
+mod config_map;
+mod endpoints;
+mod limit_range;
+mod namespace;
+mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
+mod pod;
+mod pod_row;
+mod pod_template;
+mod replication_controller;
+mod resource_quota;
+mod secret;
+mod service;
+mod service_account;
+
+pub use config_map::ConfigMap;
+pub use endpoints::{Endpoints, special_ip};
+pub use limit_range::LimitRange;
+pub use namespace::Namespace;
+pub use node::Node;
+pub use persistent_volume::PersistentVolume;
+pub use persistent_volume_claim::{PersistentVolumeClaim, default_claim, validate_claim_spec};
+pub use pod::Pod;
+pub use pod_template::PodTemplate;
+pub use replication_controller::ReplicationController;
+pub use resource_quota::ResourceQuota;
+pub use secret::Secret;
+pub use service::Service;
+pub use service_account::ServiceAccount;

@@ -1,0 +1,73 @@
+//! Namespaces.
+
+use apimachinery::field::ErrorList;
+use apimachinery::{object, table};
+use serde_json::{Value, json};
+
+use crate::cells::{name, text};
+use crate::strategy::{
+    Column, Context, NameRule, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status,
+};
+
+pub struct Namespace;
+
+impl Strategy for Namespace {
+    fn prepare_for_create(&self, namespace: &mut Value, _context: &Context<'_>) {
+        self.default(namespace);
+        namespace["status"] = json!({"phase": "Active"});
+        let finalizers = &mut namespace["spec"]["finalizers"];
+        match finalizers.as_array_mut() {
+            Some(list) if !list.iter().any(|finalizer| finalizer == "kubernetes") => list.push("kubernetes".into()),
+            Some(_) => {}
+            None => *finalizers = json!(["kubernetes"]),
+        }
+    }
+
+    /// The label with the namespace's own name is kept by the server.
+    fn default(&self, namespace: &mut Value) {
+        let name = object::name(namespace).to_owned();
+        if !name.is_empty() {
+            object::set_label(namespace, "kubernetes.io/metadata.name", &name);
+        }
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value, _context: &Context<'_>) {
+        keep_status(new, old);
+        new["spec"] = old["spec"].clone();
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status_and_metadata(new, old);
+        keep_metadata(new, old, "ownerReferences");
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let phase = crate::at::At::root(new).to("status.phase");
+        let deleted = object::deletion_timestamp(new).is_some();
+        match (deleted, phase.text()) {
+            (false, "Terminating") => {
+                phase.invalid(&mut errors, "may only be 'Terminating' if `deletionTimestamp` is not empty")
+            }
+            (true, "Active") => phase.invalid(&mut errors, "may only be 'Active' if `deletionTimestamp` is empty"),
+            _ => {}
+        }
+        errors
+    }
+
+    fn name_rule(&self) -> NameRule {
+        NameRule::DnsLabel
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[Column::NAME, Column::text("Status"), Column::AGE] }
+    }
+
+    fn row(&self, object: &Value, now: i64) -> Vec<Value> {
+        vec![name(object), text(object, "/status/phase").into(), table::age(object, now)]
+    }
+
+    fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        vec![("name", object::name(object).to_owned()), ("status.phase", text(object, "/status/phase").to_owned())]
+    }
+}

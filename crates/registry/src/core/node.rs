@@ -1,0 +1,169 @@
+//! Nodes.
+
+use apimachinery::field::ErrorList;
+use apimachinery::validation::{is_label_value, is_qualified_name, validate_cidr};
+use apimachinery::{object, table};
+use serde_json::Value;
+
+use crate::at::At;
+use crate::cells::{list, name, or, text};
+use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status};
+
+pub struct Node;
+
+const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
+
+impl Strategy for Node {
+    /// A node brings its first status with it.
+    fn prepare_for_create(&self, _node: &mut Value, _context: &Context<'_>) {}
+
+    fn default(&self, node: &mut Value) {
+        let capacity = node.pointer("/status/capacity").filter(|capacity| capacity.is_object()).cloned();
+        if let (Some(capacity), Some(status)) = (capacity, crate::defaults::present(node, "status")) {
+            crate::defaults::set(status, "allocatable", capacity);
+        }
+        if let Some(spec) = crate::defaults::object(node, "spec") {
+            pod_cidrs(spec);
+        }
+    }
+
+    fn validate(&self, node: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let root = At::root(node);
+        taints(&root.to("spec.taints"), &mut errors);
+        for cidr in root.to("spec.podCIDRs").items() {
+            errors.append(validate_cidr(&cidr.path, cidr.text()));
+        }
+        errors
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value, _context: &Context<'_>) {
+        keep_status(new, old);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = self.validate(new);
+        let spec = At::root(new).at("spec");
+        for field in ["podCIDRs", "providerID"] {
+            let before = &old["spec"][field];
+            if !before.is_null() && *before != "" && before != spec.at(field).value {
+                let detail = "node updates may not change podCIDR except from \"\" to valid";
+                let detail = if field == "providerID" {
+                    "node updates may not change providerID except from \"\" to valid"
+                } else {
+                    detail
+                };
+                errors.forbidden(&spec.path.child(field), detail);
+            }
+        }
+        errors
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status_and_metadata(new, old);
+        keep_metadata(new, old, "ownerReferences");
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::NAME,
+                Column::text("Status"),
+                Column::text("Roles"),
+                Column::AGE,
+                Column::text("Version"),
+                Column::wide("Internal-IP"),
+                Column::wide("External-IP"),
+                Column::wide("OS-Image"),
+                Column::wide("Kernel-Version"),
+                Column::wide("Container-Runtime"),
+            ]
+        }
+    }
+
+    fn row(&self, node: &Value, now: i64) -> Vec<Value> {
+        let info = |field: &str| text(node, &format!("/status/nodeInfo/{field}")).to_owned();
+        vec![
+            name(node),
+            status(node).into(),
+            roles(node).into(),
+            table::age(node, now),
+            info("kubeletVersion").into(),
+            address(node, "InternalIP").into(),
+            address(node, "ExternalIP").into(),
+            or(&info("osImage"), "<unknown>").into(),
+            or(&info("kernelVersion"), "<unknown>").into(),
+            or(&info("containerRuntimeVersion"), "<unknown>").into(),
+        ]
+    }
+
+    fn fields(&self, node: &Value) -> Vec<(&'static str, String)> {
+        let unschedulable = node.pointer("/spec/unschedulable") == Some(&Value::Bool(true));
+        vec![("spec.unschedulable", unschedulable.to_string())]
+    }
+}
+
+/// The old single range and the list say the same.
+fn pod_cidrs(spec: &mut Value) {
+    let single = spec.get("podCIDR").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let first = spec.pointer("/podCIDRs/0").cloned();
+    match first {
+        Some(first) if single.is_empty() => spec["podCIDR"] = first,
+        None if !single.is_empty() => spec["podCIDRs"] = Value::from(vec![single]),
+        _ => {}
+    }
+}
+
+fn taints(taints: &At<'_>, errors: &mut ErrorList) {
+    let mut seen = Vec::new();
+    for (index, taint) in taints.items().iter().enumerate() {
+        let (key, effect) = (taint.at("key"), taint.at("effect"));
+        if key.required(errors, "") {
+            key.follows(errors, is_qualified_name);
+        }
+        taint.at("value").follows(errors, is_label_value);
+        effect.required_one_of(errors, &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
+        let identity = (key.text(), effect.text());
+        if seen.contains(&identity) {
+            let path = apimachinery::field::Path::new("metadata.taints").index(index);
+            errors.duplicate(&path, taint.value.clone());
+        }
+        seen.push(identity);
+    }
+}
+
+fn status(node: &Value) -> String {
+    let ready = list(node, "/status/conditions").iter().find(|condition| condition["type"] == "Ready");
+    let mut status = match ready {
+        Some(condition) if condition["status"] == "True" => "Ready",
+        Some(_) => "NotReady",
+        None => "Unknown",
+    }
+    .to_owned();
+    if node.pointer("/spec/unschedulable") == Some(&Value::Bool(true)) {
+        status.push_str(",SchedulingDisabled");
+    }
+    status
+}
+
+fn roles(node: &Value) -> String {
+    let mut roles: Vec<&str> = Vec::new();
+    for (key, value) in object::labels(node).into_iter().flatten() {
+        let role = match key.strip_prefix(ROLE_PREFIX) {
+            None if key == "kubernetes.io/role" => value.as_str().unwrap_or_default(),
+            Some(role) => role,
+            None => continue,
+        };
+        if !role.is_empty() && !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    roles.sort_unstable();
+    if roles.is_empty() { "<none>".into() } else { roles.join(",") }
+}
+
+fn address(node: &Value, kind: &str) -> String {
+    let addresses = list(node, "/status/addresses");
+    let found = addresses.iter().find(|address| address["type"] == kind).map(|address| text(address, "/address"));
+    found.unwrap_or("<none>").to_owned()
+}

@@ -1,0 +1,465 @@
+//! Services: everything but the allocation of addresses and node ports.
+
+use apimachinery::field::{ErrorList, Path};
+use apimachinery::table;
+use apimachinery::validation::{
+    self as rules, is_dns1123_label, is_dns1123_subdomain, is_port_name, is_qualified_name, validate_cidr, validate_ip,
+};
+use serde_json::{Value, json};
+
+use crate::at::{At, duplicates};
+use crate::cells::{list, name, or, text};
+use crate::defaults::{items, lacks, object, remove, set};
+use crate::strategy::{
+    Column, Context, NameRule, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status, reset_status,
+};
+
+pub struct Service;
+
+const NODE_PORT_TYPES: [&str; 2] = ["NodePort", "LoadBalancer"];
+
+impl Strategy for Service {
+    fn default(&self, service: &mut Value) {
+        let Some(spec) = object(service, "spec") else { return };
+        set(spec, "sessionAffinity", "None");
+        session_affinity(spec);
+        set(spec, "type", "ClusterIP");
+        items(spec, "ports").for_each(port);
+        let kind = spec["type"].as_str().unwrap_or_default().to_owned();
+        if NODE_PORT_TYPES.contains(&kind.as_str()) || has_external_ips(spec) {
+            set(spec, "externalTrafficPolicy", "Cluster");
+        }
+        if kind != "ExternalName" {
+            set(spec, "internalTrafficPolicy", "Cluster");
+        }
+        if kind == "LoadBalancer" {
+            set(spec, "allocateLoadBalancerNodePorts", true);
+        }
+    }
+
+    fn prepare_for_create(&self, service: &mut Value, _context: &Context<'_>) {
+        reset_status(service);
+        tie_cluster_ips(service);
+    }
+
+    fn validate(&self, service: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let spec = At::root(service).at("spec");
+        ports(&spec, &mut errors);
+        kinds(&spec, &mut errors);
+        addresses(&spec, &mut errors);
+        policies(&spec, &mut errors);
+        source_ranges(&spec, &mut errors);
+        let selector = spec.at("selector");
+        errors.append(rules::object_meta::labels(selector.value, &selector.path));
+        errors
+    }
+
+    /// Keeps what was allocated when the client leaves it out.
+    fn prepare_for_update(&self, new: &mut Value, old: &Value, _context: &Context<'_>) {
+        keep_status(new, old);
+        let kind = |service: &Value| text(service, "/spec/type").to_owned();
+        if kind(new) != "ExternalName" && kind(old) != "ExternalName" {
+            keep_cluster_ips(&mut new["spec"], &old["spec"]);
+            keep_node_ports(&mut new["spec"], &old["spec"]);
+        }
+        drop_what_the_type_does_not_have(new, old);
+        tie_cluster_ips(new);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let spec = At::root(new).at("spec");
+        let external = |service: &Value| text(service, "/spec/type") == "ExternalName";
+        if !external(new) && !external(old) {
+            let (now, before) = (spec.at("clusterIPs"), &old["spec"]["clusterIPs"]);
+            let first = now.value.get(0);
+            if first.is_some() && before.get(0).is_some() && first != before.get(0) {
+                let detail = "may not change once set";
+                errors.invalid(&now.path.index(0), first.cloned().unwrap_or_default(), detail);
+            }
+        }
+        let class = spec.at("loadBalancerClass");
+        let both = text(new, "/spec/type") == "LoadBalancer" && text(old, "/spec/type") == "LoadBalancer";
+        if both && *class.value != old["spec"]["loadBalancerClass"] {
+            class.invalid(&mut errors, "may not change once set");
+        }
+        errors.append(self.validate(new));
+        errors
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status_and_metadata(new, old);
+        keep_metadata(new, old, "ownerReferences");
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let ingress = At::root(new).to("status.loadBalancer.ingress");
+        if !ingress.empty() && text(new, "/spec/type") != "LoadBalancer" {
+            errors.forbidden(&ingress.path, "may only be used when `spec.type` is \"LoadBalancer\"");
+        }
+        for entry in ingress.items() {
+            let (ip, host) = (entry.at("ip"), entry.at("hostname"));
+            if !ip.empty() {
+                errors.append(validate_ip(&ip.path, ip.text()));
+            }
+            if !host.empty() {
+                host.follows(&mut errors, is_dns1123_subdomain);
+            }
+        }
+        errors
+    }
+
+    fn name_rule(&self) -> NameRule {
+        NameRule::Dns1035Label
+    }
+
+    fn allows_create_on_update(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::NAME,
+                Column::text("Type"),
+                Column::text("Cluster-IP"),
+                Column::text("External-IP"),
+                Column::text("Port(s)"),
+                Column::AGE,
+                Column::wide("Selector"),
+            ]
+        }
+    }
+
+    fn row(&self, service: &Value, now: i64) -> Vec<Value> {
+        vec![
+            name(service),
+            text(service, "/spec/type").into(),
+            or(list(service, "/spec/clusterIPs").first().and_then(Value::as_str).unwrap_or_default(), "<none>").into(),
+            external_ip(service).into(),
+            port_cell(service).into(),
+            table::age(service, now),
+            table::labels(service.pointer("/spec/selector")).into(),
+        ]
+    }
+
+    fn fields(&self, service: &Value) -> Vec<(&'static str, String)> {
+        vec![
+            ("spec.clusterIP", text(service, "/spec/clusterIP").to_owned()),
+            ("spec.type", text(service, "/spec/type").to_owned()),
+        ]
+    }
+}
+
+fn session_affinity(spec: &mut Value) {
+    if spec["sessionAffinity"] == "None" {
+        remove(spec, "sessionAffinityConfig");
+    }
+    if spec["sessionAffinity"] == "ClientIP" {
+        let config = object(spec, "sessionAffinityConfig").and_then(|config| object(config, "clientIP"));
+        if let Some(client) = config {
+            set(client, "timeoutSeconds", 10800);
+        }
+    }
+}
+
+fn port(port: &mut Value) {
+    set(port, "protocol", "TCP");
+    let target = port.get("targetPort");
+    if target.is_none_or(|target| target.is_null() || *target == 0 || *target == "") {
+        port["targetPort"] = port["port"].clone();
+    }
+}
+
+fn has_external_ips(spec: &Value) -> bool {
+    spec["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty())
+}
+
+/// The single field and the list say the same; a given address tells the family.
+fn tie_cluster_ips(service: &mut Value) {
+    let Some(spec) = object(service, "spec").filter(|spec| spec["type"] != "ExternalName") else { return };
+    let single = spec["clusterIP"].as_str().unwrap_or_default().to_owned();
+    let first = spec.pointer("/clusterIPs/0").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if !single.is_empty() && first.is_empty() {
+        spec["clusterIPs"] = json!([single]);
+    }
+    if single.is_empty() && !first.is_empty() {
+        spec["clusterIP"] = first.as_str().into();
+    }
+    let given = if single.is_empty() { first } else { single };
+    families(spec, &given);
+}
+
+/// A headless service without a selector has both families: nobody here has to find it addresses.
+fn families(spec: &mut Value, given: &str) {
+    let selects = spec["selector"].as_object().is_some_and(|selector| !selector.is_empty());
+    let both = given == "None" && !selects;
+    set(spec, "ipFamilyPolicy", if both { "RequireDualStack" } else { "SingleStack" });
+    if lacks(spec, "ipFamilies") {
+        let single = if rules::is_ipv6(given) { "IPv6" } else { "IPv4" };
+        let wants_both = both && spec["ipFamilyPolicy"] == "RequireDualStack";
+        spec["ipFamilies"] = if wants_both { json!(["IPv4", "IPv6"]) } else { json!([single]) };
+    }
+}
+
+fn keep_cluster_ips(new: &mut Value, old: &Value) {
+    let had = |field: &str| old.get(field).filter(|value| !value.is_null()).cloned();
+    for field in ["clusterIP", "ipFamilies", "ipFamilyPolicy", "clusterIPs"] {
+        let changed = field == "clusterIPs" && new["clusterIP"] != old["clusterIP"];
+        if let (true, false, Some(value)) = (lacks(new, field), changed, had(field)) {
+            new[field] = value;
+        }
+    }
+}
+
+fn keep_node_ports(new: &mut Value, old: &Value) {
+    let kind = |spec: &Value| NODE_PORT_TYPES.contains(&spec["type"].as_str().unwrap_or_default());
+    if !kind(new) || !kind(old) {
+        return;
+    }
+    set_if_absent(new, old, "healthCheckNodePort");
+    let before = old["ports"].as_array().cloned().unwrap_or_default();
+    let used: Vec<Value> = items(new, "ports").map(|port| port["nodePort"].clone()).collect();
+    for port in items(new, "ports").filter(|port| port["nodePort"].is_null() || port["nodePort"] == 0) {
+        let same = |other: &&Value| {
+            other["port"] == port["port"] && other["protocol"] == port["protocol"] && other["name"] == port["name"]
+        };
+        let known = before.iter().find(same).map(|other| other["nodePort"].clone());
+        if let Some(number) = known.filter(|number| !number.is_null() && !used.contains(number)) {
+            port["nodePort"] = number;
+        }
+    }
+}
+
+fn set_if_absent(new: &mut Value, old: &Value, field: &str) {
+    if let (true, Some(value)) = (new.get(field).is_none(), old.get(field)) {
+        new[field] = value.clone();
+    }
+}
+
+/// A change of type drops what the old type had, unless the client changed it too.
+fn drop_what_the_type_does_not_have(new: &mut Value, old: &Value) {
+    let (kind, before) = (text(new, "/spec/type").to_owned(), old["spec"].clone());
+    let spec = &mut new["spec"];
+    let drop_unchanged = |spec: &mut Value, field: &str| {
+        if spec.get(field) == before.get(field) {
+            remove(spec, field);
+        }
+    };
+    if kind == "ExternalName" && before["type"] != "ExternalName" {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
+            drop_unchanged(spec, field);
+        }
+    }
+    if !NODE_PORT_TYPES.contains(&kind.as_str()) && before["type"] != kind.as_str() {
+        let ports = before["ports"].as_array().cloned().unwrap_or_default();
+        for port in items(spec, "ports") {
+            if ports.iter().any(|other| other["nodePort"] == port["nodePort"]) {
+                remove(port, "nodePort");
+            }
+        }
+        if !has_external_ips(spec) {
+            drop_unchanged(spec, "externalTrafficPolicy");
+        }
+    }
+    if kind != "LoadBalancer" && before["type"] == "LoadBalancer" {
+        for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"] {
+            drop_unchanged(spec, field);
+        }
+        new["status"]["loadBalancer"] = json!({});
+    }
+}
+
+fn ports(spec: &At<'_>, errors: &mut ErrorList) {
+    let all = spec.at("ports");
+    let kind = spec.at("type").text();
+    let headless = spec.at("clusterIP").text() == "None";
+    if all.empty() && !headless && kind != "ExternalName" {
+        all.required(errors, "");
+    }
+    let several = all.items().len() > 1;
+    for port in all.items() {
+        let (name, target) = (port.at("name"), port.at("targetPort"));
+        if several && name.empty() {
+            name.required(errors, "");
+        } else if !name.empty() {
+            name.follows(errors, is_dns1123_label);
+        }
+        port_numbers(&port, &target, errors);
+        port.at("protocol").required_one_of(errors, &["SCTP", "TCP", "UDP"]);
+        if !port.at("appProtocol").empty() {
+            port.at("appProtocol").follows(errors, is_qualified_name);
+        }
+        let node_port = port.at("nodePort");
+        if kind == "ClusterIP" && node_port.int().unwrap_or_default() != 0 {
+            errors.forbidden(&node_port.path, "may not be used when `type` is 'ClusterIP'");
+        }
+    }
+    duplicates(errors, all.items().iter().map(|port| port.at("name")));
+    duplicate_ports(&all, errors);
+}
+
+fn port_numbers(port: &At<'_>, target: &At<'_>, errors: &mut ErrorList) {
+    let number = port.at("port");
+    let value = number.int().unwrap_or_default();
+    for message in rules::is_port_number(value) {
+        errors.invalid(&number.path, value, message);
+    }
+    match target.value {
+        Value::String(text) => errors.invalid_all(&target.path, text, is_port_name(text)),
+        other => {
+            let value = other.as_i64().unwrap_or_default();
+            for message in rules::is_port_number(value) {
+                errors.invalid(&target.path, value, message);
+            }
+        }
+    }
+}
+
+fn duplicate_ports(ports: &At<'_>, errors: &mut ErrorList) {
+    let (mut seen, mut node_ports) = (Vec::new(), Vec::new());
+    for port in ports.items() {
+        let protocol = port.at("protocol").value.clone();
+        let key = (protocol.clone(), port.at("port").value.clone());
+        if seen.contains(&key) {
+            errors.duplicate(&port.path, json!({"protocol": key.0, "port": key.1}));
+        }
+        seen.push(key);
+        let Some(number) = port.at("nodePort").int().filter(|number| *number != 0) else { continue };
+        let key = (protocol, number);
+        if node_ports.contains(&key) {
+            errors.duplicate(&port.path.child("nodePort"), number);
+        }
+        node_ports.push(key);
+    }
+}
+
+fn kinds(spec: &At<'_>, errors: &mut ErrorList) {
+    let kind = spec.at("type");
+    kind.required_one_of(errors, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
+    spec.at("sessionAffinity").required_one_of(errors, &["ClientIP", "None"]);
+    let headless = spec.at("clusterIP").text() == "None";
+    if headless && NODE_PORT_TYPES.contains(&kind.text()) {
+        let path = spec.path.child("clusterIPs").index(0);
+        errors.invalid(&path, "None", format!("may not be set to 'None' for {} services", kind.text()));
+    }
+    if kind.text() == "ExternalName" {
+        external_name(spec, errors);
+    }
+    let seconds = spec.to("sessionAffinityConfig.clientIP.timeoutSeconds");
+    if seconds.int().is_some_and(|seconds| !(1..=86400).contains(&seconds)) {
+        seconds.invalid(errors, "must be greater than 0 and less than 86400");
+    }
+}
+
+fn external_name(spec: &At<'_>, errors: &mut ErrorList) {
+    if !spec.at("clusterIPs").empty() {
+        errors.forbidden(&spec.path.child("clusterIPs"), "may not be set for ExternalName services");
+    }
+    let name = spec.at("externalName");
+    let plain = name.text().strip_suffix('.').unwrap_or(name.text());
+    if plain.is_empty() {
+        errors.required(&name.path, "");
+    } else {
+        errors.invalid_all(&name.path, name.text(), is_dns1123_subdomain(plain));
+    }
+}
+
+fn addresses(spec: &At<'_>, errors: &mut ErrorList) {
+    let (single, all) = (spec.at("clusterIP"), spec.at("clusterIPs"));
+    if all.items().first().is_some_and(|first| first.text() != single.text()) {
+        all.invalid(errors, "first value must match `clusterIP`");
+    }
+    if spec.at("ipFamilies").items().len() > 1 && spec.at("ipFamilyPolicy").text() == "SingleStack" {
+        let detail = "must be RequireDualStack or PreferDualStack when multiple IP families are specified";
+        spec.at("ipFamilyPolicy").invalid(errors, detail);
+    }
+    for ip in spec.at("clusterIPs").items() {
+        if ip.text() != "None" {
+            errors.append(validate_ip(&ip.path, ip.text()));
+        }
+    }
+    for ip in spec.at("externalIPs").items() {
+        errors.append(validate_ip(&ip.path, ip.text()));
+    }
+    for family in spec.at("ipFamilies").items() {
+        family.one_of(errors, &["IPv4", "IPv6"]);
+    }
+    duplicates(errors, spec.at("ipFamilies").items());
+    spec.at("ipFamilyPolicy").one_of(errors, &["SingleStack", "PreferDualStack", "RequireDualStack"]);
+}
+
+fn policies(spec: &At<'_>, errors: &mut ErrorList) {
+    let kind = spec.at("type").text();
+    let external = spec.at("externalTrafficPolicy");
+    let reachable = NODE_PORT_TYPES.contains(&kind) || has_external_ips(spec.value);
+    if !reachable && !external.empty() {
+        external.invalid(errors, "may only be set for externally-accessible services");
+    } else if !external.empty() {
+        external.one_of(errors, &["Cluster", "Local"]);
+    }
+    if kind != "ExternalName" {
+        spec.at("internalTrafficPolicy").required_one_of(errors, &["Cluster", "Local"]);
+    }
+    let class = spec.at("loadBalancerClass");
+    if class.present() && kind != "LoadBalancer" {
+        errors.forbidden(&class.path, "may only be used when `type` is 'LoadBalancer'");
+    } else if class.present() {
+        class.follows(errors, is_qualified_name);
+    }
+    let health = spec.at("healthCheckNodePort");
+    let local = kind == "LoadBalancer" && external.text() == "Local";
+    if health.int().is_some_and(|port| port != 0) && !local {
+        health.invalid(errors, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+    }
+    let allocate = spec.at("allocateLoadBalancerNodePorts");
+    if allocate.present() && kind != "LoadBalancer" {
+        errors.forbidden(&allocate.path, "may only be used when `type` is 'LoadBalancer'");
+    }
+}
+
+/// Upstream's path for these has a capital letter.
+fn source_ranges(spec: &At<'_>, errors: &mut ErrorList) {
+    let ranges = spec.at("loadBalancerSourceRanges");
+    let path: Path = spec.path.child("LoadBalancerSourceRanges");
+    if ranges.empty() {
+        return;
+    }
+    if spec.at("type").text() != "LoadBalancer" {
+        errors.forbidden(&path, "may only be used when `type` is 'LoadBalancer'");
+    }
+    for (index, range) in ranges.items().iter().enumerate() {
+        errors.append(validate_cidr(&path.index(index), range.text().trim()));
+    }
+}
+
+fn external_ip(service: &Value) -> String {
+    let ips: Vec<&str> = list(service, "/spec/externalIPs").iter().filter_map(Value::as_str).collect();
+    match text(service, "/spec/type") {
+        "ExternalName" => text(service, "/spec/externalName").to_owned(),
+        "LoadBalancer" => {
+            let ingress = list(service, "/status/loadBalancer/ingress");
+            let mut all: Vec<&str> =
+                ingress.iter().map(|entry| or(text(entry, "/ip"), text(entry, "/hostname"))).collect();
+            all.extend(&ips);
+            if all.is_empty() { "<pending>".into() } else { all.join(",") }
+        }
+        "ClusterIP" | "NodePort" if ips.is_empty() => "<none>".into(),
+        "ClusterIP" | "NodePort" => ips.join(","),
+        _ => "<unknown>".into(),
+    }
+}
+
+fn port_cell(service: &Value) -> String {
+    let cell = |port: &Value| {
+        let (number, protocol) = (&port["port"], text(port, "/protocol"));
+        match port["nodePort"].as_i64() {
+            Some(node_port) if node_port > 0 => format!("{number}:{node_port}/{protocol}"),
+            _ => format!("{number}/{protocol}"),
+        }
+    };
+    let cells: Vec<String> = list(service, "/spec/ports").iter().map(cell).collect();
+    if cells.is_empty() { "<none>".into() } else { cells.join(",") }
+}

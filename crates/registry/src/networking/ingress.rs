@@ -1,0 +1,177 @@
+//! Ingresses.
+
+use apimachinery::field::{ErrorList, Path};
+use apimachinery::table;
+use apimachinery::validation::{
+    is_dns1035_label, is_dns1123_subdomain, is_port_name, is_wildcard_dns1123_subdomain, parse_ip,
+};
+use serde_json::Value;
+
+use crate::at::At;
+use crate::cells::{list, name, or, text};
+use crate::strategy::{Column, Strategy};
+
+pub struct Ingress;
+
+impl Strategy for Ingress {
+    fn validate(&self, ingress: &Value) -> ErrorList {
+        let mut errors = self.validate_update(ingress, &Value::Null);
+        let annotated = text(ingress, "/metadata/annotations/kubernetes.io~1ingress.class");
+        if !annotated.is_empty() && !text(ingress, "/spec/ingressClassName").is_empty() {
+            let path = Path::new("annotations").child("kubernetes.io/ingress.class");
+            errors.invalid(&path, annotated, "can not be set when the class field is also set");
+        }
+        errors
+    }
+
+    fn validate_update(&self, ingress: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let spec = At::root(ingress).at("spec");
+        let (rules, default) = (spec.at("rules"), spec.at("defaultBackend"));
+        if rules.empty() && !default.present() {
+            spec.invalid(&mut errors, "either `defaultBackend` or `rules` must be specified");
+        }
+        if default.present() {
+            backend(&default, &mut errors);
+        }
+        rules.items().iter().for_each(|found| rule(found, &mut errors));
+        for tls in spec.at("tls").items() {
+            for host in tls.at("hosts").items() {
+                host_name(&host, &mut errors);
+            }
+        }
+        let class = spec.at("ingressClassName");
+        if class.present() {
+            class.follows(&mut errors, is_dns1123_subdomain);
+        }
+        errors
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::NAME,
+                Column::text("Class"),
+                Column::text("Hosts"),
+                Column::text("Address"),
+                Column::text("Ports"),
+                Column::AGE,
+            ]
+        }
+    }
+
+    fn row(&self, ingress: &Value, now: i64) -> Vec<Value> {
+        let annotated = text(ingress, "/metadata/annotations/kubernetes.io~1ingress.class");
+        let class = or(text(ingress, "/spec/ingressClassName"), annotated);
+        let addresses: Vec<&str> = list(ingress, "/status/loadBalancer/ingress")
+            .iter()
+            .map(|entry| or(text(entry, "/ip"), text(entry, "/hostname")))
+            .filter(|address| !address.is_empty())
+            .collect();
+        let ports = if list(ingress, "/spec/tls").is_empty() { "80" } else { "80, 443" };
+        vec![
+            name(ingress),
+            or(class, "<none>").into(),
+            hosts(ingress).into(),
+            addresses.join(",").into(),
+            ports.into(),
+            table::age(ingress, now),
+        ]
+    }
+}
+
+fn hosts(ingress: &Value) -> String {
+    const SHOWN: usize = 3;
+    let hosts: Vec<&str> =
+        list(ingress, "/spec/rules").iter().map(|rule| text(rule, "/host")).filter(|host| !host.is_empty()).collect();
+    let shown = hosts.iter().take(SHOWN).copied().collect::<Vec<_>>().join(",");
+    match hosts.len() {
+        0 => "*".into(),
+        count if count > SHOWN => format!("{shown} + {} more...", count - SHOWN),
+        _ => shown,
+    }
+}
+
+fn host_name(host: &At<'_>, errors: &mut ErrorList) {
+    if host.text().contains('*') {
+        host.follows(errors, is_wildcard_dns1123_subdomain);
+    } else {
+        host.follows(errors, is_dns1123_subdomain);
+    }
+}
+
+fn rule(rule: &At<'_>, errors: &mut ErrorList) {
+    let host = rule.at("host");
+    if parse_ip(host.text()).is_some() {
+        host.invalid(errors, "must be a DNS name, not an IP address");
+    } else if !host.empty() {
+        host_name(&host, errors);
+    }
+    let http = rule.at("http");
+    if http.present() {
+        http.at("paths").required(errors, "");
+        http.at("paths").items().iter().for_each(|found| path(found, errors));
+    }
+}
+
+fn path(path: &At<'_>, errors: &mut ErrorList) {
+    let (kind, value) = (path.at("pathType"), path.at("path"));
+    match kind.text() {
+        "" => errors.required(&kind.path, "pathType must be specified"),
+        "Exact" | "Prefix" => absolute(&value, true, errors),
+        "ImplementationSpecific" => {
+            if !value.empty() {
+                absolute(&value, false, errors);
+            }
+        }
+        other => errors.not_supported(&kind.path, other, &["Exact", "ImplementationSpecific", "Prefix"]),
+    }
+    backend(&path.at("backend"), errors);
+}
+
+fn absolute(path: &At<'_>, strict: bool, errors: &mut ErrorList) {
+    if !path.text().starts_with('/') {
+        errors.invalid(&path.path, path.text(), "must be an absolute path");
+    }
+    if !strict {
+        return;
+    }
+    for part in ["//", "/./", "/../", "%2f", "%2F"].iter().filter(|part| path.text().contains(**part)) {
+        errors.invalid(&path.path, path.text(), format!("must not contain '{part}'"));
+    }
+    for end in ["/..", "/."].iter().filter(|end| path.text().ends_with(**end)) {
+        errors.invalid(&path.path, path.text(), format!("cannot end with '{end}'"));
+    }
+}
+
+fn backend(backend: &At<'_>, errors: &mut ErrorList) {
+    let (service, resource) = (backend.at("service"), backend.at("resource"));
+    if service.present() && resource.present() {
+        errors.invalid(&backend.path, "", "cannot set both resource and service backends");
+        return;
+    }
+    if resource.present() {
+        resource.at("kind").required(errors, "");
+        resource.at("name").required(errors, "");
+        return;
+    }
+    if !service.present() {
+        errors.required(&backend.path, "resource or service backend is required");
+        return;
+    }
+    let (name, port) = (service.at("name"), service.at("port"));
+    if name.required(errors, "") {
+        name.follows(errors, is_dns1035_label);
+    }
+    let (number, port_name) = (port.at("number"), port.at("name"));
+    match (number.int().unwrap_or_default() != 0, !port_name.empty()) {
+        (true, true) => errors.invalid(&backend.path, "", "cannot set both port name & port number"),
+        (true, false) => number.in_range(errors, 1, 65535),
+        (false, true) => port_name.follows(errors, is_port_name),
+        (false, false) => errors.required(&backend.path, "port name or number is required"),
+    }
+}

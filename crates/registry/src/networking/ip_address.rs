@@ -1,0 +1,45 @@
+//! IPAddresses.
+
+use apimachinery::field::ErrorList;
+use apimachinery::table;
+use serde_json::Value;
+
+use crate::at::At;
+use crate::cells::{name, text};
+use crate::strategy::{Column, NameRule, Strategy};
+
+pub struct IpAddress;
+
+impl Strategy for IpAddress {
+    fn validate(&self, address: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let parent = At::root(address).to("spec.parentRef");
+        if parent.required(&mut errors, "") {
+            parent.at("resource").required(&mut errors, "");
+            parent.at("name").required(&mut errors, "");
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let before = old.pointer("/spec/parentRef").unwrap_or(&Value::Null);
+        At::root(new).to("spec.parentRef").immutable(&mut errors, before);
+        errors
+    }
+
+    fn name_rule(&self) -> NameRule {
+        NameRule::Ip
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[Column::NAME, Column::text("ParentRef"), Column::AGE] }
+    }
+
+    fn row(&self, address: &Value, now: i64) -> Vec<Value> {
+        let parent = &address["spec"]["parentRef"];
+        let fields = ["/group", "/resource", "/namespace", "/name"].map(|field| text(parent, field));
+        let parts: Vec<&str> = fields.into_iter().filter(|part| !part.is_empty()).collect();
+        vec![name(address), parts.join("/").into(), table::age(address, now)]
+    }
+}

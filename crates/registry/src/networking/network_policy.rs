@@ -1,0 +1,100 @@
+//! NetworkPolicies.
+
+use apimachinery::field::ErrorList;
+use apimachinery::table;
+use apimachinery::validation::{is_port_name, label_selector, range_error, validate_cidr};
+use serde_json::{Value, json};
+
+use crate::at::At;
+use crate::cells::{name, selector};
+use crate::defaults::{items, lacks, object, set};
+use crate::strategy::{Column, Strategy};
+
+pub struct NetworkPolicy;
+
+impl Strategy for NetworkPolicy {
+    fn default(&self, policy: &mut Value) {
+        let Some(spec) = object(policy, "spec") else { return };
+        for direction in ["ingress", "egress"] {
+            for rule in items(spec, direction) {
+                items(rule, "ports").for_each(|port| set(port, "protocol", "TCP"));
+            }
+        }
+        if lacks(spec, "policyTypes") {
+            let egress = spec["egress"].as_array().is_some_and(|rules| !rules.is_empty());
+            spec["policyTypes"] = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+        }
+    }
+
+    fn validate(&self, policy: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let spec = At::root(policy).at("spec");
+        errors.append(label_selector(spec.at("podSelector").value, &spec.path.child("podSelector")));
+        for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+            for rule in spec.at(direction).items() {
+                rule.at("ports").items().iter().for_each(|found| port(found, &mut errors));
+                rule.at(peers).items().iter().for_each(|found| peer(found, &mut errors));
+            }
+        }
+        let types = spec.at("policyTypes");
+        if types.items().len() > 2 {
+            types.invalid(&mut errors, "may not specify more than two policyTypes");
+        }
+        types.items().iter().for_each(|found| found.one_of(&mut errors, &["Egress", "Ingress"]));
+        errors
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[Column::NAME, Column::text("Pod-Selector"), Column::AGE] }
+    }
+
+    fn row(&self, policy: &Value, now: i64) -> Vec<Value> {
+        vec![name(policy), selector(policy.pointer("/spec/podSelector")).into(), table::age(policy, now)]
+    }
+}
+
+fn port(port: &At<'_>, errors: &mut ErrorList) {
+    port.at("protocol").one_of(errors, &["SCTP", "TCP", "UDP"]);
+    let (number, end) = (port.at("port"), port.at("endPort"));
+    match number.value {
+        Value::String(text) => {
+            errors.invalid_all(&number.path, text, is_port_name(text));
+            if end.present() {
+                end.invalid(errors, "may not be specified when `port` is non-numeric");
+            }
+        }
+        Value::Number(_) => {
+            number.in_range(errors, 1, 65535);
+            if end.int().is_some_and(|end| end < number.int().unwrap_or_default()) {
+                end.invalid(errors, "must be greater than or equal to `port`");
+            } else if end.int().is_some_and(|end| !(1..=65535).contains(&end)) {
+                end.invalid(errors, &range_error(1, 65535));
+            }
+        }
+        _ if end.present() => end.invalid(errors, "may not be specified when `port` is not specified"),
+        _ => {}
+    }
+}
+
+fn peer(peer: &At<'_>, errors: &mut ErrorList) {
+    let (pods, namespaces, block) = (peer.at("podSelector"), peer.at("namespaceSelector"), peer.at("ipBlock"));
+    if !pods.present() && !namespaces.present() && !block.present() {
+        errors.required(&peer.path, "must specify a peer");
+    }
+    if block.present() && (pods.present() || namespaces.present()) {
+        errors.forbidden(&peer.path, "may not specify both ipBlock and another peer");
+    }
+    for at in [&pods, &namespaces] {
+        errors.append(label_selector(at.value, &at.path));
+    }
+    if block.present() && block.at("cidr").required(errors, "") {
+        errors.append(validate_cidr(&block.at("cidr").path, block.at("cidr").text()));
+    }
+    for except in block.at("except").items() {
+        errors.append(validate_cidr(&except.path, except.text()));
+    }
+}

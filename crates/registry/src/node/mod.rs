@@ -1,0 +1,45 @@
+//! The group `node.k8s.io`.
+
+use apimachinery::field::ErrorList;
+use apimachinery::table;
+use apimachinery::validation::is_dns1123_label;
+use serde_json::Value;
+
+use crate::at::At;
+use crate::cells::{name, text};
+use crate::strategy::{Column, Strategy};
+
+/// RuntimeClasses.
+pub struct RuntimeClass;
+
+impl Strategy for RuntimeClass {
+    fn validate(&self, class: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let root = At::root(class);
+        let handler = root.at("handler");
+        if handler.required(&mut errors, "") {
+            handler.follows(&mut errors, is_dns1123_label);
+        }
+        let tolerations = root.to("scheduling.tolerations");
+        crate::pod_spec::tolerations(&tolerations, &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        At::root(new).at("handler").immutable(&mut errors, &old["handler"]);
+        errors
+    }
+
+    fn allows_create_on_update(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[Column::NAME, Column::text("Handler"), Column::AGE] }
+    }
+
+    fn row(&self, class: &Value, now: i64) -> Vec<Value> {
+        vec![name(class), text(class, "/handler").into(), table::age(class, now)]
+    }
+}

@@ -1,0 +1,166 @@
+//! Validation of what steers scheduling.
+
+use apimachinery::field::ErrorList;
+use apimachinery::validation::{is_dns1123_label, is_label_value, is_qualified_name, label_selector, range_error};
+
+use crate::at::{At, duplicates};
+
+pub fn validate(affinity: &At<'_>, errors: &mut ErrorList) {
+    let node = affinity.at("nodeAffinity");
+    let required = node.at("requiredDuringSchedulingIgnoredDuringExecution");
+    if required.present() {
+        let terms = required.at("nodeSelectorTerms");
+        terms.required(errors, "must have at least one node selector term");
+        terms.items().iter().for_each(|term| node_selector_term(term, errors));
+    }
+    for preferred in node.at("preferredDuringSchedulingIgnoredDuringExecution").items() {
+        preferred.at("weight").in_range(errors, 1, 100);
+        node_selector_term(&preferred.at("preference"), errors);
+    }
+    for name in ["podAffinity", "podAntiAffinity"] {
+        let pods = affinity.at(name);
+        for term in pods.at("requiredDuringSchedulingIgnoredDuringExecution").items() {
+            pod_term(&term, errors);
+        }
+        for preferred in pods.at("preferredDuringSchedulingIgnoredDuringExecution").items() {
+            let weight = preferred.at("weight");
+            if !(1..=100).contains(&weight.int().unwrap_or_default()) {
+                errors.invalid(&weight.path, weight.int().unwrap_or_default(), "must be in the range 1-100");
+            }
+            pod_term(&preferred.at("podAffinityTerm"), errors);
+        }
+    }
+}
+
+/// A term of a node selector; also of persistent volumes.
+pub fn node_selector_term(term: &At<'_>, errors: &mut ErrorList) {
+    for expression in term.at("matchExpressions").items() {
+        requirement(&expression, errors);
+        expression.at("key").follows(errors, is_qualified_name);
+        for value in expression.at("values").items() {
+            value.follows(errors, is_label_value);
+        }
+    }
+    for field in term.at("matchFields").items() {
+        let key = field.at("key");
+        if key.text() != "metadata.name" {
+            key.invalid(errors, "not a valid field selector key");
+        }
+        if !["In", "NotIn"].contains(&field.at("operator").text()) {
+            field.at("operator").invalid(errors, "not a valid selector operator");
+        }
+        if field.at("values").items().len() != 1 {
+            field
+                .at("values")
+                .required(errors, "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
+        }
+    }
+}
+
+fn requirement(expression: &At<'_>, errors: &mut ErrorList) {
+    let values = expression.at("values");
+    let count = values.items().len();
+    match expression.at("operator").text() {
+        "In" | "NotIn" if count == 0 => {
+            errors.required(&values.path, "must be specified when `operator` is 'In' or 'NotIn'");
+        }
+        "Exists" | "DoesNotExist" if count > 0 => {
+            errors.forbidden(&values.path, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+        }
+        "Gt" | "Lt" if count != 1 => {
+            errors.required(&values.path, "must be specified single value when `operator` is 'Lt' or 'Gt'");
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
+        _ => expression.at("operator").invalid(errors, "not a valid selector operator"),
+    }
+}
+
+fn pod_term(term: &At<'_>, errors: &mut ErrorList) {
+    for name in ["labelSelector", "namespaceSelector"] {
+        errors.append(label_selector(term.at(name).value, &term.path.child(name)));
+    }
+    for namespace in term.at("namespaces").items() {
+        namespace.follows(errors, is_dns1123_label);
+    }
+    let key = term.at("topologyKey");
+    if key.empty() {
+        errors.required(&key.path, "can not be empty");
+    }
+    errors.invalid_all(&key.path, key.text(), is_qualified_name(key.text()));
+}
+
+pub fn tolerations(tolerations: &At<'_>, errors: &mut ErrorList) {
+    for toleration in tolerations.items() {
+        let (key, operator, value) = (toleration.at("key"), toleration.at("operator"), toleration.at("value"));
+        if key.empty() && operator.text() != "Exists" {
+            operator.invalid(
+                errors,
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+            );
+        } else if !key.empty() {
+            key.follows(errors, is_qualified_name);
+        }
+        let effect = toleration.at("effect");
+        if toleration.at("tolerationSeconds").present() && effect.text() != "NoExecute" {
+            errors.invalid(&effect.path, effect.text(), "effect must be 'NoExecute' when `tolerationSeconds` is set");
+        }
+        match operator.text() {
+            "" | "Equal" => value.follows(errors, is_label_value),
+            "Exists" if !value.empty() => {
+                errors.invalid(&operator.path, value.text(), "value must be empty when `operator` is 'Exists'");
+            }
+            "Exists" | "Gt" | "Lt" => {}
+            other => errors.not_supported(&operator.path, other, &["Equal", "Exists"]),
+        }
+        if !effect.empty() {
+            effect.one_of(errors, &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
+        }
+    }
+}
+
+pub fn topology_spread(constraints: &At<'_>, errors: &mut ErrorList) {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for constraint in constraints.items() {
+        let (skew, key) = (constraint.at("maxSkew"), constraint.at("topologyKey"));
+        if skew.int().unwrap_or_default() <= 0 {
+            errors.invalid(&skew.path, skew.int().unwrap_or_default(), "must be greater than zero");
+        }
+        if key.required(errors, "can not be empty") {
+            key.follows(errors, is_qualified_name);
+        }
+        let when = constraint.at("whenUnsatisfiable");
+        if !["DoNotSchedule", "ScheduleAnyway"].contains(&when.text()) {
+            errors.not_supported(&when.path, when.text(), &["DoNotSchedule", "ScheduleAnyway"]);
+        }
+        let pair = (key.text(), when.text());
+        if let Some(first) = seen.iter().position(|known| *known == pair) {
+            let path = constraints.path.index(first).child("{topologyKey, whenUnsatisfiable}");
+            errors.duplicate(&path, format!("{{{}, {}}}", pair.0, pair.1));
+        }
+        seen.push(pair);
+        min_domains(&constraint, when.text(), errors);
+        for name in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            constraint.at(name).one_of(errors, &["Honor", "Ignore"]);
+        }
+        errors.append(label_selector(constraint.at("labelSelector").value, &constraint.path.child("labelSelector")));
+        duplicates(errors, constraint.at("matchLabelKeys").items());
+    }
+}
+
+fn min_domains(constraint: &At<'_>, when: &str, errors: &mut ErrorList) {
+    let domains = constraint.at("minDomains");
+    let Some(count) = domains.int() else { return };
+    if count <= 0 {
+        errors.invalid(&domains.path, count, "must be greater than zero");
+    }
+    if when != "DoNotSchedule" {
+        errors.invalid(
+            &domains.path,
+            count,
+            "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
+        );
+    }
+    if count > i64::from(i32::MAX) {
+        errors.invalid(&domains.path, count, range_error(1, i64::from(i32::MAX)));
+    }
+}

@@ -1,0 +1,179 @@
+//! Defaults of the pod's spec.
+
+use serde_json::{Value, json};
+
+use crate::defaults::{items, lacks, object, present, set, set_nonzero};
+
+/// Of a template: metadata and spec.
+pub fn default_template(template: &mut Value) {
+    if let Some(spec) = object(template, "spec") {
+        default_spec(spec);
+    }
+}
+
+/// Of a pod's or template's spec.
+pub fn default_spec(spec: &mut Value) {
+    set(spec, "dnsPolicy", "ClusterFirst");
+    set(spec, "restartPolicy", "Always");
+    object(spec, "securityContext");
+    set(spec, "terminationGracePeriodSeconds", 30);
+    set(spec, "schedulerName", "default-scheduler");
+    service_account(spec);
+    items(spec, "volumes").for_each(volume);
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        items(spec, list).for_each(container);
+    }
+}
+
+/// The old name of the field follows the new one.
+fn service_account(spec: &mut Value) {
+    if lacks(spec, "serviceAccountName") {
+        if let Some(old) = spec.get("serviceAccount").filter(|old| *old != "").cloned() {
+            spec["serviceAccountName"] = old;
+        }
+        return;
+    }
+    spec["serviceAccount"] = spec["serviceAccountName"].clone();
+}
+
+/// Of pods, not of templates.
+pub fn default_pod_only(spec: &mut Value) {
+    set(spec, "enableServiceLinks", true);
+    let host_network = spec["hostNetwork"] == true;
+    for list in ["initContainers", "containers"] {
+        for container in items(spec, list) {
+            requests_from_limits(container);
+            if host_network {
+                items(container, "ports").for_each(host_port);
+            }
+        }
+    }
+}
+
+fn host_port(port: &mut Value) {
+    let number = port["containerPort"].as_i64().unwrap_or_default();
+    set_nonzero(port, "hostPort", number);
+}
+
+fn requests_from_limits(container: &mut Value) {
+    let Some(resources) = present(container, "resources") else { return };
+    let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else { return };
+    let Some(requests) = object(resources, "requests") else { return };
+    for (name, limit) in limits {
+        set(requests, &name, limit);
+    }
+}
+
+fn container(container: &mut Value) {
+    let policy = if is_latest(container["image"].as_str().unwrap_or_default()) { "Always" } else { "IfNotPresent" };
+    set(container, "imagePullPolicy", policy);
+    set(container, "terminationMessagePath", "/dev/termination-log");
+    set(container, "terminationMessagePolicy", "File");
+    object(container, "resources");
+    items(container, "ports").for_each(|port| set(port, "protocol", "TCP"));
+    for entry in items(container, "env") {
+        if let Some(reference) = present(entry, "valueFrom").and_then(|from| present(from, "fieldRef")) {
+            set(reference, "apiVersion", "v1");
+        }
+    }
+    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(found) = present(container, name) {
+            probe(found);
+        }
+    }
+    if let Some(lifecycle) = present(container, "lifecycle") {
+        for name in ["postStart", "preStop"] {
+            if let Some(handler) = present(lifecycle, name) {
+                http_get(handler);
+            }
+        }
+    }
+}
+
+/// Whether an image reference names the tag `latest`, or none.
+fn is_latest(image: &str) -> bool {
+    if image.contains('@') {
+        return false;
+    }
+    let last = image.rsplit('/').next().unwrap_or_default();
+    last.split_once(':').is_none_or(|(_, tag)| tag == "latest") && !image.is_empty()
+}
+
+fn probe(probe: &mut Value) {
+    set_nonzero(probe, "timeoutSeconds", 1);
+    set_nonzero(probe, "periodSeconds", 10);
+    set_nonzero(probe, "successThreshold", 1);
+    set_nonzero(probe, "failureThreshold", 3);
+    http_get(probe);
+    if let Some(grpc) = present(probe, "grpc").filter(|grpc| lacks(grpc, "service")) {
+        grpc["service"] = "".into();
+    }
+}
+
+fn http_get(handler: &mut Value) {
+    if let Some(get) = present(handler, "httpGet") {
+        set(get, "path", "/");
+        set(get, "scheme", "HTTP");
+    }
+}
+
+fn volume(volume: &mut Value) {
+    let sourceless = volume.as_object().is_some_and(|map| map.keys().all(|key| key == "name"));
+    if sourceless {
+        volume["emptyDir"] = json!({});
+    }
+    for name in ["secret", "configMap", "downwardAPI", "projected"] {
+        if let Some(source) = present(volume, name) {
+            set(source, "defaultMode", 420);
+            field_references(source);
+            items(source, "sources").for_each(projection);
+        }
+    }
+    if let Some(host) = present(volume, "hostPath").filter(|host| lacks(host, "type")) {
+        host["type"] = "".into();
+    }
+    legacy_volume(volume);
+    let template = present(volume, "ephemeral").and_then(|ephemeral| present(ephemeral, "volumeClaimTemplate"));
+    if let Some(spec) = template.and_then(|template| present(template, "spec")) {
+        set(spec, "volumeMode", "Filesystem");
+    }
+}
+
+/// What network file systems of old default to; shared with persistent volumes.
+pub fn legacy_volume(volume: &mut Value) {
+    if let Some(iscsi) = present(volume, "iscsi") {
+        set(iscsi, "iscsiInterface", "default");
+    }
+    if let Some(rbd) = present(volume, "rbd") {
+        set(rbd, "pool", "rbd");
+        set(rbd, "user", "admin");
+        set(rbd, "keyring", "/etc/ceph/keyring");
+    }
+    if let Some(disk) = present(volume, "azureDisk") {
+        set(disk, "cachingMode", "ReadWrite");
+        set(disk, "kind", "Shared");
+        set(disk, "fsType", "ext4");
+        set(disk, "readOnly", false);
+    }
+    if let Some(scale) = present(volume, "scaleIO") {
+        set(scale, "storageMode", "ThinProvisioned");
+        set(scale, "fsType", "xfs");
+    }
+}
+
+fn projection(projection: &mut Value) {
+    if let Some(token) = present(projection, "serviceAccountToken") {
+        set(token, "expirationSeconds", 3600);
+    }
+    if let Some(downward) = present(projection, "downwardAPI") {
+        field_references(downward);
+    }
+}
+
+fn field_references(source: &mut Value) {
+    for item in items(source, "items") {
+        if let Some(reference) = present(item, "fieldRef") {
+            set(reference, "apiVersion", "v1");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The group `policy`.
+
+use apimachinery::field::ErrorList;
+use apimachinery::table;
+use apimachinery::validation::label_selector;
+use serde_json::Value;
+
+use crate::apps::int_or_percent;
+use crate::at::At;
+use crate::cells::{int, name};
+use crate::strategy::{Column, Strategy};
+
+/// PodDisruptionBudgets.
+pub struct PodDisruptionBudget;
+
+impl Strategy for PodDisruptionBudget {
+    fn validate(&self, budget: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let spec = At::root(budget).at("spec");
+        let (min, max) = (spec.at("minAvailable"), spec.at("maxUnavailable"));
+        if min.present() && max.present() {
+            spec.invalid(&mut errors, "minAvailable and maxUnavailable cannot be both set");
+        }
+        for at in [&min, &max] {
+            int_or_percent(at, &mut errors);
+            let percent = at.text().strip_suffix('%').and_then(|digits| digits.parse::<i64>().ok());
+            if percent.is_some_and(|percent| percent > 100) {
+                at.invalid(&mut errors, "must not be greater than 100%");
+            }
+        }
+        errors.append(label_selector(spec.at("selector").value, &spec.path.child("selector")));
+        spec.at("unhealthyPodEvictionPolicy").one_of(&mut errors, &["AlwaysAllow", "IfHealthyBudget"]);
+        errors
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::NAME,
+                Column::text("Min Available"),
+                Column::text("Max Unavailable"),
+                Column::of("Allowed Disruptions", "integer"),
+                Column::AGE,
+            ]
+        }
+    }
+
+    fn row(&self, budget: &Value, now: i64) -> Vec<Value> {
+        let cell = |field: &str| match &budget["spec"][field] {
+            Value::Null => Value::from("N/A"),
+            Value::String(text) => text.clone().into(),
+            number => number.to_string().into(),
+        };
+        vec![
+            name(budget),
+            cell("minAvailable"),
+            cell("maxUnavailable"),
+            int(budget, "/status/disruptionsAllowed").into(),
+            table::age(budget, now),
+        ]
+    }
+}

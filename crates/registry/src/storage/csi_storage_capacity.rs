@@ -1,0 +1,41 @@
+//! CSIStorageCapacities.
+
+use apimachinery::Quantity;
+use apimachinery::field::ErrorList;
+use serde_json::Value;
+
+use crate::at::At;
+use crate::cells::{created_at, name};
+use crate::strategy::{Column, Strategy};
+
+pub struct CsiStorageCapacity;
+
+impl Strategy for CsiStorageCapacity {
+    fn validate(&self, capacity: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let root = At::root(capacity);
+        root.at("storageClassName").required(&mut errors, "");
+        for field in ["capacity", "maximumVolumeSize"] {
+            if root.at(field).quantity().is_some_and(Quantity::is_negative) {
+                root.at(field).invalid(&mut errors, "must be greater than or equal to 0");
+            }
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = self.validate(new);
+        for field in ["nodeTopology", "storageClassName"] {
+            At::root(new).at(field).immutable(&mut errors, &old[field]);
+        }
+        errors
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[Column::NAME, Column::of("Created At", "date")] }
+    }
+
+    fn row(&self, capacity: &Value, _now: i64) -> Vec<Value> {
+        vec![name(capacity), created_at(capacity)]
+    }
+}

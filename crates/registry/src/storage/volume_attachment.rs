@@ -1,0 +1,62 @@
+//! VolumeAttachments.
+
+use apimachinery::field::ErrorList;
+use apimachinery::table;
+use apimachinery::validation::is_dns1123_subdomain;
+use serde_json::Value;
+
+use crate::at::At;
+use crate::cells::{name, text};
+use crate::strategy::{Column, Strategy};
+
+pub struct VolumeAttachment;
+
+impl Strategy for VolumeAttachment {
+    fn validate(&self, attachment: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let spec = At::root(attachment).at("spec");
+        if spec.at("attacher").required(&mut errors, "") {
+            spec.at("attacher").follows(&mut errors, is_dns1123_subdomain);
+        }
+        spec.at("nodeName").follows(&mut errors, is_dns1123_subdomain);
+        if spec.at("source").empty() {
+            errors.required(
+                &spec.path.child("source"),
+                "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+            );
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = self.validate(new);
+        if new["spec"] != old["spec"] {
+            At::root(new).at("spec").invalid(&mut errors, "field is immutable");
+        }
+        errors
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::NAME,
+                Column { name: "Attacher", kind: "string", format: "name", description: "", priority: 0 },
+                Column::text("PV"),
+                Column::text("Node"),
+                Column::of("Attached", "boolean"),
+                Column::AGE,
+            ]
+        }
+    }
+
+    fn row(&self, attachment: &Value, now: i64) -> Vec<Value> {
+        vec![
+            name(attachment),
+            text(attachment, "/spec/attacher").into(),
+            text(attachment, "/spec/source/persistentVolumeName").into(),
+            text(attachment, "/spec/nodeName").into(),
+            (attachment.pointer("/status/attached") == Some(&Value::Bool(true))).into(),
+            table::age(attachment, now),
+        ]
+    }
+}

@@ -1,0 +1,40 @@
+//! VolumeAttributesClasses.
+
+use apimachinery::field::{ErrorList, Path};
+use apimachinery::table;
+use serde_json::Value;
+
+use crate::at::At;
+use crate::cells::{name, text};
+use crate::strategy::{Column, Strategy};
+
+pub struct VolumeAttributesClass;
+
+impl Strategy for VolumeAttributesClass {
+    fn validate(&self, class: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let root = At::root(class);
+        root.at("driverName").required(&mut errors, "");
+        root.at("parameters").required(&mut errors, "must contain at least one key/value pair");
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        if new["driverName"] != old["driverName"] {
+            errors.forbidden(&Path::new("driverName"), "updates to driverName are forbidden.");
+        }
+        if new["parameters"] != old["parameters"] {
+            errors.forbidden(&Path::new("parameters"), "updates to parameters are forbidden.");
+        }
+        errors
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        const { &[Column::NAME, Column::text("DriverName"), Column::AGE] }
+    }
+
+    fn row(&self, class: &Value, now: i64) -> Vec<Value> {
+        vec![name(class), text(class, "/driverName").into(), table::age(class, now)]
+    }
+}

@@ -1,0 +1,11 @@
+//! What a recorded API server answered, asked of the strategies directly.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::result_large_err,
+    clippy::cast_possible_truncation,
+    reason = "a test ends at the first surprise, and counts few things"
+)]
+
+mod harness;
+mod recorded;
