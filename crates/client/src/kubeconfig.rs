@@ -169,6 +169,11 @@ impl Kubeconfig {
         }
     }
 
+    /// Whether it names nothing.
+    pub fn is_empty(&self) -> bool {
+        self.clusters.is_empty() && self.contexts.is_empty() && self.users.is_empty()
+    }
+
     /// Written whole or not at all, readable by its owner alone.
     pub fn write(&self, path: &Path) -> Result<(), KubeconfigError> {
         let failed = |source| KubeconfigError::Write { path: path.to_owned(), source };

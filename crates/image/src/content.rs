@@ -31,6 +31,9 @@ pub(crate) struct Entry {
     /// `registry/repository@sha256:…`.
     #[serde(default)]
     pub digests: BTreeSet<String>,
+    /// Those of the tags that came from an archive: a pull of them is answered from here.
+    #[serde(default)]
+    pub imported: BTreeSet<String>,
     /// Layers by the digest of their content, lowest first.
     pub layers: Vec<String>,
     pub size: u64,
@@ -54,6 +57,7 @@ impl Index {
     /// Gives `tag` to the image `id` alone.
     pub fn tag(&mut self, id: &str, tag: &str) {
         for (known, entry) in &mut self.images {
+            entry.imported.remove(tag);
             if known != id {
                 entry.tags.remove(tag);
             }
@@ -167,7 +171,8 @@ impl Content {
         placed
     }
 
-    /// Enters an image whose layers are all present, from its configuration. Returns its id.
+    /// Enters an image whose layers are all present, from its configuration: `digest` is what a registry calls it, and
+    /// absent for an archive's. Returns its id.
     pub(crate) fn enter(&self, config: &[u8], tag: Option<&str>, digest: Option<&str>) -> io::Result<String> {
         let file: ImageFile = serde_json::from_slice(config).map_err(io::Error::other)?;
         let id = self.write_blob(config)?;
@@ -178,11 +183,15 @@ impl Content {
         let size = layers.iter().map(|layer| directory_bytes(&self.layer(layer))).sum();
         let config = file.config.map(ImageConfig::from).unwrap_or_default();
         self.change(|index| {
-            let fresh = Entry { tags: BTreeSet::new(), digests: BTreeSet::new(), layers, size, config };
+            let (tags, digests, imported) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            let fresh = Entry { tags, digests, imported, layers, size, config };
             let entry = index.images.entry(id.clone()).or_insert(fresh);
             entry.digests.extend(digest.map(str::to_owned));
             if let Some(tag) = tag {
                 index.tag(&id, tag);
+            }
+            if let (Some(tag), None, Some(entry)) = (tag, digest, index.images.get_mut(&id)) {
+                entry.imported.insert(tag.to_owned());
             }
             Ok(())
         })?;
@@ -198,6 +207,7 @@ impl Content {
             let tags = index.images.get_mut(&id).map(|entry| &mut entry.tags);
             if let Some(tags) = tags.filter(|tags| tags.len() > 1 && tags.contains(name)) {
                 tags.remove(name);
+                index.images.entry(id).and_modify(|entry| drop(entry.imported.take(name)));
                 return Ok(true);
             }
             index.images.remove(&id);

@@ -58,6 +58,48 @@ impl Images {
         blocking("enter the built-in image", move || builtin::enter(&content, &tag, &binary)).await
     }
 
+    /// Fetches the image from its registry, or a mirror, also one that an archive brought.
+    pub async fn pull_anew(&self, name: &str) -> Result<ImageInfo, ImageError> {
+        let reference = Reference::parse(name).map_err(|error| invalid_name(name, &error))?;
+        self.fetch(name, &reference, &[]).await
+    }
+
+    /// An image that an archive brought stands for its name: nodes without a way out run it whatever the pull policy.
+    async fn is_imported(&self, reference: &Reference) -> Result<bool, ImageError> {
+        let (content, name) = (self.content.clone(), reference.to_string());
+        blocking("read the image index", move || {
+            Ok(content.index()?.find(&name).is_some_and(|(_, entry)| entry.imported.contains(&name)))
+        })
+        .await
+    }
+
+    async fn fetch(&self, name: &str, reference: &Reference, auth: &[RegistryAuth]) -> Result<ImageInfo, ImageError> {
+        let turn = self.pulls.lock().entry(reference.to_string()).or_default().clone();
+        let _turn = turn.lock().await;
+        let mut first_error = None;
+        for source in self.registries.sources(reference, auth) {
+            match self.pull_from(&source, reference).await {
+                Ok(()) => {
+                    first_error = None;
+                    break;
+                }
+                Err(error) => {
+                    tracing::debug!(
+                        endpoint = source.endpoint,
+                        error = &error as &dyn std::error::Error,
+                        "pull failed"
+                    );
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        self.pulls.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
+        match first_error {
+            Some(error) => Err(error),
+            None => self.find(name).await?.ok_or_else(|| ImageError::NotPresent { id: name.to_owned() }),
+        }
+    }
+
     async fn find(&self, name: &str) -> Result<Option<ImageInfo>, ImageError> {
         let name = match Reference::parse(name) {
             _ if name.starts_with("sha256:") => name.to_owned(),
@@ -125,30 +167,12 @@ impl ImageService for Images {
 
     async fn pull(&self, name: &str, auth: &[RegistryAuth]) -> Result<ImageInfo, ImageError> {
         let reference = Reference::parse(name).map_err(|error| invalid_name(name, &error))?;
-        let turn = self.pulls.lock().entry(reference.to_string()).or_default().clone();
-        let _turn = turn.lock().await;
-        let mut first_error = None;
-        for source in self.registries.sources(&reference, auth) {
-            match self.pull_from(&source, &reference).await {
-                Ok(()) => {
-                    first_error = None;
-                    break;
-                }
-                Err(error) => {
-                    tracing::debug!(
-                        endpoint = source.endpoint,
-                        error = &error as &dyn std::error::Error,
-                        "pull failed"
-                    );
-                    first_error.get_or_insert(error);
-                }
-            }
+        if self.is_imported(&reference).await?
+            && let Some(image) = self.find(name).await?
+        {
+            return Ok(image);
         }
-        self.pulls.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
-        match first_error {
-            Some(error) => Err(error),
-            None => self.find(name).await?.ok_or_else(|| ImageError::NotPresent { id: name.to_owned() }),
-        }
+        self.fetch(name, &reference, auth).await
     }
 
     async fn prepare(&self, image_id: &str, snapshot: &str) -> Result<PathBuf, ImageError> {

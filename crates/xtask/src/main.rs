@@ -1,13 +1,57 @@
-//! Tasks of the repository: `cargo xtask codegen`.
+//! Tasks of the repository. `cargo xtask help` lists them.
+#![allow(clippy::disallowed_methods, reason = "a task runner runs programs")]
 
 mod codegen;
+mod image;
+mod stats;
+mod tasks;
+mod tidy;
 
-use std::path::Path;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the repository")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Set up this machine, build everything, start a three-node cluster and walk through it; the cluster stays
+    Demo,
+    /// Run every test: unit, kernel and black box (as root)
+    Test,
+    /// What CI runs: formatting, lints, the floors of the house, and every test
+    Ci,
+    /// Check the floors of the house and the licences of the dependencies
+    Tidy,
+    /// Build the image of examples/python-web from Debian's packages
+    Image,
+    /// Generate the schema tables and discovery facts from published data
+    Codegen { shared: PathBuf },
+    /// Print the sizes of files and functions
+    Stats,
+    /// Measure on this machine and print a table
+    Bench,
+}
 
 fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["codegen", shared] => codegen::run(Path::new(shared)),
-        _ => anyhow::bail!("usage: cargo xtask codegen SHARED"),
+    match Arguments::parse().task {
+        Task::Demo => tasks::demo(),
+        Task::Test => tasks::test(),
+        Task::Ci => tasks::ci(),
+        Task::Tidy => tidy::run(),
+        Task::Image => image::build().map(|path| println!("{}", path.display())),
+        Task::Codegen { shared } => codegen::run(&shared),
+        Task::Stats => stats::run(),
+        Task::Bench => tasks::bench(),
     }
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

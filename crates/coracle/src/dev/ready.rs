@@ -1,0 +1,100 @@
+//! Waiting for a cluster: shown step by step, ended by events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use api::appsv1::{DaemonSet, Deployment};
+use api::corev1::Node;
+use client::{Client, Object};
+use controller_runtime::{Informers, Lister};
+use indicatif::{ProgressBar, ProgressStyle};
+use rt::TaskSet;
+use tokio::sync::Notify;
+
+use super::state::Cluster;
+
+const WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// What is going on, for people.
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    pub fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed}] {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(bar)
+    }
+
+    pub fn step(&self, text: impl Into<String>) {
+        self.0.set_message(text.into());
+    }
+
+    pub fn done(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+struct Seen {
+    nodes: Lister<Node>,
+    deployments: Lister<Deployment>,
+    daemons: Lister<DaemonSet>,
+}
+
+/// Waits until every node is ready, the network agent runs on each, and the DNS is complete.
+pub async fn wait(cluster: &Cluster, client: &Client, progress: &Progress) -> anyhow::Result<()> {
+    let tasks = TaskSet::new();
+    let informers = Informers::new(client, &tasks);
+    let seen = Seen { nodes: informers.lister(), deployments: informers.lister(), daemons: informers.lister() };
+    let changed = Arc::new(Notify::new());
+    let wake = || {
+        let changed = changed.clone();
+        move || changed.notify_one()
+    };
+    let (by_node, by_deployment, by_daemon) = (wake(), wake(), wake());
+    seen.nodes.subscribe(move |_| by_node());
+    seen.deployments.subscribe(move |_| by_deployment());
+    seen.daemons.subscribe(move |_| by_daemon());
+    let mut missing = String::new();
+    let waited = tokio::time::timeout(WAIT_MAX, async {
+        while let Some(next) = seen.missing(cluster.nodes.len()) {
+            progress.step(&next);
+            missing = next;
+            changed.notified().await;
+        }
+    });
+    let waited = waited.await;
+    tasks.shutdown().await;
+    if waited.is_err() {
+        bail!("after {} s the cluster is still {missing}", WAIT_MAX.as_secs());
+    }
+    Ok(())
+}
+
+impl Seen {
+    /// What the cluster still lacks.
+    fn missing(&self, nodes: usize) -> Option<String> {
+        let ready = self.nodes.list().iter().filter(|node| is_ready(node)).count();
+        if ready < nodes {
+            return Some(format!("waiting for nodes ({ready}/{nodes} ready)"));
+        }
+        let agents = self.daemons.list().iter().find(|set| set.name() == "network-agent").map_or(0, |set| {
+            set.status.as_ref().map_or(0, |status| usize::try_from(status.number_ready).unwrap_or(0))
+        });
+        if agents < nodes {
+            return Some(format!("waiting for the network ({agents}/{nodes} ready)"));
+        }
+        let dns = self.deployments.list().iter().find(|deployment| deployment.name() == "coredns").map_or(0, |dns| {
+            dns.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
+        });
+        (dns < 2).then(|| format!("waiting for the DNS ({dns}/2 ready)"))
+    }
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}

@@ -1,0 +1,258 @@
+//! A server: API, controllers and scheduler in one process, and a node beside them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use apiserver::{Ipv4Cidr, Server, Storage};
+use auth::UserInfo;
+use auth::join::JoinToken;
+use auth::pki::{Names, Pki, Profile};
+use clap::Args;
+use client::kubeconfig::Kubeconfig;
+use api::corev1::Node;
+use client::{Api, Client, Endpoint, Identity, Patch};
+use controller_runtime::{Informers, Selection};
+use load_balancer::{AddressController, Pool};
+use rt::{SystemClock, TaskSet};
+
+use crate::agent::NodeArguments;
+use crate::in_process::InProcess;
+use crate::join::{Credentials, random_secret, write_private};
+use crate::{addons, agent, logging, system_pods};
+
+/// Names take k3s' words where they mean the same.
+#[derive(Args)]
+pub struct Arguments {
+    /// Where the API listens
+    #[arg(long, default_value = "0.0.0.0")]
+    bind_address: IpAddr,
+    #[arg(long, default_value_t = 6443)]
+    https_listen_port: u16,
+    /// The address that other machines reach the API at [default: the node's]
+    #[arg(long)]
+    advertise_address: Option<IpAddr>,
+    /// More names and addresses for the API's certificate
+    #[arg(long)]
+    tls_san: Vec<String>,
+    /// Run no node here
+    #[arg(long)]
+    disable_agent: bool,
+    /// Leave out a part: `network-agent`, `dns`, `load-balancer`
+    #[arg(long, value_delimiter = ',')]
+    disable: Vec<String>,
+    /// Where to write the administrator's kubeconfig
+    #[arg(short = 'o', long)]
+    write_kubeconfig: Option<PathBuf>,
+    #[arg(long, default_value = "10.244.0.0/16")]
+    cluster_cidr: Ipv4Cidr,
+    #[arg(long, default_value = "10.96.0.0/12")]
+    service_cidr: Ipv4Cidr,
+    /// The secret with which nodes join [default: a random one, kept]
+    #[arg(short, long, env = "CORACLE_TOKEN")]
+    token: Option<JoinToken>,
+    /// Addresses for services of type LoadBalancer: ranges, networks, addresses
+    #[arg(long, default_value = "")]
+    load_balancer_pool: String,
+    /// Also serve on the listening socket that is standard input, as inetd hands it over
+    #[arg(long, hide = true)]
+    listen_on_stdin: bool,
+    #[command(flatten)]
+    node: NodeArguments,
+}
+
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    logging::start();
+    if !arguments.disable_agent {
+        agent::require_root()?;
+    }
+    let pool: Pool = arguments.load_balancer_pool.parse()?;
+    let tasks = TaskSet::new();
+    let pki = Arc::new(Pki::open(&tls_dir(&arguments.node.data_dir)).context("open the certificates")?);
+    let server = start_api(&arguments, &pki, &tasks).await?;
+    write_credentials(&arguments, &pki, &server)?;
+    start_controllers(&arguments, &server, &pki, pool, &tasks)?;
+    let master = Client::new(Arc::new(InProcess::new(server.clone(), UserInfo::master("coracle:addons"))), "coracle");
+    let settings = addons::Settings {
+        api_host: arguments.advertised()?,
+        api_port: server.address().map_or(arguments.https_listen_port, |address| address.port()),
+        cluster_cidr: arguments.cluster_cidr.to_string(),
+        cluster_dns: arguments.node.cluster_dns,
+        cluster_domain: arguments.node.cluster_domain.clone(),
+        load_balancer_pool: arguments.load_balancer_pool.clone(),
+    };
+    addons::start(master, settings, &arguments.disable, &tasks);
+    if !arguments.disable_agent {
+        start_node(&arguments, &server, &pki, &tasks).await?;
+    }
+    let lost = server.store().clone();
+    let token = tasks.token();
+    let stopped = tokio::select! {
+        stopped = system_pods::until_stopped(&token) => stopped,
+        () = lost.failed() => Err(anyhow::anyhow!("the storage is lost; a new start recovers what is durable")),
+    };
+    tasks.shutdown().await;
+    stopped
+}
+
+pub fn tls_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("server/tls")
+}
+
+impl Arguments {
+    /// The address that other machines reach this one at.
+    fn advertised(&self) -> anyhow::Result<IpAddr> {
+        if let Some(address) = self.advertise_address.or(self.node.node_ip) {
+            return Ok(address);
+        }
+        if !self.bind_address.is_unspecified() {
+            return Ok(self.bind_address);
+        }
+        // Which address this machine has towards others; where it has no way out, it is alone.
+        Ok(self.node.address("192.0.2.1:9").unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+    }
+}
+
+async fn start_api(arguments: &Arguments, pki: &Arc<Pki>, tasks: &TaskSet) -> anyhow::Result<Server> {
+    let directory = arguments.node.data_dir.join("server");
+    std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+    let config = apiserver::Config {
+        storage: Storage::File(directory.join("state.db")),
+        pki: Some(pki.clone()),
+        bind: Some(SocketAddr::new(arguments.bind_address, arguments.https_listen_port)),
+        listeners: inherited_listener(arguments)?.into_iter().map(Arc::new).collect(),
+        advertise_address: arguments.advertised()?,
+        service_cidr: arguments.service_cidr,
+        tls_sans: arguments.tls_san.clone(),
+        join_password: Some(join_password(arguments, &directory)?),
+        ..apiserver::Config::default()
+    };
+    Server::start(config, tasks).await.context("start the API server")
+}
+
+fn inherited_listener(arguments: &Arguments) -> anyhow::Result<Option<std::net::TcpListener>> {
+    use std::os::fd::AsFd;
+    if !arguments.listen_on_stdin {
+        return Ok(None);
+    }
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().context("take over standard input")?;
+    Ok(Some(std::net::TcpListener::from(socket)))
+}
+
+/// The given secret, or the one of the last start, or a new one.
+fn join_password(arguments: &Arguments, directory: &Path) -> anyhow::Result<String> {
+    if let Some(token) = &arguments.token {
+        return Ok(token.password.clone());
+    }
+    let path = directory.join("token");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        return Ok(text.parse::<JoinToken>().with_context(|| format!("read {}", path.display()))?.password);
+    }
+    Ok(random_secret())
+}
+
+/// The join token and the administrator's kubeconfig, for people.
+fn write_credentials(arguments: &Arguments, pki: &Pki, server: &Server) -> anyhow::Result<()> {
+    let directory = arguments.node.data_dir.join("server");
+    if let Some(token) = server.join_token() {
+        write_private(&directory.join("token"), format!("{token}\n").as_bytes())?;
+    }
+    let port = server.address().map_or(arguments.https_listen_port, |address| address.port());
+    let endpoint = admin_endpoint(pki, &format!("https://127.0.0.1:{port}"))?;
+    let kubeconfig = Kubeconfig::single("default", &endpoint);
+    kubeconfig.write(&directory.join("admin.kubeconfig"))?;
+    if let Some(path) = &arguments.write_kubeconfig {
+        kubeconfig.write(path)?;
+    }
+    Ok(())
+}
+
+/// What an administrator speaks to the API with.
+pub fn admin_endpoint(pki: &Pki, server: &str) -> anyhow::Result<Endpoint> {
+    let admin = pki.admin().context("issue the administrator's certificate")?;
+    let identity = Identity::Certificate { cert_pem: admin.cert_pem.into(), key_pem: admin.key_pem.into() };
+    Ok(Endpoint { server: server.into(), ca_pem: pki.ca_pem().into(), identity })
+}
+
+fn start_controllers(
+    arguments: &Arguments,
+    server: &Server,
+    pki: &Pki,
+    pool: Pool,
+    tasks: &TaskSet,
+) -> anyhow::Result<()> {
+    let as_user = |user: UserInfo, agent: &str| Client::new(Arc::new(InProcess::new(server.clone(), user)), agent);
+    let manager = as_user(UserInfo::new("system:kube-controller-manager", &[]), "kube-controller-manager");
+    let informers = Informers::new(&manager, tasks);
+    let cluster_cidr = arguments.cluster_cidr.to_string();
+    let (base, prefix) = cluster_cidr.split_once('/').context("the cluster's range has a length")?;
+    let own = server.clone();
+    let client_for = move |name: &str| {
+        let user = UserInfo::service_account("kube-system", name, "");
+        Client::new(Arc::new(InProcess::new(own.clone(), user)), &format!("kube-controller-manager/{name}"))
+    };
+    controllers::start(&controllers::Context {
+        informers: informers.clone(),
+        client_for: Arc::new(client_for),
+        tasks: tasks.clone(),
+        clock: Arc::new(SystemClock),
+        config: Arc::new(controllers::Config {
+            cluster_cidr: (base.parse()?, prefix.parse()?),
+            ca_pem: pki.ca_pem().to_owned(),
+            ..controllers::Config::default()
+        }),
+    });
+    if !arguments.disable.iter().any(|part| part == "load-balancer") {
+        let client = as_user(UserInfo::service_account("kube-system", "load-balancer-controller", ""), "load-balancer-controller");
+        let controller = AddressController::new(&client, &informers, pool);
+        tasks.spawn("load-balancer-controller", controller.run(tasks.token()));
+    }
+    let client = as_user(UserInfo::new("system:kube-scheduler", &[]), "kube-scheduler");
+    scheduler::start(&client, tasks);
+    Ok(())
+}
+
+/// The node beside the server: the same parts as any node, its requests without a detour over the network.
+async fn start_node(arguments: &Arguments, server: &Server, pki: &Pki, tasks: &TaskSet) -> anyhow::Result<()> {
+    let name = arguments.node.name()?;
+    let address = arguments.advertised()?;
+    let names = Names::from_texts([name.as_str(), &address.to_string()]);
+    let serving = pki.ca.issue(&Profile::KubeletServing { node: name.clone(), names }).context("issue the kubelet's certificate")?;
+    let credentials = Credentials {
+        ca_pem: pki.ca_pem().to_owned(),
+        client_cert_pem: String::new(),
+        client_key_pem: String::new(),
+        serving_cert_pem: serving.cert_pem,
+        serving_key_pem: serving.key_pem,
+    };
+    let user = UserInfo::new(format!("system:node:{name}"), &["system:nodes"]);
+    let client = Client::new(Arc::new(InProcess::new(server.clone(), user)), "coracle-agent");
+    agent::start(&arguments.node, &name, address, client, &credentials, tasks).await?;
+    let master = Client::new(Arc::new(InProcess::new(server.clone(), UserInfo::master("coracle:server"))), "coracle");
+    tasks.spawn_until_cancelled("control-plane label", label_control_plane(master, name, tasks.clone()));
+    Ok(())
+}
+
+/// Says that this node is the control plane's. A kubelet may not say that of itself.
+async fn label_control_plane(client: Client, name: String, tasks: TaskSet) {
+    const ROLE: &str = "node-role.kubernetes.io/control-plane";
+    let selection = Selection { field_selector: format!("metadata.name={name}"), ..Selection::default() };
+    let nodes = Informers::new(&client, &tasks).lister_for::<Node>(selection);
+    let (registered, wait) = tokio::sync::watch::channel(());
+    nodes.subscribe(move |_| drop(registered.send_replace(())));
+    let mut wait = wait;
+    loop {
+        let node = nodes.list().pop();
+        let labels = node.as_ref().and_then(|node| node.metadata.labels.as_ref());
+        if node.is_some() && labels.is_none_or(|labels| !labels.contains_key(ROLE)) {
+            let patch = Patch::Merge(serde_json::json!({"metadata": {"labels": {ROLE: ""}}}));
+            if let Err(error) = Api::<Node>::all(&client).patch(&name, &patch).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the control plane's node was not labelled");
+            }
+        }
+        if wait.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Tasks that run other programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+use crate::{image, root, tidy};
+
+/// What the build and the tests need of Debian.
+const PACKAGES: [&str; 12] = [
+    "build-essential",
+    "cmake",
+    "pkg-config",
+    "libseccomp-dev",
+    "protobuf-compiler",
+    "nftables",
+    "conntrack",
+    "iproute2",
+    "curl",
+    "busybox-static",
+    "docker-registry",
+    "python3-pip",
+];
+
+pub fn demo() -> anyhow::Result<()> {
+    set_up()?;
+    let binary = build()?;
+    let archive = image::build()?;
+    let name = "demo";
+    if let Err(error) = run(Command::new(&binary).args(["dev", "up", "--name", name, "--import"]).arg(&archive)) {
+        eprintln!("If a cluster of an earlier run is there: {} dev down --name {name}", binary.display());
+        return Err(error);
+    }
+    run(cargo(&["run", "--release", "--package", "e2e", "--bin", "walkthrough"]).args(["--name", name]))?;
+    println!("\nThe cluster is left running. Use it:");
+    println!("  {} kubectl get pods -A -o wide", binary.display());
+    println!("  {} dev client --name {name} -- curl -s <any address above>", binary.display());
+    println!("  {} dev down --name {name}        # ends it and leaves no trace", binary.display());
+    Ok(())
+}
+
+pub fn test() -> anyhow::Result<()> {
+    set_up()?;
+    run(&mut cargo(&["test", "--workspace", "--exclude", "e2e"]))?;
+    let binary = build()?;
+    let archive = image::build()?;
+    run(cargo(&["test", "--release", "--package", "e2e", "--", "--test-threads=1"])
+        .env("CORACLE_BIN", binary)
+        .env("CORACLE_IMAGE", archive))
+}
+
+pub fn ci() -> anyhow::Result<()> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    tidy::run()?;
+    test()
+}
+
+pub fn bench() -> anyhow::Result<()> {
+    set_up()?;
+    let binary = build()?;
+    let archive = image::build()?;
+    run(cargo(&["run", "--release", "--package", "e2e", "--bin", "bench"])
+        .env("CORACLE_BIN", binary)
+        .env("CORACLE_IMAGE", archive))
+}
+
+/// Installs what is missing of Debian's packages.
+fn set_up() -> anyhow::Result<()> {
+    let installed = |package: &&str| {
+        let query = Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]).output();
+        query.is_ok_and(|output| output.stdout.ends_with(b"install ok installed"))
+    };
+    let missing: Vec<_> = PACKAGES.iter().filter(|package| !installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("Installing {missing:?}");
+    run(Command::new("apt-get").args(["update", "-q"]))?;
+    // A registry that starts as a service is in nobody's way, but nobody needs it either.
+    run(Command::new("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("RUNLEVEL", "1")
+        .args(["install", "-y", "-q", "--no-install-recommends"])
+        .args(missing))
+}
+
+/// The binary, optimised.
+fn build() -> anyhow::Result<PathBuf> {
+    run(&mut cargo(&["build", "--release", "--package", "coracle"]))?;
+    let binary = target().join("release/coracle");
+    ensure!(binary.exists(), "{} was not built", binary.display());
+    Ok(binary)
+}
+
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()).args(arguments);
+    command
+}
+
+pub fn run(command: &mut Command) -> anyhow::Result<()> {
+    let program = Path::new(command.get_program()).display().to_string();
+    let status = command.status().with_context(|| format!("run {program}"))?;
+    ensure!(status.success(), "{program} {:?} ended with {status}", command.get_args().collect::<Vec<_>>());
+    Ok(())
+}
