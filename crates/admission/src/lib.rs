@@ -1,1 +1,71 @@
-//! The admission chain
+//! The admission chain: what is changed in a write, and what is refused, before it is validated and stored.
+//!
+//! [`mutate`] and [`validate`] run the ordered slices below; a plugin is one file with one [`Plugin`]. Webhooks,
+//! policies, pod security and quota have their places in the order and are empty for now.
+//!
+//! Must not know: HTTP, authentication, how objects are written. Start at [`Plugin`].
+
+mod plugins;
+mod request;
+
+use apimachinery::Status;
+use async_trait::async_trait;
+
+pub use request::{Operation, Request};
+
+/// One step of the chain.
+#[async_trait]
+pub trait Plugin: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Changes the object, or refuses.
+    async fn admit(&self, _request: &mut Request<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Only refuses. Runs after everybody changed what they wanted and the object is valid.
+    async fn validate(&self, _request: &Request<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// Upstream's order.
+static CHAIN: &[&dyn Plugin] = &[
+    &plugins::NamespaceLifecycle,
+    &plugins::LimitRanger,
+    &plugins::ServiceAccount,
+    &plugins::NodeRestriction,
+    &plugins::TaintNodesByCondition,
+    &plugins::PodSecurity,
+    &plugins::Priority,
+    &plugins::DefaultTolerationSeconds,
+    &plugins::DefaultStorageClass,
+    &plugins::RuntimeClass,
+    &plugins::DefaultIngressClass,
+    &plugins::MutatingAdmissionPolicy,
+    &plugins::MutatingAdmissionWebhook,
+    &plugins::ValidatingAdmissionPolicy,
+    &plugins::ValidatingAdmissionWebhook,
+    &plugins::ResourceQuota,
+];
+
+/// Runs the changing half of the chain.
+pub async fn mutate(request: &mut Request<'_>) -> Result<(), Status> {
+    for plugin in CHAIN {
+        plugin.admit(request).await?;
+    }
+    Ok(())
+}
+
+/// Runs the refusing half of the chain.
+pub async fn validate(request: &Request<'_>) -> Result<(), Status> {
+    for plugin in CHAIN {
+        plugin.validate(request).await?;
+    }
+    Ok(())
+}
+
+/// The names of the chain, in order.
+pub fn plugin_names() -> impl Iterator<Item = &'static str> {
+    CHAIN.iter().map(|plugin| plugin.name())
+}

@@ -1,1 +1,35 @@
-//! The Kubernetes API over HTTP: one pipeline for every resource
+//! The Kubernetes API over HTTP: one pipeline for every resource.
+//!
+//! [`Server::handle`] takes a request, from a TLS connection or from a component in the same process, through the same
+//! stages in the same order: authenticate, impersonate, limit, authorize, audit, then the verb. What differs from kind
+//! to kind is asked of the registry; there is no router with kinds in it.
+//!
+//! Must not know: what components do with the API, and how a kind is validated. Start at [`Server`] and `pipeline`.
+
+mod allocate;
+mod body;
+mod bootstrap;
+mod call;
+mod catalog;
+mod change;
+mod config;
+mod decode;
+mod encode;
+mod event_ttl;
+mod follow;
+mod negotiate;
+mod options;
+mod pipeline;
+mod protobuf;
+mod query;
+mod request_info;
+mod serve;
+mod server;
+mod stages;
+mod subresources;
+mod verbs;
+
+pub use body::{Body, BoxError};
+pub use catalog::indexer;
+pub use config::{CidrError, Config, Ipv4Cidr, Storage};
+pub use server::{PeerCertificates, Server, StartError};

@@ -1,1 +1,33 @@
-//! Authentication, RBAC authorization, PKI and service-account tokens
+//! Who asks, and may they: the cluster's keys, authentication and authorization.
+//!
+//! [`pki::Pki`] keeps the authorities and signs certificates; [`authn::Authenticator`] turns a client certificate or a
+//! bearer token into a [`UserInfo`]; [`Authorizer`] answers [`Attributes`] from an index of RBAC objects and of pods by
+//! node. Whoever owns the objects feeds the indexes ([`rbac::Rbac::apply`], [`node::NodeGraph::apply_pod`]).
+//!
+//! Must not know: HTTP, the store, resources' strategies. Start at [`Authorizer::authorize`].
+
+mod attributes;
+pub mod authn;
+mod authorizer;
+pub mod join;
+pub mod node;
+pub mod pki;
+pub mod rbac;
+pub mod token;
+mod user;
+
+pub use attributes::{Attributes, SelectorTerm};
+pub use authorizer::{Authorizer, Decision};
+pub use user::UserInfo;
+
+/// Groups and users that Kubernetes itself names.
+pub mod names {
+    pub const MASTERS: &str = "system:masters";
+    pub const AUTHENTICATED: &str = "system:authenticated";
+    pub const UNAUTHENTICATED: &str = "system:unauthenticated";
+    pub const ANONYMOUS: &str = "system:anonymous";
+    pub const NODES: &str = "system:nodes";
+    pub const NODE_USER_PREFIX: &str = "system:node:";
+    pub const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
+    pub const SERVICE_ACCOUNT_USER_PREFIX: &str = "system:serviceaccount:";
+}

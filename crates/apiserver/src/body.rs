@@ -1,0 +1,45 @@
+//! Bodies of requests and responses.
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+
+use apimachinery::Status;
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of every request and response inside the server.
+pub type Body = BoxBody<Bytes, BoxError>;
+
+/// The largest request body, and the largest that a write may have as JSON.
+pub const REQUEST_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+pub fn empty() -> Body {
+    full(Bytes::new())
+}
+
+pub fn stream<S>(frames: S) -> Body
+where
+    S: futures::Stream<Item = Bytes> + Send + Sync + 'static,
+{
+    use futures::StreamExt;
+    BodyExt::boxed(StreamBody::new(frames.map(|bytes| Ok(Frame::data(bytes)))))
+}
+
+/// Reads a whole request body, or answers 413.
+pub async fn read(mut body: Body) -> Result<Bytes, Status> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Status::bad_request(format!("read the request body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > REQUEST_BYTES_MAX {
+            return Err(Status::request_entity_too_large(format!("limit is {REQUEST_BYTES_MAX}")));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.into())
+}

@@ -1,0 +1,100 @@
+//! `default/kubernetes`: the Service through which pods reach this server, with its endpoints.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use apimachinery::Status;
+use serde_json::{Value, json};
+use store::{Key, Step};
+
+use crate::catalog;
+use crate::server::Inner;
+
+pub async fn run(server: &Inner, address: Option<SocketAddr>) -> Result<(), Status> {
+    let port = address.or(server.config.bind).map_or(6443, |address| address.port());
+    put(server, "", "services", service(server)).await?;
+    put(server, "", "endpoints", endpoints(server, port)).await?;
+    put(server, "discovery.k8s.io", "endpointslices", slice(server, port)).await
+}
+
+fn service(server: &Inner) -> Value {
+    let ip = server.config.service_cidr.at(1).to_string();
+    json!({
+        "metadata": metadata(),
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": ip,
+            "clusterIPs": [ip],
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
+            "internalTrafficPolicy": "Cluster",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+        },
+        "status": {"loadBalancer": {}},
+    })
+}
+
+fn metadata() -> Value {
+    json!({
+        "name": "kubernetes",
+        "namespace": "default",
+        "labels": {"component": "apiserver", "provider": "kubernetes"},
+    })
+}
+
+fn endpoints(server: &Inner, port: u16) -> Value {
+    json!({
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": server.config.advertise_address.to_string()}],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }],
+    })
+}
+
+fn slice(server: &Inner, port: u16) -> Value {
+    json!({
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": if server.config.advertise_address.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{"addresses": [server.config.advertise_address.to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    })
+}
+
+/// Creates the object, or puts the parts that are ours back into it.
+async fn put(server: &Inner, group: &str, resource: &str, wanted: Value) -> Result<(), Status> {
+    let key = Key::new(group, resource, "default", "kubernetes");
+    let Some(current) = server.store.get(&key) else {
+        if resource == "services" {
+            // The address may be taken already when the store was written by an older configuration.
+            let Some(kind) = catalog::of_storage("", "services") else { return Ok(()) };
+            let mut object = wanted.clone();
+            match server.allocators.reserve_for_create(kind, &mut object) {
+                Ok(reservation) => reservation.commit(),
+                Err(status) => tracing::warn!(%status, "the address of the kubernetes service is taken"),
+            }
+        }
+        return super::ensure(server, group, resource, "default", "kubernetes", wanted).await;
+    };
+    let mut new = current.value();
+    for field in ["subsets", "endpoints", "ports", "addressType"] {
+        if let Some(value) = wanted.get(field) {
+            new[field] = value.clone();
+        }
+    }
+    if new == current.value() {
+        return Ok(());
+    }
+    let Some(kind) = catalog::of_storage(group, resource) else { return Ok(()) };
+    let step = |_: Option<&_>| Ok::<_, Infallible>(Step::Put(crate::change::draft(kind, &new)));
+    server.store.guaranteed_update(&key, step).await.map(drop).map_err(Status::internal)
+}

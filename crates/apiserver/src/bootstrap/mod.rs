@@ -1,0 +1,100 @@
+//! The objects that every cluster has, written at start where they are missing.
+
+pub mod kubernetes_service;
+mod rbac;
+
+use apimachinery::Status;
+use serde_json::{Value, json};
+use store::{Key, WriteError};
+
+use crate::catalog::{self, ResourceExt};
+use crate::server::Inner;
+
+const NAMESPACES: &[&str] = &["kube-system", "kube-public", "kube-node-lease", "default"];
+
+/// Name, value, description.
+const PRIORITY_CLASSES: &[(&str, i64, &str)] = &[
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+];
+
+pub async fn run(server: &Inner) -> Result<(), Status> {
+    for name in NAMESPACES {
+        ensure(server, "", "namespaces", "", name, namespace(name)).await?;
+    }
+    rbac::run(server).await?;
+    for (name, value, description) in PRIORITY_CLASSES {
+        let class = json!({"value": value, "description": description, "metadata": {"name": name}});
+        ensure(server, "scheduling.k8s.io", "priorityclasses", "", name, class).await?;
+    }
+    ca_config_map(server).await
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"metadata": {"name": name}})
+}
+
+/// The authorities that extension servers need.
+async fn ca_config_map(server: &Inner) -> Result<(), Status> {
+    let name = "extension-apiserver-authentication";
+    let map = json!({"metadata": {"name": name, "namespace": "kube-system"}, "data": {
+        "client-ca-file": server.pki.ca_pem(),
+        "requestheader-client-ca-file": server.pki.front_proxy.pem(),
+        "requestheader-allowed-names": "[\"front-proxy-client\"]",
+        "requestheader-username-headers": "[\"X-Remote-User\"]",
+        "requestheader-group-headers": "[\"X-Remote-Group\"]",
+        "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
+    }});
+    ensure(server, "", "configmaps", "kube-system", name, map).await
+}
+
+/// Creates an object, defaulted by its kind, unless it is there.
+async fn ensure(
+    server: &Inner,
+    group: &str,
+    resource: &str,
+    namespace: &str,
+    name: &str,
+    object: Value,
+) -> Result<(), Status> {
+    let key = Key::new(group, resource, namespace, name);
+    if server.store.get(&key).is_some() {
+        return Ok(());
+    }
+    let (key, draft) = new_draft(key, object)?;
+    match server.store.create(key, draft).await {
+        Ok(_) | Err(WriteError::AlreadyExists(_)) => Ok(()),
+        Err(error) => Err(Status::internal(error)),
+    }
+}
+
+fn new_draft(key: Key, mut object: Value) -> Result<(Key, store::Draft), Status> {
+    let missing = || Status::internal(format!("no resource is registered for {key}"));
+    let resource = catalog::of_storage(key.group(), key.resource()).ok_or_else(missing)?;
+    let now = apimachinery::time::format(jiff::Timestamp::now());
+    let context = registry::strategy::Context {
+        now: &now,
+        namespace: key.namespace(),
+        user: "system:apiserver",
+        user_uid: "",
+        user_groups: &[],
+    };
+    crate::encode::set_kind(resource, &mut object);
+    apimachinery::object::set_uid(&mut object, &uuid::Uuid::new_v4().to_string());
+    apimachinery::object::set_creation_timestamp(&mut object, &now);
+    resource.strategy.prepare_for_create(&mut object, &context);
+    if resource.strategy.has_generation() {
+        apimachinery::object::set_generation(&mut object, 1);
+    }
+    resource.strategy.default(&mut object);
+    let name = apimachinery::object::name(&object).to_string();
+    Ok((resource.key(key.namespace(), &name), crate::change::draft(resource, &object)))
+}

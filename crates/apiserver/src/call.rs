@@ -1,0 +1,122 @@
+//! One request on its way through the pipeline.
+
+use apimachinery::{GroupResource, Status};
+use auth::UserInfo;
+use http::{HeaderMap, Method};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use registry::strategy::{Context, Resource};
+
+use crate::body::Body;
+use crate::negotiate::{Accept, Shape};
+use crate::query::Query;
+use crate::request_info::RequestInfo;
+
+/// What all stages and verbs see of a request; its body is taken out once.
+pub struct Call {
+    pub method: Method,
+    pub info: RequestInfo,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub user: UserInfo,
+    pub accept: Accept,
+    pub now: Timestamp,
+    /// Texts for the `Warning` header.
+    warnings: Mutex<Vec<String>>,
+    body: Mutex<Option<Body>>,
+    /// For streams: the connection behind the request.
+    pub upgrade: Mutex<Option<hyper::upgrade::OnUpgrade>>,
+}
+
+impl Call {
+    pub fn new(method: Method, info: RequestInfo, query: Query, headers: HeaderMap, body: Body) -> Call {
+        Call {
+            method,
+            info,
+            query,
+            headers,
+            user: UserInfo::default(),
+            accept: Accept::default(),
+            now: Timestamp::now(),
+            warnings: Mutex::default(),
+            body: Mutex::new(Some(body)),
+            upgrade: Mutex::default(),
+        }
+    }
+
+    pub fn warn(&self, text: impl Into<String>) {
+        let mut warnings = self.warnings.lock();
+        let text = text.into();
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().clone()
+    }
+
+    pub fn take_body(&self) -> Body {
+        self.body.lock().take().unwrap_or_else(crate::body::empty)
+    }
+
+    /// The whole body, or 413.
+    pub async fn read_body(&self) -> Result<bytes::Bytes, Status> {
+        crate::body::read(self.take_body()).await
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Settles what the client accepts; `shapes` where Tables are offered.
+    pub fn negotiate(&mut self, shapes: bool) -> Result<(), Status> {
+        let mut accept = Accept::negotiate(&self.headers, shapes)?;
+        accept.pretty |= match self.query.get("pretty") {
+            Some(value) => !matches!(value, "0" | "false"),
+            None => self.wants_pretty_by_agent(),
+        };
+        self.accept = accept;
+        Ok(())
+    }
+
+    /// People with a browser or curl get indented JSON.
+    fn wants_pretty_by_agent(&self) -> bool {
+        let agent = self.header("user-agent");
+        ["curl", "Wget", "Mozilla/5.0"].iter().any(|own| agent.starts_with(own))
+    }
+
+    pub fn shape(&self) -> Shape {
+        self.accept.shape
+    }
+
+    pub fn now_text(&self) -> String {
+        apimachinery::time::format(self.now)
+    }
+
+    pub fn context<'a>(&'a self, now: &'a str) -> Context<'a> {
+        Context {
+            now,
+            namespace: &self.info.namespace,
+            user: &self.user.name,
+            user_uid: &self.user.uid,
+            user_groups: &self.user.groups,
+        }
+    }
+
+    /// 404 for an object that this request is about.
+    pub fn not_found(&self, resource: &Resource, name: &str) -> Status {
+        Status::not_found(&GroupResource::new(resource.group, resource.name), name)
+    }
+
+    /// Who the managed fields belong to: as asked, or the client's name.
+    pub fn field_manager(&self) -> String {
+        let given = self.query.text("fieldManager");
+        if !given.is_empty() {
+            return given.to_string();
+        }
+        let agent = self.header("user-agent").split('/').next().unwrap_or_default();
+        let agent: String = agent.chars().filter(|c| !c.is_control()).take(128).collect();
+        if agent.is_empty() { "unknown".into() } else { agent }
+    }
+}

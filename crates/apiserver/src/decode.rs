@@ -1,0 +1,132 @@
+//! From a request body to an object of the expected kind.
+
+use apimachinery::strict::{self, DecodeError};
+use apimachinery::{Gvk, Status};
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::negotiate::{BodyFormat, body_format};
+use crate::options::FieldValidation;
+
+/// The kind that an endpoint takes, and its definition.
+pub struct Expected<'a> {
+    pub gvk: Gvk,
+    pub schema: &'a str,
+}
+
+/// Any body as JSON, without a schema.
+pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Value, Status> {
+    let json = to_json(headers, body)?;
+    serde_json::from_slice(&json).map_err(|error| cannot_parse(&error))
+}
+
+/// JSON text of a body in any format.
+fn to_json(headers: &HeaderMap, body: &[u8]) -> Result<Bytes, Status> {
+    match body_format(headers)? {
+        BodyFormat::Json => Ok(Bytes::copy_from_slice(body)),
+        BodyFormat::Yaml => yaml_to_json(body),
+        BodyFormat::Protobuf => {
+            let object = crate::protobuf::decode(body).map_err(|error| Status::bad_request(error.to_string()))?;
+            Ok(object.to_string().into())
+        }
+    }
+}
+
+fn yaml_to_json(body: &[u8]) -> Result<Bytes, Status> {
+    let text = std::str::from_utf8(body).map_err(|error| Status::bad_request(format!("yaml: {error}")))?;
+    let value: Value = serde_saphyr::from_str(text)
+        .map_err(|error| Status::bad_request(format!("error converting YAML to JSON: yaml: {error}")))?;
+    Ok(value.to_string().into())
+}
+
+fn cannot_parse(error: &serde_json::Error) -> Status {
+    Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+}
+
+/// Decodes an object that the endpoint takes, with complaints as the client wants them.
+pub fn object(call: &Call, body: &[u8], expected: &Expected<'_>, validation: FieldValidation) -> Result<Value, Status> {
+    let json = to_json(&call.headers, body)?;
+    if json.iter().all(u8::is_ascii_whitespace) {
+        return Err(Status::bad_request("the request body is empty: an object is required"));
+    }
+    // Go decodes null into a value as nothing at all.
+    let json = if json.trim_ascii() == b"null" { Bytes::from_static(b"{}") } else { json };
+    typed(call, &json, expected, validation)
+}
+
+/// Decodes JSON text against a definition.
+pub fn typed(call: &Call, json: &[u8], expected: &Expected<'_>, validation: FieldValidation) -> Result<Value, Status> {
+    let kind = expected.gvk.kind.as_str();
+    check_kind(json, &expected.gvk)?;
+    let Some(definition) = api::schema::definition(expected.schema) else {
+        return serde_json::from_slice(json).map_err(|error| cannot_parse(&error));
+    };
+    let decoded = strict::decode(json, definition.node()).map_err(|error| decode_error(&error, &expected.gvk))?;
+    let mut object = decoded.object;
+    if let Some(map) = object.as_object_mut() {
+        map.insert("apiVersion".into(), expected.gvk.api_version().into());
+        map.insert("kind".into(), kind.into());
+    }
+    complain(call, &expected.gvk, decoded.problems, validation)?;
+    Ok(object)
+}
+
+fn decode_error(error: &DecodeError, gvk: &Gvk) -> Status {
+    Status::bad_request(strict::type_error(&gvk.kind, &gvk.version, &error.to_string()))
+}
+
+pub fn complain(call: &Call, gvk: &Gvk, problems: Vec<String>, validation: FieldValidation) -> Result<(), Status> {
+    match validation {
+        FieldValidation::Strict if !problems.is_empty() => {
+            Err(Status::bad_request(strict::strict_error(&gvk.kind, &gvk.version, &problems)))
+        }
+        FieldValidation::Warn => {
+            problems.into_iter().for_each(|problem| call.warn(problem));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TypeMeta {
+    #[serde(default)]
+    api_version: Option<String>,
+    #[serde(default)]
+    kind: Option<String>,
+}
+
+/// An absent version or kind is taken for the expected one; another one is refused.
+fn check_kind(json: &[u8], expected: &Gvk) -> Result<(), Status> {
+    let meta: TypeMeta = match serde_json::from_slice::<Value>(json) {
+        Ok(value @ Value::Object(_)) => serde_json::from_value(value).map_err(|error| cannot_parse(&error))?,
+        Ok(_) => {
+            let why = "json: cannot unmarshal into Go value of type struct { APIVersion string; Kind string }";
+            return Err(Status::bad_request(format!("couldn't get version/kind; json parse error: {why}")));
+        }
+        Err(error) => return Err(cannot_parse(&error)),
+    };
+    let (api_version, kind) = (expected.api_version(), expected.kind.as_str());
+    let given_version = meta.api_version.filter(|v| !v.is_empty()).unwrap_or_else(|| api_version.clone());
+    let given_kind = meta.kind.filter(|k| !k.is_empty()).unwrap_or_else(|| kind.to_string());
+    if given_kind == kind && given_version == api_version {
+        return Ok(());
+    }
+    let (group, version) = apimachinery::gvk::split_api_version(&given_version);
+    if api::schema::kind(group, version, &given_kind).is_none() {
+        let why = format!("no kind {given_kind:?} is registered for version {given_version:?} in scheme");
+        return Err(Status::bad_request(why));
+    }
+    if given_version != api_version {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({given_version}) does not match the expected API version ({api_version})"
+        )));
+    }
+    let why = format!(
+        "{given_kind} in version {version:?} cannot be handled as a {kind}: converting ({group}/{version}.{given_kind}) to ({group}/{version}.{kind}): unknown conversion"
+    );
+    Err(Status::bad_request(why))
+}

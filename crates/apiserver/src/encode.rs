@@ -1,0 +1,315 @@
+//! From objects to responses: JSON and YAML, Tables, metadata only, compression.
+
+use std::sync::Arc;
+
+use apimachinery::{Status, object, strict};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use registry::strategy::Resource;
+use serde_json::{Map, Value, json};
+use store::Object;
+
+use crate::body::{Body, full};
+use crate::call::Call;
+use crate::catalog::ResourceExt;
+use crate::negotiate::{Accept, Format, Shape};
+
+/// Answers above this size are compressed where the client takes it.
+const GZIP_BYTES_MIN: usize = 128 * 1024;
+
+/// An object to be shown: as it is stored, or made for this answer.
+#[derive(Clone)]
+pub enum Item {
+    Stored(Arc<Object>),
+    Value(Value),
+}
+
+impl From<Arc<Object>> for Item {
+    fn from(object: Arc<Object>) -> Self {
+        Item::Stored(object)
+    }
+}
+
+impl Item {
+    /// The object as it is served, with apiVersion and kind.
+    pub fn value(&self, resource: &'static Resource) -> Value {
+        match self {
+            Item::Stored(stored) => served(resource, stored),
+            Item::Value(value) => value.clone(),
+        }
+    }
+
+    /// Appends the JSON text; stored bytes are copied. `kind`: with apiVersion and kind, which lists leave out.
+    pub fn write(&self, resource: &'static Resource, kind: bool, out: &mut Vec<u8>) {
+        match self {
+            Item::Stored(stored) if resource.storage.is_none() => splice(resource, kind, &stored.json(), out),
+            Item::Stored(stored) => write_value(&served(resource, stored), kind, out),
+            Item::Value(value) => write_value(value, kind, out),
+        }
+    }
+}
+
+/// The stored object as a working value: in the served version, with apiVersion and kind.
+pub fn served(resource: &'static Resource, stored: &Object) -> Value {
+    let mut value = stored.value();
+    if resource.storage.is_some() {
+        value = resource.strategy.from_storage(value);
+    }
+    set_kind(resource, &mut value);
+    value
+}
+
+pub fn set_kind(resource: &'static Resource, value: &mut Value) {
+    if let Some(map) = value.as_object_mut() {
+        map.insert("apiVersion".into(), resource.api_version().into());
+        map.insert("kind".into(), resource.kind.into());
+    }
+}
+
+/// Stored text has neither apiVersion nor kind: they are put in front.
+fn splice(resource: &'static Resource, kind: bool, json: &[u8], out: &mut Vec<u8>) {
+    if !kind {
+        out.extend_from_slice(json);
+        return;
+    }
+    let head = format!(r#"{{"kind":"{}","apiVersion":"{}""#, resource.kind, resource.api_version());
+    out.extend_from_slice(head.as_bytes());
+    if json.len() > 2 {
+        out.push(b',');
+    }
+    out.extend_from_slice(&json[1..]);
+}
+
+fn write_value(value: &Value, kind: bool, out: &mut Vec<u8>) {
+    if kind {
+        serde_json::to_writer(out, value).expect("a value is JSON and memory does not fail");
+        return;
+    }
+    let mut bare = value.clone();
+    if let Some(map) = bare.as_object_mut() {
+        map.remove("apiVersion");
+        map.remove("kind");
+    }
+    serde_json::to_writer(out, &bare).expect("a value is JSON and memory does not fail");
+}
+
+/// One object in the shape that the client asked for.
+pub fn object(call: &Call, code: StatusCode, resource: &'static Resource, item: &Item) -> Response<Body> {
+    match call.shape() {
+        Shape::Object => {
+            let mut out = Vec::with_capacity(2048);
+            item.write(resource, true, &mut out);
+            text(call, code, out)
+        }
+        Shape::Table => {
+            let value = item.value(resource);
+            let version = object::resource_version(&value).to_string();
+            value_response(call, code, &Table::new(call, resource).whole(&[value], json!({"resourceVersion": version})))
+        }
+        Shape::PartialMetadata | Shape::PartialMetadataList => {
+            value_response(call, code, &partial(&item.value(resource)))
+        }
+    }
+}
+
+/// Any JSON value.
+pub fn value_response(call: &Call, code: StatusCode, value: &Value) -> Response<Body> {
+    text(call, code, value.to_string().into_bytes())
+}
+
+/// A list in the shape that the client asked for.
+pub fn list(call: &Call, resource: &'static Resource, items: &[Item], metadata: Value) -> Response<Body> {
+    match call.shape() {
+        Shape::Object | Shape::PartialMetadata => text(call, StatusCode::OK, list_text(resource, items, &metadata)),
+        Shape::Table => {
+            let values: Vec<Value> = items.iter().map(|item| item.value(resource)).collect();
+            value_response(call, StatusCode::OK, &Table::new(call, resource).whole(&values, metadata))
+        }
+        Shape::PartialMetadataList => {
+            let items: Vec<Value> = items.iter().map(|item| partial(&item.value(resource))).collect();
+            let list = json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": metadata,
+                "items": items,
+            });
+            value_response(call, StatusCode::OK, &list)
+        }
+    }
+}
+
+fn list_text(resource: &'static Resource, items: &[Item], metadata: &Value) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256 + items.len() * 1024);
+    let head = format!(
+        r#"{{"kind":"{}","apiVersion":"{}","metadata":{metadata},"items":["#,
+        resource.list_kind(),
+        resource.api_version()
+    );
+    out.extend_from_slice(head.as_bytes());
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        item.write(resource, false, &mut out);
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+/// Only the metadata of an object.
+pub fn partial(value: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": value.get("metadata").cloned().unwrap_or_else(|| json!({})),
+    })
+}
+
+/// Builds Tables of one resource.
+pub struct Table {
+    resource: &'static Resource,
+    include: Include,
+    now: i64,
+}
+
+enum Include {
+    Nothing,
+    Metadata,
+    Object,
+}
+
+impl Table {
+    pub fn new(call: &Call, resource: &'static Resource) -> Table {
+        let include = match call.query.text("includeObject") {
+            "None" => Include::Nothing,
+            "Object" => Include::Object,
+            _ => Include::Metadata,
+        };
+        Table { resource, include, now: call.now.as_second() }
+    }
+
+    pub fn whole(&self, values: &[Value], metadata: Value) -> Value {
+        let mut table = self.rows(values, metadata);
+        table["columnDefinitions"] = self.columns();
+        table
+    }
+
+    /// Without column definitions: what a watch sends after its first event.
+    pub fn rows(&self, values: &[Value], metadata: Value) -> Value {
+        let rows: Vec<Value> = values.iter().map(|value| self.row(value)).collect();
+        json!({
+            "kind": "Table",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": metadata,
+            "columnDefinitions": null,
+            "rows": rows,
+        })
+    }
+
+    fn columns(&self) -> Value {
+        let columns = self.resource.strategy.columns().iter();
+        let definitions = columns.map(|column| {
+            json!({
+                "name": column.name,
+                "type": column.kind,
+                "format": column.format,
+                "description": column.description,
+                "priority": column.priority,
+            })
+        });
+        definitions.collect()
+    }
+
+    fn row(&self, value: &Value) -> Value {
+        let cells = self.resource.strategy.row(value, self.now);
+        let object = match self.include {
+            Include::Nothing => Value::Null,
+            Include::Metadata => partial(value),
+            Include::Object => value.clone(),
+        };
+        let mut row = json!({"cells": cells, "object": object});
+        if let Some(condition) = self.completed(value) {
+            row["conditions"] = json!([condition]);
+        }
+        row
+    }
+
+    /// Clients hide or dim the rows of what has come to its end.
+    fn completed(&self, value: &Value) -> Option<Value> {
+        if self.resource.schema != "io.k8s.api.core.v1.Pod" {
+            return None;
+        }
+        let (reason, message) = match value.pointer("/status/phase")?.as_str()? {
+            "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+            "Failed" => ("Failed", "The pod failed."),
+            _ => return None,
+        };
+        Some(json!({"type": "Completed", "status": "True", "reason": reason, "message": message}))
+    }
+}
+
+/// The object of a bookmark: the kind with nothing in it but a version.
+pub fn bookmark(resource: &'static Resource, version: u64, end_of_initial: bool) -> Value {
+    let definition = api::schema::definition(resource.schema);
+    let mut value = definition.map(|d| strict::zero(d.node())).unwrap_or_else(|| json!({}));
+    set_kind(resource, &mut value);
+    let mut metadata = Map::new();
+    metadata.insert("resourceVersion".into(), version.to_string().into());
+    metadata.insert("creationTimestamp".into(), Value::Null);
+    if end_of_initial {
+        metadata.insert("annotations".into(), json!({"k8s.io/initial-events-end": "true"}));
+    }
+    value["metadata"] = Value::Object(metadata);
+    value
+}
+
+/// A failure, or the success of a deletion.
+pub fn status(accept: Accept, status: &Status) -> Response<Body> {
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::OK);
+    let text = format_json(accept, status.to_value().to_string().into_bytes());
+    let mut response = plain(code, accept.format.content_type(), text.into());
+    if let seconds @ 1.. = status.retry_after_seconds() {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+fn text(call: &Call, code: StatusCode, json: Vec<u8>) -> Response<Body> {
+    let content_type = call.accept.format.content_type();
+    let text = format_json(call.accept, json);
+    if call.accept.gzip && text.len() >= GZIP_BYTES_MIN {
+        let mut response = plain(code, content_type, gzip(&text).into());
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        return response;
+    }
+    plain(code, content_type, text.into())
+}
+
+fn format_json(accept: Accept, json: Vec<u8>) -> Vec<u8> {
+    if accept.format == Format::Json && !accept.pretty {
+        let mut json = json;
+        json.push(b'\n');
+        return json;
+    }
+    let value: Value = serde_json::from_slice(&json).expect("the server wrote this JSON itself");
+    match accept.format {
+        Format::Yaml => serde_saphyr::to_string(&value).map_or(json, String::into_bytes),
+        Format::Json => serde_json::to_vec_pretty(&value).unwrap_or(json),
+    }
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(text.len() / 8), flate2::Compression::fast());
+    encoder.write_all(text).expect("memory does not fail");
+    encoder.finish().expect("memory does not fail")
+}
+
+/// A response with a body of any type.
+pub fn plain(code: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

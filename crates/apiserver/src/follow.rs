@@ -1,0 +1,161 @@
+//! The authorizers' indexes, fed from the store's events, and the aggregation of cluster roles.
+
+use std::sync::Arc;
+
+use auth::rbac::{self, Kind, aggregated_rules};
+use registry::strategy::Resource;
+use rt::TaskSet;
+use serde_json::Value;
+use store::{Key, Prefix, Revision, Step, Store, Watcher};
+use tokio::sync::watch;
+
+use crate::catalog;
+use crate::server::{Inner, StartError};
+
+/// What is followed: group and resource.
+const FOLLOWED: &[(&str, &str)] = &[
+    (rbac::GROUP, "roles"),
+    (rbac::GROUP, "clusterroles"),
+    (rbac::GROUP, "rolebindings"),
+    (rbac::GROUP, "clusterrolebindings"),
+    ("", "pods"),
+    ("", "persistentvolumes"),
+    ("storage.k8s.io", "volumeattachments"),
+];
+
+/// How far each index has followed the store.
+pub struct Indexes {
+    reached: Vec<watch::Sender<Revision>>,
+}
+
+impl Default for Indexes {
+    fn default() -> Self {
+        Indexes { reached: FOLLOWED.iter().map(|_| watch::Sender::new(Revision(0))).collect() }
+    }
+}
+
+impl Indexes {
+    /// Takes in what is stored, then follows in tasks of the set.
+    pub fn follow(&self, server: &Arc<Inner>, tasks: &TaskSet) -> Result<(), StartError> {
+        let snapshot = server.store.snapshot();
+        for (index, (group, resource)) in FOLLOWED.iter().enumerate() {
+            let prefix = Key::prefix(group, resource, None);
+            for (key, object) in snapshot.range(&prefix, None) {
+                take(server, key, Some(&object.value()));
+            }
+            self.reached[index].send_replace(snapshot.revision());
+            let watcher = server.store.watch(prefix, snapshot.revision()).map_err(StartError::History)?;
+            let server = server.clone();
+            tasks.spawn_until_cancelled(format!("index-{resource}"), async move {
+                run(&server, index, watcher).await;
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits until the index of this resource knows of a revision, so that a client's next request finds what it wrote.
+    pub async fn wait_for(&self, resource: &Resource, revision: Revision) {
+        let place = FOLLOWED.iter().position(|(group, name)| (*group, *name) == (resource.group, resource.name));
+        if let Some(index) = place.filter(|_| resource.group == rbac::GROUP) {
+            let mut reached = self.reached[index].subscribe();
+            if reached.wait_for(|reached| *reached >= revision).await.is_err() {
+                tracing::debug!("the indexes ended before a write was followed");
+            }
+        }
+    }
+
+    /// Waits until all roles and bindings written so far are known.
+    pub async fn settle(&self, server: &Inner) {
+        for (index, (group, resource)) in FOLLOWED.iter().enumerate() {
+            let prefix = Key::prefix(group, resource, None);
+            let newest = server.store.snapshot().range(&prefix, None).map(|(_, object)| object.revision).max();
+            let mut reached = self.reached[index].subscribe();
+            if reached.wait_for(|reached| Some(*reached) >= newest).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn run(server: &Arc<Inner>, index: usize, mut watcher: Watcher) {
+    loop {
+        let event = match watcher.next().await {
+            Ok(event) => event,
+            Err(_) => match restart(server, index) {
+                Some(fresh) => {
+                    watcher = fresh;
+                    continue;
+                }
+                None => return,
+            },
+        };
+        let new = event.new.as_ref().map(|object| object.value());
+        take(server, &event.key, new.as_ref());
+        server.indexes.reached[index].send_replace(event.revision);
+        if event.key.resource() == "clusterroles" {
+            aggregate(server).await;
+        }
+    }
+}
+
+/// After falling behind: takes in the whole state again. What was deleted meanwhile is taken out.
+fn restart(server: &Arc<Inner>, index: usize) -> Option<Watcher> {
+    let (group, resource) = FOLLOWED[index];
+    tracing::warn!(resource, "an index fell behind and reads everything again");
+    let prefix = Key::prefix(group, resource, None);
+    let snapshot = server.store.snapshot();
+    server.authorizer.forget(resource);
+    snapshot.range(&prefix, None).for_each(|(key, object)| take(server, key, Some(&object.value())));
+    server.indexes.reached[index].send_replace(snapshot.revision());
+    server.store.watch(prefix, snapshot.revision()).ok()
+}
+
+fn take(server: &Inner, key: &Key, object: Option<&Value>) {
+    let (authorizer, namespace, name) = (&server.authorizer, key.namespace(), key.name());
+    match (key.group(), key.resource()) {
+        ("", "pods") => authorizer.nodes.apply_pod(namespace, name, object),
+        ("", "persistentvolumes") => authorizer.nodes.apply_volume(name, object),
+        ("storage.k8s.io", _) => authorizer.nodes.apply_attachment(name, object),
+        (_, resource) => {
+            if let Some(kind) = Kind::of_resource(resource) {
+                authorizer.rbac.apply(kind, namespace, name, object);
+            }
+        }
+    }
+}
+
+/// Brings the rules of all aggregated cluster roles up to date; writes only what differs.
+pub async fn aggregate(server: &Inner) {
+    let prefix: Prefix = Key::prefix(rbac::GROUP, "clusterroles", None);
+    let snapshot = server.store.snapshot();
+    let roles: Vec<Value> = snapshot.range(&prefix, None).map(|(_, object)| object.value()).collect();
+    for role in &roles {
+        let Some(rules) = aggregated_rules(role, &roles, selects) else { continue };
+        let rules = serde_json::to_value(&rules).expect("rules are JSON");
+        if role.get("rules").filter(|rules| !rules.is_null()).unwrap_or(&Value::Array(Vec::new())) == &rules {
+            continue;
+        }
+        let key = Key::new(rbac::GROUP, "clusterroles", "", apimachinery::object::name(role));
+        write_rules(&server.store, &key, rules).await;
+    }
+}
+
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let selector = apimachinery::labels::Selector::from_label_selector(Some(selector));
+    selector.is_ok_and(|selector| selector.matches(labels.as_object()))
+}
+
+async fn write_rules(store: &Store, key: &Key, rules: Value) {
+    let Some(resource) = catalog::of_storage(rbac::GROUP, "clusterroles") else { return };
+    let written = store
+        .guaranteed_update(key, |current| {
+            let Some(current) = current else { return Ok::<_, std::convert::Infallible>(Step::Keep) };
+            let mut role = current.value();
+            role["rules"] = rules.clone();
+            Ok(Step::Put(crate::change::draft(resource, &role)))
+        })
+        .await;
+    if let Err(error) = written {
+        tracing::warn!(error = &error as &dyn std::error::Error, role = key.name(), "cannot aggregate a cluster role");
+    }
+}

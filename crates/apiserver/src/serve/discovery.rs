@@ -1,0 +1,245 @@
+//! Discovery: what is served, in the legacy and in the aggregated form.
+
+use std::sync::LazyLock;
+
+use apimachinery::Status;
+use http::{HeaderValue, Response, StatusCode, header};
+use registry::strategy::{Resource, Subresource};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::encode;
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+static AGGREGATED_CORE: LazyLock<Document> = LazyLock::new(|| Document::new(&aggregated(true)));
+static AGGREGATED_GROUPS: LazyLock<Document> = LazyLock::new(|| Document::new(&aggregated(false)));
+
+/// A document that does not change while the server runs.
+struct Document {
+    text: String,
+    etag: String,
+}
+
+impl Document {
+    fn new(value: &Value) -> Document {
+        let text = value.to_string();
+        let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect();
+        Document { text, etag: format!("\"{digest}\"") }
+    }
+}
+
+pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
+    let path = call.info.path.clone();
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let accept = call.header("accept");
+    let wants_aggregated = accept.contains("as=APIGroupDiscoveryList") && accept.contains("v=v2;");
+    match segments.as_slice() {
+        ["api"] if wants_aggregated || prefers_v2(accept) => Ok(document(call, &AGGREGATED_CORE)),
+        ["apis"] if wants_aggregated || prefers_v2(accept) => Ok(document(call, &AGGREGATED_GROUPS)),
+        ["api"] => legacy(call, &api_versions()),
+        ["apis"] => legacy(call, &group_list()),
+        ["api", version] => resource_list(call, "", version),
+        ["apis", group] => match group_of(group) {
+            Some(group) => legacy(call, &group),
+            None => Err(Status::path_not_found()),
+        },
+        ["apis", group, version] => resource_list(call, group, version),
+        _ => Err(Status::path_not_found()),
+    }
+}
+
+/// Whether a path is outside `/apis`, or names a group that is served. Upstream routes nothing for other groups.
+pub fn is_served(path: &str) -> bool {
+    let group = path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next()).filter(|group| !group.is_empty());
+    group.is_none_or(|group| group_versions().any(|(own, _)| own == group))
+}
+
+/// Some clients put the parameters in another order.
+fn prefers_v2(accept: &str) -> bool {
+    accept.split(',').any(|clause| {
+        let mut parts = clause.split(';').map(str::trim);
+        let json = parts.next() == Some("application/json");
+        let parts: Vec<&str> = parts.collect();
+        json && ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"].iter().all(|part| parts.contains(part))
+    })
+}
+
+fn document(call: &Call, document: &Document) -> Response<Body> {
+    let etag = HeaderValue::from_str(&document.etag).expect("hexadecimal digits are a header value");
+    let mut response = if call.header("if-none-match") == document.etag {
+        encode::plain(StatusCode::NOT_MODIFIED, AGGREGATED, bytes::Bytes::new())
+    } else {
+        encode::plain(StatusCode::OK, AGGREGATED, document.text.clone().into())
+    };
+    response.headers_mut().insert(header::ETAG, etag);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+    response
+}
+
+fn legacy(call: &mut Call, value: &Value) -> Result<Response<Body>, Status> {
+    call.negotiate(false)?;
+    Ok(encode::value_response(call, StatusCode::OK, value))
+}
+
+/// Groups with their versions, in the order of discovery; the preferred version first.
+pub fn group_versions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for group in api::discovery::groups() {
+        for version in group.versions {
+            if resources(group.name, version.name).next().is_some() {
+                seen.push((group.name, version.name));
+            }
+        }
+    }
+    seen.into_iter()
+}
+
+fn resources(group: &'static str, version: &'static str) -> impl Iterator<Item = &'static Resource> {
+    registry::resources().iter().filter(move |resource| resource.group == group && resource.version == version)
+}
+
+/// Named groups in order, each with its versions.
+fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (group, version) in group_versions().filter(|(group, _)| !group.is_empty()) {
+        match groups.last_mut() {
+            Some((last, versions)) if *last == group => versions.push(version),
+            _ => groups.push((group, vec![version])),
+        }
+    }
+    groups
+}
+
+fn api_versions() -> Value {
+    json!({
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}],
+    })
+}
+
+fn group_value(group: &str, versions: &[&str]) -> Value {
+    let entry = |version: &&str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
+    let all: Vec<Value> = versions.iter().map(entry).collect();
+    json!({"name": group, "versions": all, "preferredVersion": versions.first().map(entry)})
+}
+
+fn group_list() -> Value {
+    let groups: Vec<Value> = groups().iter().map(|(group, versions)| group_value(group, versions)).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+fn group_of(name: &str) -> Option<Value> {
+    let groups = groups();
+    let (group, versions) = groups.iter().find(|(group, _)| *group == name)?;
+    let mut value = group_value(group, versions);
+    value["kind"] = "APIGroup".into();
+    value["apiVersion"] = "v1".into();
+    Some(value)
+}
+
+fn resource_list(call: &mut Call, group: &str, version: &str) -> Result<Response<Body>, Status> {
+    let Some((group, version)) = group_versions().find(|own| *own == (group, version)) else {
+        return Err(Status::path_not_found());
+    };
+    let mut list: Vec<Value> = resources(group, version).flat_map(entries).collect();
+    list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    let mut value = json!({
+        "kind": "APIResourceList",
+        "groupVersion": apimachinery::gvk::api_version(group, version),
+        "resources": list,
+    });
+    if !group.is_empty() {
+        value["apiVersion"] = "v1".into();
+    }
+    legacy(call, &value)
+}
+
+fn entries(resource: &'static Resource) -> Vec<Value> {
+    let mut own = json!({
+        "name": resource.name,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": resource.verbs,
+    });
+    if !resource.short_names.is_empty() {
+        own["shortNames"] = json!(resource.short_names);
+    }
+    if !resource.categories.is_empty() {
+        own["categories"] = json!(resource.categories);
+    }
+    // A resource without verbs of its own is only the parent of subresources.
+    let main = (!resource.verbs.is_empty()).then_some(own);
+    main.into_iter().chain(resource.subresources.iter().map(|sub| sub_entry(resource, sub))).collect()
+}
+
+fn sub_entry(resource: &Resource, sub: &Subresource) -> Value {
+    let mut value = json!({
+        "name": format!("{}/{}", resource.name, sub.name),
+        "singularName": "",
+        "namespaced": resource.namespaced,
+        "kind": sub.kind,
+        "verbs": sub.verbs,
+    });
+    if !sub.version.is_empty() && (sub.group, sub.version) != (resource.group, resource.version) {
+        if !sub.group.is_empty() {
+            value["group"] = sub.group.into();
+        }
+        value["version"] = sub.version.into();
+    }
+    value
+}
+
+fn aggregated(core: bool) -> Value {
+    let groups: Vec<(&str, Vec<&str>)> = if core { vec![("", vec!["v1"])] } else { groups() };
+    let items: Vec<Value> = groups.iter().map(|(group, versions)| aggregated_group(group, versions)).collect();
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
+}
+
+fn aggregated_group(group: &&'static str, versions: &[&'static str]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|version| {
+            let mut resources: Vec<&'static Resource> = resources(group, version).collect();
+            resources.sort_by_key(|resource| resource.name);
+            let resources: Vec<Value> = resources.into_iter().map(aggregated_resource).collect();
+            json!({"version": version, "resources": resources, "freshness": "Current"})
+        })
+        .collect();
+    let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+    json!({"metadata": metadata, "versions": versions})
+}
+
+fn aggregated_resource(resource: &'static Resource) -> Value {
+    // A kind of the resource's own group and version is told by its name alone.
+    let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let mut value = json!({
+        "resource": resource.name,
+        "responseKind": kind("", "", resource.kind),
+        "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": resource.singular,
+        "verbs": resource.verbs,
+    });
+    if !resource.short_names.is_empty() {
+        value["shortNames"] = json!(resource.short_names);
+    }
+    if !resource.categories.is_empty() {
+        value["categories"] = json!(resource.categories);
+    }
+    if !resource.subresources.is_empty() {
+        let subs = resource.subresources.iter().map(|sub| {
+            json!({
+                "subresource": sub.name,
+                "responseKind": kind(sub.group, sub.version, sub.kind),
+                "verbs": sub.verbs,
+            })
+        });
+        value["subresources"] = subs.collect();
+    }
+    value
+}

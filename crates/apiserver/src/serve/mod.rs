@@ -1,0 +1,106 @@
+//! Everything that is served beside resources: the listener, discovery, health, version, joining nodes.
+
+pub mod discovery;
+mod health;
+mod join;
+pub mod listen;
+pub mod metrics;
+mod openapi;
+mod version;
+
+use std::sync::Arc;
+
+use apimachinery::Status;
+use auth::pki::{ClientTrust, ServerIdentity};
+use http::{Method, Response, StatusCode};
+use serde_json::json;
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::encode;
+use crate::server::Inner;
+
+/// What the listener serves with.
+pub struct Identity {
+    pub certificate: Arc<ServerIdentity>,
+    pub trust: ClientTrust,
+}
+
+/// Answers that need no user: the authority to pin, and joining with a token, which is its own authentication.
+pub async fn before_authentication(server: &Inner, call: &Call) -> Option<Result<Response<Body>, Status>> {
+    match call.info.path.as_str() {
+        auth::join::CA_PATH => {
+            Some(Ok(encode::plain(StatusCode::OK, "application/x-pem-file", server.pki.ca_pem().to_string().into())))
+        }
+        auth::join::JOIN_PATH => Some(join::run(server, call).await),
+        _ => None,
+    }
+}
+
+/// What a mux without a matching route says.
+pub fn page_not_found() -> Response<Body> {
+    encode::plain(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n".into())
+}
+
+/// Paths that are no resources.
+pub async fn paths(server: &Arc<Inner>, call: &mut Call) -> Result<Response<Body>, Status> {
+    let path = call.info.path.clone();
+    let is_read = matches!(call.method, Method::GET | Method::HEAD);
+    if path != "/" && !is_read {
+        return Err(Status::method_not_allowed());
+    }
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    match segments.as_slice() {
+        [] => root(call),
+        ["version"] => version::run(call),
+        ["healthz" | "livez" | "readyz", ..] => health::run(server, call),
+        ["metrics"] => Ok(server.metrics.response()),
+        ["api" | "apis", ..] => discovery::run(call),
+        ["openapi", ..] => openapi::run(call),
+        ["openid", "v1", "jwks"] => key_set(server, call),
+        [".well-known", "openid-configuration"] => openid_configuration(call),
+        _ => Err(Status::path_not_found()),
+    }
+}
+
+fn root(call: &mut Call) -> Result<Response<Body>, Status> {
+    call.negotiate(false)?;
+    let fixed = [
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ];
+    let mut paths: Vec<String> = fixed.iter().map(ToString::to_string).collect();
+    for (group, version) in discovery::group_versions().filter(|(group, _)| !group.is_empty()) {
+        paths.push(format!("/apis/{group}"));
+        paths.push(format!("/apis/{group}/{version}"));
+    }
+    paths.sort();
+    paths.dedup();
+    Ok(encode::value_response(call, StatusCode::OK, &json!({"paths": paths})))
+}
+
+fn key_set(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
+    call.negotiate(false)?;
+    Ok(encode::value_response(call, StatusCode::OK, &server.pki.service_accounts.key_set()))
+}
+
+fn openid_configuration(call: &mut Call) -> Result<Response<Body>, Status> {
+    call.negotiate(false)?;
+    let issuer = auth::token::ISSUER;
+    let configuration = json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}/openid/v1/jwks"),
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    });
+    Ok(encode::value_response(call, StatusCode::OK, &configuration))
+}

@@ -1,0 +1,200 @@
+//! The server: what its stages and verbs share, and how it starts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use auth::Authorizer;
+use auth::authn::{Authenticator, LiveObjects};
+use auth::pki::{ClientTrust, Names, Pki, PkiError, ServerIdentity};
+use http::{Request, Response};
+use rt::TaskSet;
+use rustls_pki_types::CertificateDer;
+use store::engine::{EngineError, Memory, Redb};
+use store::{Key, OpenError, Options, Store};
+
+use crate::allocate::Allocators;
+use crate::body::Body;
+use crate::config::{Config, Storage};
+use crate::follow::Indexes;
+use crate::serve::Identity;
+use crate::stages::flow::Limits;
+use crate::subresources::kubelet::KubeletClient;
+use crate::{bootstrap, catalog, pipeline, serve};
+
+/// The certificates that a connection showed; set by the listener.
+#[derive(Clone, Debug)]
+pub struct PeerCertificates(pub Arc<Vec<CertificateDer<'static>>>);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("open the storage")]
+    Engine(#[source] EngineError),
+    #[error("load the objects")]
+    Store(#[source] OpenError),
+    #[error("prepare the certificates")]
+    Pki(#[from] PkiError),
+    #[error("listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("write the objects that every cluster has: {0}")]
+    Bootstrap(Box<apimachinery::Status>),
+    #[error("read the history of the store")]
+    History(#[source] store::Compacted),
+}
+
+/// What all requests share.
+pub struct Inner {
+    pub config: Config,
+    pub store: Arc<Store>,
+    pub pki: Arc<Pki>,
+    pub authenticator: Authenticator,
+    pub authorizer: Arc<Authorizer>,
+    pub indexes: Indexes,
+    pub allocators: Allocators,
+    pub limits: Limits,
+    pub kubelets: KubeletClient,
+    pub metrics: serve::metrics::Metrics,
+    pub tasks: TaskSet,
+}
+
+/// An API server. Clones share it.
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+    address: Option<SocketAddr>,
+}
+
+impl Server {
+    /// Opens the storage, writes what every cluster has, and listens if the configuration says so. The server's tasks
+    /// run in `tasks` and end with it.
+    pub async fn start(config: Config, tasks: &TaskSet) -> Result<Server, StartError> {
+        let inner = Arc::new(Inner::open(config, tasks)?);
+        inner.indexes.follow(&inner, tasks)?;
+        bootstrap::run(&inner).await.map_err(refused)?;
+        inner.indexes.settle(&inner).await;
+        crate::event_ttl::spawn(&inner, tasks);
+        crate::allocate::repair::spawn(&inner, tasks);
+        let address = match inner.config.bind {
+            Some(address) => Some(serve::listen::start(&inner, address, tasks).await?),
+            None => None,
+        };
+        bootstrap::kubernetes_service::run(&inner, address).await.map_err(refused)?;
+        Ok(Server { inner, address })
+    }
+
+    /// Answers one request. The caller is who the request's extensions say: an [`auth::UserInfo`] (a component of this
+    /// process), else [`PeerCertificates`] and the `Authorization` header.
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        pipeline::handle(&self.inner, request).await
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    pub fn pki(&self) -> &Arc<Pki> {
+        &self.inner.pki
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.inner.store
+    }
+
+    /// The token with which nodes join, if a password is configured.
+    pub fn join_token(&self) -> Option<auth::join::JoinToken> {
+        let password = self.inner.config.join_password.as_ref()?;
+        Some(auth::join::JoinToken::new(self.inner.pki.ca.digest(), password))
+    }
+}
+
+impl Inner {
+    fn open(config: Config, tasks: &TaskSet) -> Result<Inner, StartError> {
+        let store = open_store(&config.storage)?;
+        let pki = match &config.pki {
+            Some(pki) => pki.clone(),
+            None => Arc::new(Pki::ephemeral()?),
+        };
+        let trust = ClientTrust::new(&pki.ca)?;
+        let live = Arc::new(Living(store.clone()));
+        Ok(Inner {
+            authenticator: Authenticator::new(trust, pki.clone(), live),
+            authorizer: Arc::new(Authorizer::default()),
+            indexes: Indexes::default(),
+            allocators: Allocators::load(&config, &store),
+            limits: Limits::new(config.mutating_in_flight_max, config.readonly_in_flight_max),
+            kubelets: KubeletClient::new(&pki)?,
+            metrics: serve::metrics::Metrics::default(),
+            tasks: tasks.clone(),
+            config,
+            store,
+            pki,
+        })
+    }
+
+    /// The names that the serving certificate has.
+    pub fn server_names(&self) -> Names {
+        let own = [
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+            "localhost",
+            "127.0.0.1",
+            "::1",
+        ];
+        let mut names = Names::from_texts(own.into_iter().chain(self.config.tls_sans.iter().map(String::as_str)));
+        names.addresses.insert(self.config.service_cidr.at(1).into());
+        names.addresses.insert(self.config.advertise_address);
+        if let Some(bind) = self.config.bind.filter(|bind| !bind.ip().is_unspecified()) {
+            names.addresses.insert(bind.ip());
+        }
+        names
+    }
+
+    /// The identity that the listener serves with.
+    pub fn identity(&self) -> Result<Identity, PkiError> {
+        let credentials = self.pki.server(&self.server_names())?;
+        Ok(Identity { certificate: ServerIdentity::new(&credentials)?, trust: ClientTrust::new(&self.pki.ca)? })
+    }
+}
+
+fn refused(status: apimachinery::Status) -> StartError {
+    StartError::Bootstrap(Box::new(status))
+}
+
+fn open_store(storage: &Storage) -> Result<Arc<Store>, StartError> {
+    let indexer = catalog::indexer();
+    match storage {
+        Storage::Opened(store) => Ok(store.clone()),
+        Storage::Memory => {
+            Store::open(Box::new(Memory::new()), &indexer, Options::default()).map_err(StartError::Store)
+        }
+        Storage::File(path) => {
+            let engine = Redb::open(path).map_err(StartError::Engine)?;
+            Store::open(Box::new(engine), &indexer, Options::default()).map_err(StartError::Store)
+        }
+    }
+}
+
+/// Bound tokens are checked against the store itself.
+struct Living(Arc<Store>);
+
+/// How long a token outlives the end of its pod's grace period.
+const LEEWAY_SECONDS: i64 = 60;
+
+impl LiveObjects for Living {
+    fn live_uid(&self, resource: &str, namespace: &str, name: &str) -> Option<String> {
+        let object = self.0.get(&Key::new("", resource, namespace, name))?;
+        if object.header.deleting {
+            let deadline = apimachinery::time::seconds(object.value().pointer("/metadata/deletionTimestamp")?)?;
+            if deadline + LEEWAY_SECONDS < jiff::Timestamp::now().as_second() {
+                return None;
+            }
+        }
+        Some(object.header.uid.to_string())
+    }
+}

@@ -1,0 +1,7 @@
+//! The stages before a verb, one file each, in the order in which `pipeline` runs them.
+
+pub mod audit;
+pub mod authenticate;
+pub mod authorize;
+pub mod flow;
+pub mod impersonate;

@@ -1,0 +1,87 @@
+//! Subresources: those that the strategies drive (`status`, `scale`) and those with a handler of their own.
+
+pub mod binding;
+mod ephemeral;
+mod eviction;
+mod finalize;
+pub mod kubelet;
+pub mod proxy;
+pub mod reviews;
+mod scale;
+mod stream;
+mod token;
+
+use std::sync::Arc;
+
+use apimachinery::Status;
+use http::{Response, StatusCode};
+use registry::strategy::Resource;
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::catalog::ResourceExt;
+use crate::change::Part;
+use crate::encode::{self, Item};
+use crate::server::Inner;
+use crate::verbs::{patch, update};
+
+pub async fn dispatch(
+    server: &Arc<Inner>,
+    call: &mut Call,
+    resource: &'static Resource,
+) -> Result<Response<Body>, Status> {
+    let name = call.info.subresource.clone();
+    let Some(sub) = resource.subresource(&name) else { return Err(Status::path_not_found()) };
+    if !sub.verbs.contains(&call.info.verb) {
+        return Err(Status::method_not_allowed());
+    }
+    if matches!(sub.name, "proxy" | "exec" | "attach" | "portforward" | "log") {
+        return streamed(server, call, resource, sub.name).await;
+    }
+    call.negotiate(call.info.verb == "get" && sub.name != "scale")?;
+    match (resource.name, sub.name) {
+        (_, "status") => part(server, call, resource, Part::Status).await,
+        (_, "scale") => scale::run(server, call, resource).await,
+        ("pods", "binding") => binding::run(server, call).await,
+        ("pods", "eviction") => eviction::run(server, call, resource).await,
+        ("pods", "ephemeralcontainers") => ephemeral::run(server, call, resource, "ephemeralcontainers").await,
+        ("pods", "resize") => ephemeral::run(server, call, resource, "resize").await,
+        ("serviceaccounts", "token") => token::run(server, call, resource).await,
+        ("namespaces", "finalize") => finalize::run(server, call, resource).await,
+        ("certificatesigningrequests", "approval") => part(server, call, resource, Part::Status).await,
+        _ => Err(Status::path_not_found()),
+    }
+}
+
+async fn streamed(
+    server: &Arc<Inner>,
+    call: &mut Call,
+    resource: &'static Resource,
+    sub: &str,
+) -> Result<Response<Body>, Status> {
+    match (resource.name, sub) {
+        ("pods", "proxy") | ("services", "proxy") | ("nodes", "proxy") => proxy::run(server, call, resource).await,
+        ("pods", sub) => stream::run(server, call, resource, sub).await,
+        _ => Err(Status::path_not_found()),
+    }
+}
+
+/// The object itself, read or written through one of its parts.
+async fn part(
+    server: &Arc<Inner>,
+    call: &Call,
+    resource: &'static Resource,
+    part: Part,
+) -> Result<Response<Body>, Status> {
+    match call.info.verb {
+        "get" => read(server, call, resource),
+        "update" => update::run(server, call, resource, part).await,
+        _ => patch::run(server, call, resource, part).await,
+    }
+}
+
+fn read(server: &Inner, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+    let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
+    let stored = stored.ok_or_else(|| call.not_found(resource, &call.info.name))?;
+    Ok(encode::object(call, StatusCode::OK, resource, &Item::Stored(stored)))
+}

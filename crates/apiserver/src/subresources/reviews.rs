@@ -1,0 +1,215 @@
+//! Kinds that are questions: their creation is answered and nothing is stored.
+
+use apimachinery::field::{ErrorList, Path};
+use apimachinery::{GroupKind, Status, object};
+use auth::token::ISSUER;
+use auth::{Attributes, Decision, SelectorTerm, UserInfo};
+use registry::strategy::Resource;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::change::{Change, Part};
+use crate::options::WriteOptions;
+use crate::server::Inner;
+
+/// The answer, if the resource is a question.
+pub fn run(
+    server: &Inner,
+    call: &Call,
+    resource: &'static Resource,
+    asked: &mut Value,
+) -> Result<Option<Value>, Status> {
+    let answer = match (resource.group, resource.name) {
+        ("authorization.k8s.io", "subjectaccessreviews") => subject_access(server, call, resource, asked, true)?,
+        ("authorization.k8s.io", "localsubjectaccessreviews") => local_access(server, call, resource, asked)?,
+        ("authorization.k8s.io", "selfsubjectaccessreviews") => subject_access(server, call, resource, asked, false)?,
+        ("authorization.k8s.io", "selfsubjectrulesreviews") => self_rules(server, call, asked)?,
+        ("authentication.k8s.io", "tokenreviews") => token(server, call, resource, asked)?,
+        ("authentication.k8s.io", "selfsubjectreviews") => who_am_i(call, asked),
+        _ => return Ok(None),
+    };
+    Ok(Some(answer))
+}
+
+/// Records who asked, as upstream does even for questions.
+fn manage(server: &Inner, call: &Call, resource: &'static Resource, asked: &mut Value) -> Result<(), Status> {
+    let options = WriteOptions::of(call, "CreateOptions")?;
+    Change::of(server, call, resource, Part::Main, &options).manage(None, asked);
+    Ok(())
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ResourceAttributes {
+    namespace: String,
+    verb: String,
+    group: String,
+    resource: String,
+    subresource: String,
+    name: String,
+    field_selector: Option<FieldSelector>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct FieldSelector {
+    raw_selector: String,
+    requirements: Vec<Requirement>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Requirement {
+    key: String,
+    operator: String,
+    values: Vec<String>,
+}
+
+fn terms(selector: Option<&FieldSelector>) -> Vec<SelectorTerm> {
+    let Some(selector) = selector else { return Vec::new() };
+    if !selector.raw_selector.is_empty() {
+        let parsed = apimachinery::fields::Selector::parse(&selector.raw_selector).unwrap_or_default();
+        let equal = parsed.requirements().iter().filter(|requirement| requirement.equal);
+        return equal.map(|r| SelectorTerm { key: r.field.clone(), value: r.value.clone() }).collect();
+    }
+    let exact = selector.requirements.iter().filter(|r| r.operator == "In" && r.values.len() == 1);
+    exact.map(|r| SelectorTerm { key: r.key.clone(), value: r.values[0].clone() }).collect()
+}
+
+fn local_access(server: &Inner, call: &Call, resource: &'static Resource, asked: &mut Value) -> Result<Value, Status> {
+    let namespace = asked.pointer("/spec/resourceAttributes/namespace").and_then(Value::as_str).unwrap_or_default();
+    if namespace != call.info.namespace {
+        let mut errors = ErrorList::new();
+        let path = Path::new("spec").child("resourceAttributes").child("namespace");
+        errors.invalid(&path, namespace, "must match metadata.namespace");
+        return Err(invalid(resource, &errors));
+    }
+    subject_access(server, call, resource, asked, true)
+}
+
+fn invalid(resource: &Resource, errors: &ErrorList) -> Status {
+    // Upstream's refusal of a question names no kind.
+    Status::invalid(&GroupKind::new(resource.group, ""), "", errors)
+}
+
+fn subject_access(
+    server: &Inner,
+    call: &Call,
+    resource: &'static Resource,
+    asked: &mut Value,
+    named: bool,
+) -> Result<Value, Status> {
+    validate_access(resource, asked, named)?;
+    manage(server, call, resource, asked)?;
+    let spec = asked.get("spec").cloned().unwrap_or_default();
+    let user = if named { subject(&spec) } else { call.user.clone() };
+    let decision = decide(server, &user, &spec);
+    let mut status = json!({"allowed": decision.allowed()});
+    if !decision.reason().is_empty() {
+        status["reason"] = decision.reason().into();
+    }
+    asked["status"] = status;
+    object::metadata_mut(asked).remove("creationTimestamp");
+    Ok(asked.clone())
+}
+
+fn validate_access(resource: &Resource, asked: &Value, named: bool) -> Result<(), Status> {
+    let spec = Path::new("spec");
+    let mut errors = ErrorList::new();
+    let given = |field: &str| asked.pointer(&format!("/spec/{field}")).is_some_and(|value| !value.is_null());
+    match (given("resourceAttributes"), given("nonResourceAttributes")) {
+        (true, true) => errors.invalid(
+            &spec.child("nonResourceAttributes"),
+            Value::Null,
+            "cannot be specified in combination with resourceAttributes",
+        ),
+        (false, false) => errors.invalid(
+            &spec.child("resourceAttributes"),
+            Value::Null,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ),
+        _ => {}
+    }
+    let user = asked.pointer("/spec/user").and_then(Value::as_str).unwrap_or_default();
+    let groups = asked.pointer("/spec/groups").and_then(Value::as_array).is_some_and(|groups| !groups.is_empty());
+    if named && user.is_empty() && !groups {
+        errors.invalid(&spec.child("user"), "", "at least one of user or group must be specified");
+    }
+    if errors.is_empty() { Ok(()) } else { Err(invalid(resource, &errors)) }
+}
+
+fn subject(spec: &Value) -> UserInfo {
+    let text = |key: &str| spec.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
+    let strings = |value: Option<&Value>| -> Vec<String> {
+        value.and_then(|value| Vec::<String>::deserialize(value).ok()).unwrap_or_default()
+    };
+    UserInfo { name: text("user"), uid: text("uid"), groups: strings(spec.get("groups")), ..UserInfo::default() }
+}
+
+fn decide(server: &Inner, user: &UserInfo, spec: &Value) -> Decision {
+    if let Some(attributes) = spec.get("nonResourceAttributes").filter(|attributes| !attributes.is_null()) {
+        let text = |key: &str| attributes.get(key).and_then(Value::as_str).unwrap_or_default();
+        return server.authorizer.authorize(&Attributes::path(user, text("verb"), text("path")));
+    }
+    let given = spec.get("resourceAttributes").cloned().unwrap_or_default();
+    let asked = ResourceAttributes::deserialize(given).unwrap_or_default();
+    let fields = terms(asked.field_selector.as_ref());
+    server.authorizer.authorize(&Attributes {
+        user,
+        verb: &asked.verb,
+        namespace: &asked.namespace,
+        group: &asked.group,
+        resource: &asked.resource,
+        subresource: &asked.subresource,
+        name: &asked.name,
+        path: None,
+        fields: &fields,
+    })
+}
+
+fn self_rules(server: &Inner, call: &Call, asked: &mut Value) -> Result<Value, Status> {
+    let namespace = asked.pointer("/spec/namespace").and_then(Value::as_str).unwrap_or_default();
+    if namespace.is_empty() {
+        return Err(Status::bad_request("no namespace on request"));
+    }
+    let rules = server.authorizer.rbac.rules_for(&call.user, namespace);
+    let (mut resources, mut paths) = (Vec::new(), Vec::new());
+    for rule in &rules {
+        if !rule.resources.is_empty() {
+            let mut shown = json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
+            if !rule.resource_names.is_empty() {
+                shown["resourceNames"] = json!(rule.resource_names);
+            }
+            resources.push(shown);
+        }
+        if !rule.non_resource_urls.is_empty() {
+            paths.push(json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls}));
+        }
+    }
+    asked["status"] = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+    object::metadata_mut(asked).remove("creationTimestamp");
+    Ok(asked.clone())
+}
+
+fn token(server: &Inner, call: &Call, resource: &'static Resource, asked: &mut Value) -> Result<Value, Status> {
+    let token = asked.pointer("/spec/token").and_then(Value::as_str).unwrap_or_default().to_string();
+    if token.is_empty() {
+        return Err(Status::bad_request("token is required for TokenReview in authentication"));
+    }
+    manage(server, call, resource, asked)?;
+    let given = asked.pointer("/spec/audiences").and_then(|list| Vec::<String>::deserialize(list).ok());
+    let audiences = given.filter(|list| !list.is_empty()).unwrap_or_else(|| vec![ISSUER.to_string()]);
+    asked["status"] = match server.authenticator.token(&token, &audiences) {
+        Ok(verified) => json!({"authenticated": true, "user": verified.user, "audiences": verified.audiences}),
+        Err(error) => json!({"user": {}, "error": error.to_string()}),
+    };
+    object::metadata_mut(asked).remove("creationTimestamp");
+    Ok(asked.clone())
+}
+
+fn who_am_i(call: &Call, asked: &mut Value) -> Value {
+    object::set_creation_timestamp(asked, &call.now_text());
+    asked["status"] = json!({"userInfo": call.user});
+    asked.clone()
+}

@@ -1,0 +1,139 @@
+//! `scale`: the replica count of a kind, as an autoscaling/v1 Scale.
+
+use std::sync::Arc;
+
+use apimachinery::field::{ErrorList, Path};
+use apimachinery::{GroupKind, Gvk, Status, object};
+use http::{Response, StatusCode};
+use registry::strategy::{Resource, ScalePaths};
+use serde_json::{Value, json};
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::catalog::ResourceExt;
+use crate::change::{Change, Part};
+use crate::decode::{self, Expected};
+use crate::encode;
+use crate::options::WriteOptions;
+use crate::server::Inner;
+use crate::verbs::patch::PatchType;
+
+const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
+
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+    let Some(paths) = resource.strategy.scale() else { return Err(Status::path_not_found()) };
+    if call.info.verb == "get" {
+        let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
+        let stored = stored.ok_or_else(|| call.not_found(resource, &call.info.name))?;
+        let scale = scale_of(&encode::served(resource, &stored), &paths);
+        return Ok(encode::value_response(call, StatusCode::OK, &scale));
+    }
+    let is_patch = call.info.verb == "patch";
+    let options = WriteOptions::of(call, if is_patch { "PatchOptions" } else { "UpdateOptions" })?;
+    let body = call.read_body().await?;
+    let change = Change::of(server, call, resource, Part::Main, &options);
+    let wish = if is_patch {
+        Wish::Patch(PatchType::of(call)?, &body)
+    } else {
+        let expected = Expected { gvk: Gvk::new("autoscaling", "v1", "Scale"), schema: SCHEMA };
+        Wish::Whole(decode::object(call, &body, &expected, options.field_validation)?)
+    };
+    let unconditional = match &wish {
+        Wish::Patch(..) => true,
+        Wish::Whole(scale) => object::resource_version(scale).is_empty(),
+    };
+    let updated = change.update(unconditional, |old| rescaled(call, resource, &paths, &wish, old)).await?;
+    let scale = scale_of(&updated.item.value(resource), &paths);
+    Ok(encode::value_response(call, StatusCode::OK, &scale))
+}
+
+enum Wish<'a> {
+    Whole(Value),
+    Patch(PatchType, &'a [u8]),
+}
+
+fn rescaled(
+    call: &Call,
+    resource: &'static Resource,
+    paths: &ScalePaths,
+    wish: &Wish<'_>,
+    old: &Value,
+) -> Result<Value, Status> {
+    let scale = match wish {
+        Wish::Whole(scale) => scale.clone(),
+        Wish::Patch(kind, body) => {
+            kind.apply(&scale_of(old, paths), body, SCHEMA).map_err(|error| error.to_status())?
+        }
+    };
+    let name = call.info.name.as_str();
+    let given = object::resource_version(&scale);
+    if !given.is_empty() && given != object::resource_version(old) {
+        return Err(Status::modified(&resource.group_resource(), name));
+    }
+    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+    if replicas < 0 {
+        let mut errors = ErrorList::new();
+        errors.invalid(&Path::new("spec").child("replicas"), replicas, "must be greater than or equal to 0");
+        return Err(Status::invalid(&GroupKind::new("autoscaling", "Scale"), name, &errors));
+    }
+    let mut new = old.clone();
+    set_pointer(&mut new, paths.spec_replicas, replicas.into());
+    Ok(new)
+}
+
+fn set_pointer(object: &mut Value, pointer: &str, value: Value) {
+    let (parent, field) = pointer.rsplit_once('/').unwrap_or(("", pointer));
+    if let Some(parent) = object.pointer_mut(parent).and_then(Value::as_object_mut) {
+        parent.insert(field.to_string(), value);
+    }
+}
+
+fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let metadata: serde_json::Map<String, Value> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
+        .into_iter()
+        .filter_map(|field| Some((field.to_string(), object.pointer(&format!("/metadata/{field}"))?.clone())))
+        .collect();
+    let mut scale = json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": metadata,
+        "spec": {"replicas": number(paths.spec_replicas)},
+        "status": {"replicas": number(paths.status_replicas)},
+    });
+    if number(paths.spec_replicas) == 0 {
+        scale["spec"] = json!({});
+    }
+    let selector = object.pointer(paths.selector).map(selector_text).unwrap_or_default();
+    if !selector.is_empty() {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}
+
+/// A label selector, or a plain map of labels, as a query would write it.
+fn selector_text(selector: &Value) -> String {
+    let has_form = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
+    let labels = if has_form { selector.get("matchLabels") } else { Some(selector) };
+    let mut terms: Vec<String> = labels
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+        let key = expression["key"].as_str().unwrap_or_default();
+        let values = expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut values: Vec<&str> = values.collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        terms.push(match expression["operator"].as_str().unwrap_or_default() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "Exists" => key.to_string(),
+            _ => format!("!{key}"),
+        });
+    }
+    terms.sort();
+    terms.join(",")
+}

@@ -1,0 +1,88 @@
+//! A new object.
+
+use std::sync::Arc;
+
+use apimachinery::{Status, names, object};
+use http::{Response, StatusCode};
+use registry::strategy::Resource;
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::catalog::ResourceExt;
+use crate::change::{Change, Part};
+use crate::decode::{self, Expected};
+use crate::encode::{self, Item};
+use crate::options::WriteOptions;
+use crate::server::Inner;
+use crate::subresources::reviews;
+
+/// How often a generated name may be taken.
+const NAMES_MAX: usize = 8;
+
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+    let options = WriteOptions::of(call, "CreateOptions")?;
+    let body = call.read_body().await?;
+    let expected = Expected { gvk: resource.gvk(), schema: resource.schema };
+    let mut wanted = decode::object(call, &body, &expected, options.field_validation)?;
+    settle_namespace(call, resource, &mut wanted)?;
+    if let Some(review) = reviews::run(server, call, resource, &mut wanted)? {
+        return Ok(encode::value_response(call, StatusCode::CREATED, &review));
+    }
+    if resource.group.is_empty() && resource.name == "bindings" {
+        return crate::subresources::binding::create(server, call, &wanted, &options).await;
+    }
+    if !object::resource_version(&wanted).is_empty() {
+        return Err(Status::internal("resourceVersion should not be set on objects to be created"));
+    }
+    let change = Change::of(server, call, resource, Part::Main, &options);
+    let item = named(change, wanted).await?;
+    Ok(encode::object(call, StatusCode::CREATED, resource, &item))
+}
+
+/// The namespace of the path is the object's.
+pub fn settle_namespace(call: &Call, resource: &Resource, object: &mut Value) -> Result<(), Status> {
+    let (path, own) = (call.info.namespace.as_str(), object::namespace(object));
+    if !resource.namespaced {
+        if !own.is_empty() {
+            object::metadata_mut(object).remove("namespace");
+        }
+        return Ok(());
+    }
+    if path.is_empty() {
+        return Err(Status::bad_request("an empty namespace may not be set during creation"));
+    }
+    if !own.is_empty() && own != path {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    object::set_namespace(object, path);
+    Ok(())
+}
+
+/// Creates under the given name, or under generated ones until one is free.
+async fn named(change: Change<'_>, mut wanted: Value) -> Result<Item, Status> {
+    let given = object::name(&wanted).to_string();
+    if !given.is_empty() {
+        return Change { name: &given, ..change }.create(wanted).await;
+    }
+    let base = object::generate_name(&wanted).to_string();
+    if base.is_empty() {
+        return Change { name: "", ..change }.create(wanted).await;
+    }
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let name = names::generate(&base);
+        object::set_name(&mut wanted, &name);
+        let attempt = Change { name: &name, manager: change.manager.clone(), ..change };
+        match attempt.create(wanted.clone()).await {
+            Err(status) if status.is_already_exists() && tries < NAMES_MAX => {}
+            Err(status) if status.is_already_exists() => {
+                return Err(Status::generate_name_conflict(&change.resource.group_resource(), &name, 1));
+            }
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The end of an object: at once, after a grace period, or when its finalizers are done.
+
+use std::sync::Arc;
+
+use apimachinery::{Status, object};
+use http::{Response, StatusCode};
+use jiff::SignedDuration;
+use registry::strategy::Resource;
+use serde_json::{Value, json};
+use store::{Key, Object, WriteError};
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::catalog::ResourceExt;
+use crate::change::{Change, Part};
+use crate::encode::{self, Item, served};
+use crate::options::{DeleteOptions, ListOptions, Preconditions, Propagation, WriteOptions};
+use crate::server::Inner;
+use crate::verbs::list::Filter;
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// Kinds whose deletion answers with the object.
+const ANSWER_WITH_OBJECT: &[(&str, &str)] = &[
+    ("", "persistentvolumes"),
+    ("", "persistentvolumeclaims"),
+    ("", "pods"),
+    ("", "podtemplates"),
+    ("", "resourcequotas"),
+    ("", "serviceaccounts"),
+    ("", "services"),
+    ("storage.k8s.io", "storageclasses"),
+];
+
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+    let options = read_options(call).await?;
+    let change = delete_change(server, call, resource, &options, &call.info.namespace, &call.info.name);
+    let deleted = delete(&change, &options).await?;
+    Ok(answer(call, resource, &options, &deleted))
+}
+
+async fn read_options(call: &Call) -> Result<DeleteOptions, Status> {
+    DeleteOptions::of(call, &call.read_body().await?)
+}
+
+fn delete_change<'a>(
+    server: &'a Inner,
+    call: &'a Call,
+    resource: &'static Resource,
+    options: &DeleteOptions,
+    namespace: &'a str,
+    name: &'a str,
+) -> Change<'a> {
+    let write = WriteOptions {
+        dry_run: options.dry_run() || call.query.has("dryRun"),
+        field_validation: crate::options::FieldValidation::Ignore,
+        manager: call.field_manager(),
+    };
+    Change { name, namespace, ..Change::of(server, call, resource, Part::Main, &write) }
+}
+
+fn answer(call: &Call, resource: &'static Resource, options: &DeleteOptions, deleted: &Deleted) -> Response<Body> {
+    match deleted {
+        Deleted::Now(last) if ANSWER_WITH_OBJECT.contains(&(resource.group, resource.name)) => {
+            encode::object(call, StatusCode::OK, resource, last)
+        }
+        Deleted::Now(last) => {
+            let last = last.value(resource);
+            let group_resource = resource.group_resource();
+            let status = Status::success(&group_resource, object::name(&last), object::uid(&last));
+            encode::status(call.accept, &status)
+        }
+        Deleted::Later(item) => {
+            let accepted = options.orphan_dependents == Some(false);
+            let code = if accepted { StatusCode::ACCEPTED } else { StatusCode::OK };
+            encode::object(call, code, resource, item)
+        }
+    }
+}
+
+/// How far a deletion came.
+pub enum Deleted {
+    Now(Item),
+    Later(Item),
+}
+
+/// Deletes the object that the change names; another writer's success makes it look again.
+pub async fn delete(change: &Change<'_>, options: &DeleteOptions) -> Result<Deleted, Status> {
+    let key = change.resource.key(change.namespace, change.name);
+    loop {
+        let current = change.server.store.get(&key).ok_or_else(|| change.not_found())?;
+        let old = served(change.resource, &current);
+        check_preconditions(change, options.preconditions.as_ref(), &old)?;
+        change.admit_delete(&old).await?;
+        let plan = plan(change, options, &old)?;
+        match apply(change, &current, plan).await {
+            Err(Outrun::Again) => {}
+            Err(Outrun::Failed(status)) => return Err(*status),
+            Ok(deleted) => return Ok(deleted),
+        }
+    }
+}
+
+fn check_preconditions(change: &Change<'_>, wanted: Option<&Preconditions>, old: &Value) -> Result<(), Status> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let refuse = |what: &str, asked: &str, stored: &str| {
+        let why = format!("Precondition failed: {what} in precondition: {asked}, {what} in object meta: {stored}");
+        // Upstream names the kind here, not the resource.
+        let kind = apimachinery::GroupResource::new(change.resource.group, change.resource.kind);
+        Err(Status::conflict(&kind, change.name, why))
+    };
+    match (&wanted.uid, &wanted.resource_version) {
+        (Some(uid), _) if uid != object::uid(old) => refuse("UID", uid, object::uid(old)),
+        (_, Some(version)) if version != object::resource_version(old) => {
+            refuse("ResourceVersion", version, object::resource_version(old))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a deletion does to the object.
+#[derive(Debug, PartialEq)]
+enum Plan {
+    Remove,
+    /// Kinds that end gracefully show their end before they go.
+    MarkAndRemove(Value),
+    Mark(Value),
+    /// It is already ending, no later than asked.
+    Keep(Value),
+}
+
+fn plan(change: &Change<'_>, options: &DeleteOptions, old: &Value) -> Result<Plan, Status> {
+    if change.resource.group.is_empty() && change.resource.name == "namespaces" {
+        return plan_namespace(change, old);
+    }
+    let mut new = old.clone();
+    set_dependents_finalizer(change, options, &mut new);
+    let graceful = change.resource.strategy.grace_period(old, options.grace_period_seconds);
+    let grace = graceful.unwrap_or(0).max(0);
+    let waits = object::finalizers(&new).next().is_some();
+    if object::deletion_timestamp(old).is_some() {
+        return Ok(plan_again(change, old, new, grace, waits));
+    }
+    if grace == 0 && !waits && graceful.is_none() {
+        return Ok(Plan::Remove);
+    }
+    mark(change.call, &mut new, grace);
+    Ok(if grace == 0 && !waits { Plan::MarkAndRemove(new) } else { Plan::Mark(new) })
+}
+
+/// A second deletion can only shorten the first.
+fn plan_again(change: &Change<'_>, old: &Value, mut new: Value, grace: i64, waits: bool) -> Plan {
+    let running = object::deletion_grace_period_seconds(old).unwrap_or(0);
+    if grace == 0 && running == 0 && !waits {
+        return Plan::Remove;
+    }
+    if grace < running {
+        mark(change.call, &mut new, grace);
+        if grace == 0 && !waits {
+            return Plan::MarkAndRemove(new);
+        }
+    }
+    if new == *old { Plan::Keep(new) } else { Plan::Mark(new) }
+}
+
+fn mark(call: &Call, new: &mut Value, grace: i64) {
+    let end = apimachinery::time::after(call.now, SignedDuration::from_secs(grace));
+    let first = object::deletion_timestamp(new).is_none();
+    object::set_deletion_timestamp(new, Some(&apimachinery::time::format(end)));
+    object::set_deletion_grace_period_seconds(new, Some(grace));
+    if first && object::generation(new) > 0 {
+        object::set_generation(new, object::generation(new) + 1);
+    }
+}
+
+fn set_dependents_finalizer(change: &Change<'_>, options: &DeleteOptions, new: &mut Value) {
+    let present = |name: &str| object::has_finalizer(new, name);
+    let wanted = match options.propagation() {
+        Some(Propagation::Orphan) => Some(ORPHAN),
+        Some(Propagation::Foreground) => Some(FOREGROUND),
+        Some(Propagation::Background) => None,
+        None if present(ORPHAN) => Some(ORPHAN),
+        None if present(FOREGROUND) => Some(FOREGROUND),
+        None => change.resource.strategy.orphans_by_default().then_some(ORPHAN),
+    };
+    let others = object::finalizers(new).filter(|name| *name != ORPHAN && *name != FOREGROUND);
+    let list: Vec<String> = others.chain(wanted).map(str::to_string).collect();
+    if list != object::finalizers(new).collect::<Vec<_>>() {
+        object::set_finalizers(new, list);
+    }
+}
+
+/// A namespace first becomes Terminating; it goes when nothing is left to wait for.
+fn plan_namespace(change: &Change<'_>, old: &Value) -> Result<Plan, Status> {
+    if object::deletion_timestamp(old).is_none() {
+        let mut new = old.clone();
+        mark(change.call, &mut new, 0);
+        object::metadata_mut(&mut new).remove("deletionGracePeriodSeconds");
+        new["status"] = json!({"phase": "Terminating"});
+        return Ok(Plan::Mark(new));
+    }
+    if namespace_is_empty(old) {
+        return Ok(Plan::Remove);
+    }
+    let why = "The system is ensuring all content is removed from this namespace.  Upon completion, this namespace \
+               will automatically be purged by the system.";
+    Err(Status::conflict(&change.resource.group_resource(), change.name, why))
+}
+
+pub fn namespace_is_empty(namespace: &Value) -> bool {
+    let pending = namespace.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    !pending && object::finalizers(namespace).next().is_none()
+}
+
+enum Outrun {
+    Again,
+    Failed(Box<Status>),
+}
+
+async fn apply(change: &Change<'_>, current: &Arc<Object>, plan: Plan) -> Result<Deleted, Outrun> {
+    let key = change.resource.key(change.namespace, change.name);
+    let outcome = match &plan {
+        Plan::Keep(value) => return Ok(Deleted::Later(Item::Value(value.clone()))),
+        Plan::Mark(new) if change.dry_run => return Ok(Deleted::Later(Item::Value(new.clone()))),
+        Plan::MarkAndRemove(new) if change.dry_run => return Ok(Deleted::Now(Item::Value(new.clone()))),
+        Plan::Remove if change.dry_run => return Ok(Deleted::Now(Item::Stored(current.clone()))),
+        Plan::Mark(new) => {
+            let written = change.server.store.update(key, current.revision, change.draft(new)).await;
+            written.map(|stored| Deleted::Later(Item::Stored(stored)))
+        }
+        Plan::Remove | Plan::MarkAndRemove(_) => {
+            let written = remove(change, key, current, &plan).await;
+            if let Ok(last) = &written {
+                change.server.allocators.release(change.resource, &served(change.resource, last));
+                change.server.indexes.wait_for(change.resource, last.revision).await;
+            }
+            written.map(|last| Deleted::Now(Item::Stored(last)))
+        }
+    };
+    outcome.map_err(|error| match error {
+        WriteError::Conflict { current: Some(_) } => Outrun::Again,
+        other => Outrun::Failed(Box::new(change.write_error(other))),
+    })
+}
+
+async fn remove(change: &Change<'_>, key: Key, current: &Object, plan: &Plan) -> Result<Arc<Object>, WriteError> {
+    let store = &change.server.store;
+    let revision = match plan {
+        Plan::MarkAndRemove(new) => store.update(key.clone(), current.revision, change.draft(new)).await?.revision,
+        _ => current.revision,
+    };
+    store.delete(key, revision, None).await
+}
+
+/// Deletes all objects that the selectors choose, and answers with them.
+pub async fn collection(
+    server: &Arc<Inner>,
+    call: &Call,
+    resource: &'static Resource,
+) -> Result<Response<Body>, Status> {
+    let options = read_options(call).await?;
+    let list = ListOptions::of(call, false)?;
+    let filter = Filter::new(resource, &list)?;
+    let (snapshot, prefix) = (server.store.snapshot(), resource.prefix(&call.info.namespace));
+    let chosen: Vec<Arc<Object>> = snapshot
+        .range(&prefix, None)
+        .map(|(_, object)| object)
+        .filter(|object| filter.matches(&object.header))
+        .take(if list.limit == 0 { usize::MAX } else { list.limit })
+        .cloned()
+        .collect();
+    let mut items = Vec::with_capacity(chosen.len());
+    for object in chosen {
+        let header = &object.header;
+        let change = delete_change(server, call, resource, &options, &header.namespace, &header.name);
+        match delete(&change, &options).await {
+            Ok(Deleted::Now(item) | Deleted::Later(item)) => items.push(item),
+            Err(status) if status.is_not_found() => {}
+            Err(status) => return Err(status),
+        }
+    }
+    let metadata = json!({"resourceVersion": snapshot.revision().to_string()});
+    Ok(encode::list(call, resource, &items, metadata))
+}

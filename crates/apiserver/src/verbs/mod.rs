@@ -1,0 +1,128 @@
+//! One file for each verb; [`dispatch`] finds the resource and the verb.
+
+pub mod create;
+pub mod delete;
+pub mod get;
+pub mod list;
+pub mod patch;
+pub mod update;
+pub mod watch;
+
+use std::sync::Arc;
+
+use apimachinery::Status;
+use http::Response;
+use registry::strategy::Resource;
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::catalog::{self, ResourceExt};
+use crate::change::{Change, Part};
+use crate::negotiate::Shape;
+use crate::server::Inner;
+use crate::subresources;
+
+pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<Body>, Status> {
+    let Some(resource) = catalog::find(&call.info.group, &call.info.version, &call.info.resource) else {
+        return Err(Status::path_not_found());
+    };
+    if fits_scope(resource, call).is_none() {
+        return Err(Status::path_not_found());
+    }
+    if !call.info.subresource.is_empty() {
+        return subresources::dispatch(server, call, resource).await;
+    }
+    let verb = allowed_verb(resource, call)?;
+    warn_of_deprecation(call, resource);
+    call.negotiate(true)?;
+    check_table_options(call)?;
+    match verb {
+        "get" => get::run(server, call, resource),
+        "list" => list::run(server, call, resource),
+        "watch" => watch::run(server, call, resource),
+        "create" => create::run(server, call, resource).await,
+        "update" => update::run(server, call, resource, Part::Main).await,
+        "patch" => patch::run(server, call, resource, Part::Main).await,
+        "delete" => delete::run(server, call, resource).await,
+        _ => delete::collection(server, call, resource).await,
+    }
+}
+
+const DEPRECATED: &[(&str, &str)] = &[
+    ("componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
+    ("endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+];
+
+fn warn_of_deprecation(call: &Call, resource: &Resource) {
+    let known = DEPRECATED.iter().find(|(name, _)| resource.group.is_empty() && *name == resource.name);
+    if let Some((_, text)) = known {
+        call.warn(*text);
+    }
+}
+
+/// Namespaced objects live in a namespace, others do not.
+fn fits_scope(resource: &'static Resource, call: &Call) -> Option<()> {
+    let info = &call.info;
+    let in_namespace = !info.namespace.is_empty() && info.resource != "namespaces";
+    let across = matches!(info.verb, "list" | "watch" | "create" | "deletecollection") && info.subresource.is_empty();
+    match (resource.namespaced, in_namespace) {
+        (true, true) | (false, false) => Some(()),
+        (true, false) if across => Some(()),
+        _ => None,
+    }
+}
+
+fn check_table_options(call: &Call) -> Result<(), Status> {
+    match call.query.text("includeObject") {
+        "" | "None" | "Metadata" | "Object" => Ok(()),
+        _ if call.shape() != Shape::Table => Ok(()),
+        other => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+    }
+}
+
+/// The verb, or 405 when the resource does not have it at this path.
+fn allowed_verb(resource: &'static Resource, call: &Call) -> Result<&'static str, Status> {
+    let verb = call.info.verb;
+    let on_item = !segments_name(call).is_empty();
+    let everywhere = resource.namespaced && call.info.namespace.is_empty();
+    let placed = match verb {
+        "create" | "deletecollection" if everywhere => false,
+        "create" | "list" | "deletecollection" => !on_item,
+        "update" | "patch" | "delete" | "get" => on_item,
+        _ => true,
+    };
+    if verb.is_empty() || !placed || !resource.has_verb(verb) {
+        return Err(Status::method_not_allowed());
+    }
+    Ok(verb)
+}
+
+/// The name in the path: a field selector may have set another one for the authorizers.
+fn segments_name(call: &Call) -> &str {
+    match call.info.verb {
+        "list" | "watch" | "deletecollection" => "",
+        _ => &call.info.name,
+    }
+}
+
+impl<'a> Change<'a> {
+    /// The change that this request asks for.
+    pub fn of(
+        server: &'a Inner,
+        call: &'a Call,
+        resource: &'static Resource,
+        part: Part,
+        options: &crate::options::WriteOptions,
+    ) -> Change<'a> {
+        Change {
+            server,
+            call,
+            resource,
+            part,
+            namespace: if resource.namespaced { &call.info.namespace } else { "" },
+            name: &call.info.name,
+            dry_run: options.dry_run,
+            manager: options.manager.clone(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A change relative to the stored state.
+
+use std::sync::Arc;
+
+use apimachinery::patch::{self, PatchError};
+use apimachinery::status::Details;
+use apimachinery::{Status, object, strict};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use registry::strategy::Resource;
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::catalog::ResourceExt;
+use crate::change::{Change, Part, Updated};
+use crate::options::{FieldValidation, WriteOptions};
+use crate::server::Inner;
+use crate::verbs::update::settle_name;
+use crate::{decode, encode};
+
+const TYPES: &[&str] =
+    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+
+#[derive(Clone, Copy)]
+pub enum PatchType {
+    Json,
+    Merge,
+    Strategic,
+}
+
+impl PatchType {
+    pub fn of(call: &Call) -> Result<PatchType, Status> {
+        match crate::negotiate::media_type(&call.headers) {
+            "application/json-patch+json" => Ok(PatchType::Json),
+            "application/merge-patch+json" => Ok(PatchType::Merge),
+            "application/strategic-merge-patch+json" => Ok(PatchType::Strategic),
+            _ => Err(Status::unsupported_media_type(TYPES).with_details(Details::default())),
+        }
+    }
+
+    pub fn apply(self, object: &Value, patch: &[u8], schema: &str) -> Result<Value, PatchError> {
+        match (self, api::schema::definition(schema)) {
+            (PatchType::Json, _) => patch::json::apply(object, patch),
+            (PatchType::Strategic, Some(definition)) => patch::strategic::apply(object, patch, definition.node()),
+            (PatchType::Merge | PatchType::Strategic, _) => patch::merge::apply(object, patch),
+        }
+    }
+}
+
+pub async fn run(
+    server: &Arc<Inner>,
+    call: &Call,
+    resource: &'static Resource,
+    part: Part,
+) -> Result<Response<Body>, Status> {
+    let kind = PatchType::of(call)?;
+    let options = WriteOptions::of(call, "PatchOptions")?;
+    let body = call.read_body().await?;
+    let change = Change::of(server, call, resource, part, &options);
+    let patcher = Patcher { call, resource, kind, body, validation: options.field_validation };
+    let Updated { item, .. } = change.update(true, |old| patcher.patched(old)).await?;
+    Ok(encode::object(call, StatusCode::OK, resource, &item))
+}
+
+struct Patcher<'a> {
+    call: &'a Call,
+    resource: &'static Resource,
+    kind: PatchType,
+    body: Bytes,
+    validation: FieldValidation,
+}
+
+impl Patcher<'_> {
+    fn patched(&self, old: &Value) -> Result<Value, Status> {
+        let applied = self.kind.apply(old, &self.body, self.resource.schema);
+        let mut new = applied.map_err(|error| error.to_status())?;
+        self.check_kind(&new)?;
+        self.normalize(&mut new)?;
+        encode::set_kind(self.resource, &mut new);
+        self.fill_identity(old, &mut new);
+        settle_name(self.call, &mut new)?;
+        self.check_fixed(old, &new)?;
+        Ok(new)
+    }
+
+    fn check_kind(&self, new: &Value) -> Result<(), Status> {
+        let (kind, version) = (object::kind(new), object::api_version(new));
+        let fits = |given: &str, own: &str| given.is_empty() || given == own;
+        if fits(kind, self.resource.kind) && fits(version, &self.resource.api_version()) {
+            return Ok(());
+        }
+        let why = format!("no kind {kind:?} is registered for version {version:?} at this endpoint");
+        Err(patch::undecodable(&String::from_utf8_lossy(&self.body), &why))
+    }
+
+    /// A patch that replaces everything still means the object of the path.
+    fn fill_identity(&self, old: &Value, new: &mut Value) {
+        if object::name(new).is_empty() {
+            object::set_name(new, &self.call.info.name);
+        }
+        if self.resource.namespaced && object::namespace(new).is_empty() {
+            object::set_namespace(new, object::namespace(old));
+        }
+    }
+
+    fn normalize(&self, new: &mut Value) -> Result<(), Status> {
+        let Some(definition) = api::schema::definition(self.resource.schema) else { return Ok(()) };
+        let shown = || String::from_utf8_lossy(&self.body).into_owned();
+        let mut problems =
+            strict::normalize(new, definition.node()).map_err(|why| patch::undecodable(&shown(), &why))?;
+        problems.extend(strict::duplicates(&self.body));
+        let complained = decode::complain(self.call, &self.resource.gvk(), problems, self.validation);
+        complained.map_err(|status| patch::undecodable(&shown(), &status.message))
+    }
+
+    /// A patch that names a version or uid means that one.
+    fn check_fixed(&self, old: &Value, new: &Value) -> Result<(), Status> {
+        let group_resource = self.resource.group_resource();
+        let name = self.call.info.name.as_str();
+        if self.resource.namespaced && object::namespace(new) != object::namespace(old) {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        let (wanted, stored) = (object::resource_version(new), object::resource_version(old));
+        if !wanted.is_empty() && wanted != stored {
+            return Err(Status::modified(&group_resource, name));
+        }
+        let (wanted, stored) = (object::uid(new), object::uid(old));
+        if !wanted.is_empty() && wanted != stored {
+            let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {stored}");
+            return Err(Status::conflict(&group_resource, name, why));
+        }
+        Ok(())
+    }
+}

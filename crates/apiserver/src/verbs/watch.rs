@@ -1,0 +1,265 @@
+//! A stream of changes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apimachinery::Status;
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use rand::Rng;
+use registry::strategy::Resource;
+use serde_json::{Value, json};
+use store::{Event, Object, Prefix, Revision, Watcher};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use crate::body::{self, Body};
+use crate::call::Call;
+use crate::catalog::ResourceExt;
+use crate::encode::{self, Item, Table};
+use crate::negotiate::{Format, Shape};
+use crate::options::ListOptions;
+use crate::server::Inner;
+use crate::verbs::list::Filter;
+
+/// Upstream's pause between bookmarks.
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// Without a limit of its own a watch ends at random between half an hour and an hour.
+const TIMEOUT_SECONDS_MIN: u64 = 1800;
+
+pub fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+    if call.accept.format == Format::Yaml {
+        return Err(Status::not_acceptable(&["application/json"]));
+    }
+    let options = ListOptions::of(call, true)?;
+    let filter = Filter::new(resource, &options)?;
+    let stream = open(server, call, resource, &options, filter)?;
+    let frames = futures::stream::unfold(stream, |mut stream| async move {
+        let frame = stream.next().await?;
+        Some((frame, stream))
+    });
+    let mut response = Response::new(body::stream(frames));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+fn open(
+    server: &Arc<Inner>,
+    call: &Call,
+    resource: &'static Resource,
+    options: &ListOptions,
+    filter: Filter,
+) -> Result<Stream, Status> {
+    let pinned = !call.info.name.is_empty() && (!resource.namespaced || !call.info.namespace.is_empty());
+    let prefix = match pinned {
+        true => Prefix::of_key(&resource.key(&call.info.namespace, &call.info.name)),
+        false => resource.prefix(&call.info.namespace),
+    };
+    let version = options.version.unwrap_or(0);
+    let initial = options.send_initial_events.unwrap_or(version == 0);
+    if options.send_initial_events == Some(true) {
+        super::get::check_reached(server, options.version)?;
+    }
+    let mut pending = VecDeque::new();
+    let mut encoder = Encoder::new(call, resource);
+    let from = if initial || version == 0 {
+        let snapshot = server.store.snapshot();
+        if initial {
+            let matching = snapshot.range(&prefix, None).filter(|(_, object)| filter.matches(&object.header));
+            pending.extend(matching.map(|(_, object)| encoder.event("ADDED", &Item::Stored(object.clone()))));
+        }
+        if options.send_initial_events == Some(true) && options.bookmarks {
+            pending.push_back(encoder.bookmark(snapshot.revision(), true));
+        }
+        snapshot.revision()
+    } else {
+        Revision(version)
+    };
+    let watcher = match server.store.watch(prefix, from) {
+        Ok(watcher) => Some(watcher),
+        Err(compacted) => {
+            let (asked, oldest) = (compacted.requested, compacted.oldest);
+            pending.push_back(error_event(&Status::expired(format!("too old resource version: {asked} ({oldest})"))));
+            None
+        }
+    };
+    let seconds = options.timeout_seconds.filter(|seconds| *seconds > 0);
+    let seconds = seconds.unwrap_or_else(|| rand::rng().random_range(TIMEOUT_SECONDS_MIN..2 * TIMEOUT_SECONDS_MIN));
+    Ok(Stream {
+        watcher,
+        from,
+        filter,
+        encoder,
+        pending,
+        deadline: Instant::now() + Duration::from_secs(seconds),
+        bookmarks: options.bookmarks.then(bookmark_interval),
+        stop: server.tasks.token(),
+    })
+}
+
+fn bookmark_interval() -> Interval {
+    let jitter = Duration::from_millis(rand::rng().random_range(0..5000));
+    let mut interval = tokio::time::interval_at(Instant::now() + BOOKMARK_PERIOD - jitter, BOOKMARK_PERIOD);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+struct Stream {
+    /// Absent: the stream ends after what is pending.
+    watcher: Option<Watcher>,
+    from: Revision,
+    filter: Filter,
+    encoder: Encoder,
+    pending: VecDeque<Bytes>,
+    deadline: Instant,
+    bookmarks: Option<Interval>,
+    stop: rt::CancellationToken,
+}
+
+/// Everything that wakes a watch.
+enum Wake {
+    Event(Arc<Event>),
+    Lagged,
+    Bookmark,
+    End,
+}
+
+impl Stream {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.pending.pop_front() {
+                return Some(frame);
+            }
+            match self.wake().await {
+                Wake::Event(event) => self.take(&event),
+                Wake::Lagged => {
+                    self.watcher = None;
+                    let status = Status::expired("The resourceVersion for the provided watch is too old.");
+                    self.pending.push_back(error_event(&status));
+                }
+                Wake::Bookmark => self.bookmark(),
+                Wake::End => return None,
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let Some(watcher) = &mut self.watcher else { return Wake::End };
+        let tick = async {
+            match &mut self.bookmarks {
+                Some(interval) => {
+                    interval.tick().await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Wake::End,
+            () = tokio::time::sleep_until(self.deadline) => Wake::End,
+            event = watcher.next() => event.map_or(Wake::Lagged, Wake::Event),
+            () = tick => Wake::Bookmark,
+        }
+    }
+
+    fn take(&mut self, event: &Event) {
+        if event.revision <= self.from {
+            return;
+        }
+        let (kind, object) = match self.classify(event) {
+            Some(shown) => shown,
+            None => return,
+        };
+        let frame = self.encoder.event(kind, &object);
+        self.pending.push_back(frame);
+    }
+
+    /// What the change is to somebody who sees only what the selectors choose.
+    fn classify(&self, event: &Event) -> Option<(&'static str, Item)> {
+        let before = event.old.as_ref().is_some_and(|old| self.filter.matches(&old.header));
+        let after = event.new.as_ref().is_some_and(|new| self.filter.matches(&new.header));
+        let shown = || Item::Stored(event.object().clone());
+        match (before, after) {
+            (false, false) => None,
+            (false, true) => Some(("ADDED", shown())),
+            (true, true) => Some(("MODIFIED", shown())),
+            // It lives on, but out of sight: its last visible state is shown, under the revision of the change.
+            (true, false) if !event.is_delete() => {
+                let old = event.old.as_ref()?;
+                Some(("DELETED", Item::Value(self.encoder.at_revision(old, event.revision))))
+            }
+            (true, false) => Some(("DELETED", shown())),
+        }
+    }
+
+    fn bookmark(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        if let Ok(Some(revision)) = watcher.current_revision() {
+            let frame = self.encoder.bookmark(revision.max(self.from), false);
+            self.pending.push_back(frame);
+        }
+    }
+}
+
+/// Turns changes into the client's shape.
+struct Encoder {
+    resource: &'static Resource,
+    shape: Shape,
+    table: Table,
+    columns_sent: bool,
+}
+
+impl Encoder {
+    fn new(call: &Call, resource: &'static Resource) -> Encoder {
+        Encoder { resource, shape: call.shape(), table: Table::new(call, resource), columns_sent: false }
+    }
+
+    fn at_revision(&self, object: &Object, revision: Revision) -> Value {
+        let mut value = encode::served(self.resource, object);
+        apimachinery::object::set_resource_version(&mut value, &revision.to_string());
+        value
+    }
+
+    fn event(&mut self, kind: &str, item: &Item) -> Bytes {
+        if self.shape != Shape::Object {
+            return self.shaped(kind, item.value(self.resource));
+        }
+        let mut out = Vec::with_capacity(1024);
+        out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
+        item.write(self.resource, true, &mut out);
+        out.extend_from_slice(b"}\n");
+        out.into()
+    }
+
+    fn bookmark(&mut self, revision: Revision, end_of_initial: bool) -> Bytes {
+        let value = encode::bookmark(self.resource, revision.0, end_of_initial);
+        match self.shape {
+            Shape::Object => frame("BOOKMARK", &value),
+            _ => self.shaped("BOOKMARK", value),
+        }
+    }
+
+    fn shaped(&mut self, kind: &str, value: Value) -> Bytes {
+        if self.shape != Shape::Table {
+            return frame(kind, &encode::partial(&value));
+        }
+        let version = value.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
+        let metadata = json!({"resourceVersion": version});
+        // A bookmark's row has nothing but its metadata.
+        let table = match std::mem::replace(&mut self.columns_sent, true) {
+            false => self.table.whole(&[value], metadata),
+            true => self.table.rows(&[value], metadata),
+        };
+        frame(kind, &table)
+    }
+}
+
+fn frame(kind: &str, object: &Value) -> Bytes {
+    let mut text = json!({"type": kind, "object": object}).to_string();
+    text.push('\n');
+    text.into()
+}
+
+fn error_event(status: &Status) -> Bytes {
+    frame("ERROR", &status.to_value())
+}

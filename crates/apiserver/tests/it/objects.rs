@@ -1,0 +1,108 @@
+use serde_json::json;
+
+use crate::Bench;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test]
+async fn an_object_lives_from_create_to_delete() {
+    let bench = Bench::new().await;
+    let created = bench.post(MAPS, &json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await;
+    assert_eq!((created.code, &created.body["kind"]), (201, &json!("ConfigMap")));
+    let path = format!("{MAPS}/a");
+    assert_eq!(bench.get(&path).await.body, created.body);
+    let patched = bench.patch(&path, "merge", &json!({"data": {"k": null, "l": "w"}})).await;
+    assert_eq!(patched.body["data"], json!({"l": "w"}));
+    assert_ne!(patched.body["metadata"]["resourceVersion"], created.body["metadata"]["resourceVersion"]);
+    let stale = bench.put(&path, &created.body).await;
+    assert_eq!((stale.code, &stale.body["reason"]), (409, &json!("Conflict")));
+    let deleted = bench.delete(&path).await;
+    assert_eq!((deleted.code, &deleted.body["status"]), (200, &json!("Success")));
+    assert_eq!(bench.get(&path).await.code, 404);
+}
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_is_not_written() {
+    let bench = Bench::new().await;
+    let created = bench.post(MAPS, &json!({"metadata": {"name": "a"}, "data": {"k": "v"}})).await;
+    let same = bench.patch(&format!("{MAPS}/a"), "merge", &json!({"data": {"k": "v"}})).await;
+    assert_eq!(same.body["metadata"]["resourceVersion"], created.body["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn a_dry_run_answers_but_stores_nothing() {
+    let bench = Bench::new().await;
+    let answer = bench.post(&format!("{MAPS}?dryRun=All"), &json!({"metadata": {"name": "a"}})).await;
+    assert_eq!(answer.code, 201);
+    assert_eq!(bench.get(&format!("{MAPS}/a")).await.code, 404);
+}
+
+#[tokio::test]
+async fn pages_of_a_list_are_of_one_revision() {
+    let bench = Bench::new().await;
+    for name in ["a", "b", "c"] {
+        bench.post(MAPS, &json!({"metadata": {"name": name}})).await;
+    }
+    let first = bench.get(&format!("{MAPS}?limit=2")).await.body;
+    assert_eq!(first["metadata"]["remainingItemCount"], 1);
+    bench.post(MAPS, &json!({"metadata": {"name": "d"}})).await;
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let second = bench.get(&format!("{MAPS}?limit=2&continue={token}")).await.body;
+    assert_eq!(second["items"].as_array().unwrap().len(), 1);
+    assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn finalizers_hold_an_object_until_they_are_gone() {
+    let bench = Bench::new().await;
+    let map = json!({"metadata": {"name": "a", "finalizers": ["example.com/x"]}});
+    bench.post(MAPS, &map).await;
+    let path = format!("{MAPS}/a");
+    let marked = bench.delete(&path).await.body;
+    assert!(marked["metadata"]["deletionTimestamp"].is_string());
+    assert_eq!(bench.get(&path).await.code, 200);
+    bench.patch(&path, "merge", &json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(bench.get(&path).await.code, 404);
+}
+
+#[tokio::test]
+async fn nothing_is_created_in_a_namespace_that_ends() {
+    let bench = Bench::new().await;
+    bench.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await;
+    assert_eq!(bench.delete("/api/v1/namespaces/n").await.body["status"]["phase"], "Terminating");
+    let refused = bench.post("/api/v1/namespaces/n/configmaps", &json!({"metadata": {"name": "a"}})).await;
+    assert_eq!((refused.code, &refused.body["details"]["causes"][0]["reason"]), (403, &json!("NamespaceTerminating")));
+    let missing = bench.post("/api/v1/namespaces/none/configmaps", &json!({"metadata": {"name": "a"}})).await;
+    assert_eq!(missing.code, 404);
+    let mut namespace = bench.get("/api/v1/namespaces/n").await.body;
+    namespace["spec"] = json!({"finalizers": []});
+    assert_eq!(bench.put("/api/v1/namespaces/n/finalize", &namespace).await.code, 200);
+    assert_eq!(bench.get("/api/v1/namespaces/n").await.code, 404);
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once_and_evicted_within_its_budget() {
+    let bench = Bench::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({
+        "metadata": {"name": "p", "labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    let created = bench.post(pods, &pod).await;
+    assert_eq!(created.code, 201, "{}", created.body);
+    assert_eq!(created.body["spec"]["serviceAccountName"], "default");
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});
+    assert_eq!(bench.post(&format!("{pods}/p/binding"), &binding).await.code, 201);
+    assert_eq!(bench.post(&format!("{pods}/p/binding"), &binding).await.code, 409);
+    let status = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    bench.patch(&format!("{pods}/p/status"), "merge", &status).await;
+    let budget =
+        json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}});
+    let budget = bench.post("/apis/policy/v1/namespaces/default/poddisruptionbudgets", &budget).await;
+    assert_eq!(budget.code, 201, "{}", budget.body);
+    let eviction = json!({"metadata": {"name": "p"}});
+    assert_eq!(bench.post(&format!("{pods}/p/eviction"), &eviction).await.code, 429);
+    bench.delete("/apis/policy/v1/namespaces/default/poddisruptionbudgets/b").await;
+    assert_eq!(bench.post(&format!("{pods}/p/eviction"), &eviction).await.code, 201);
+    assert!(bench.get(&format!("{pods}/p")).await.body["metadata"]["deletionTimestamp"].is_string());
+}

@@ -1,0 +1,5 @@
+//! This node's own object and lease. `plan` is pure; `keep` writes.
+
+pub mod keep;
+pub mod machine;
+pub mod plan;

@@ -1,0 +1,168 @@
+//! Plans, printed.
+
+use std::collections::BTreeMap;
+
+use container::{ContainerState, Exit, ExitReason};
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::pods::model::{Busy, Instance};
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_000_000).expect("a time")
+}
+
+fn pod(spec: Value) -> Pod {
+    serde_json::from_value(json!({ "metadata": { "name": "p", "uid": "u" }, "spec": spec })).expect("a pod")
+}
+
+fn three(policy: &str) -> Pod {
+    pod(json!({
+        "restartPolicy": policy,
+        "initContainers": [{ "name": "init" }, { "name": "side", "restartPolicy": "Always" }],
+        "containers": [{ "name": "main" }],
+    }))
+}
+
+fn ready() -> Observed {
+    Observed { sandbox_ready: true, sandbox_exists: true, volumes_ready: true, ..Default::default() }
+}
+
+fn instance(state: ContainerState) -> Option<Instance> {
+    Some(Instance {
+        id: "i".into(),
+        image: String::new(),
+        image_ref: String::new(),
+        attempt: 0,
+        state,
+        message: String::new(),
+    })
+}
+
+fn running() -> Observation {
+    let state = ContainerState::Running { pid: 1, started_at: now() };
+    Observation { current: instance(state), started: true, ready: true, ..Default::default() }
+}
+
+fn exited(code: i32) -> Observation {
+    let exit = Exit {
+        code,
+        signal: None,
+        reason: ExitReason::Error,
+        message: String::new(),
+        started_at: Some(now()),
+        finished_at: now(),
+    };
+    Observation { current: instance(ContainerState::Exited(exit)), ..Default::default() }
+}
+
+fn with(containers: &[(&str, Observation)]) -> Observed {
+    let containers = containers.iter().map(|(name, seen)| ((*name).to_owned(), seen.clone()));
+    Observed { containers: containers.collect::<BTreeMap<_, _>>(), ..ready() }
+}
+
+fn check(pod: &Pod, observed: &Observed, expected: Expect) {
+    let plan = plan_pod(pod, observed, now());
+    let mut text: Vec<String> = plan.actions.iter().map(|action| format!("{action:?}")).collect();
+    text.extend(plan.wake_at.map(|at| format!("wake in {}s", at.duration_since(now()).as_secs())));
+    expected.assert_eq(&text.join("; "));
+}
+
+#[test]
+fn volumes_come_before_the_sandbox_and_both_before_containers() {
+    let pod = three("Always");
+    check(&pod, &Observed::default(), expect!["MountVolumes"]);
+    check(&pod, &Observed { volumes_ready: true, ..Default::default() }, expect!["CreateSandbox"]);
+    check(&pod, &ready(), expect![[r#"StartContainer { name: "init" }"#]]);
+}
+
+#[test]
+fn init_containers_run_in_order_and_a_sidecar_goes_on() {
+    let pod = three("Always");
+    check(&pod, &with(&[("init", running())]), expect![""]);
+    check(&pod, &with(&[("init", exited(0))]), expect![[r#"StartContainer { name: "side" }"#]]);
+    let starting = Observation { started: false, ..running() };
+    check(&pod, &with(&[("init", exited(0)), ("side", starting)]), expect![""]);
+    check(&pod, &with(&[("init", exited(0)), ("side", running())]), expect![[r#"StartContainer { name: "main" }"#]]);
+}
+
+#[test]
+fn a_dead_sidecar_is_restarted_beside_the_main_container() {
+    let seen = with(&[("init", exited(0)), ("side", exited(1)), ("main", running())]);
+    check(&three("Never"), &seen, expect![[r#"StartContainer { name: "side" }"#]]);
+}
+
+#[test]
+fn a_failed_init_container_ends_a_pod_that_never_restarts() {
+    assert!(is_complete(&three("Never"), &with(&[("init", exited(1))])));
+    assert!(!is_complete(&three("Always"), &with(&[("init", exited(1))])));
+}
+
+#[test]
+fn a_crashed_container_waits_after_its_first_restart() {
+    let pod = pod(json!({ "containers": [{ "name": "main" }] }));
+    check(&pod, &with(&[("main", exited(1))]), expect![[r#"StartContainer { name: "main" }"#]]);
+    let mut seen = exited(1);
+    seen.backoff.restarted(now());
+    check(&pod, &with(&[("main", seen)]), expect!["wake in 10s"]);
+}
+
+#[test]
+fn completed_main_containers_stop_the_sidecars_and_then_all_is_torn_down() {
+    let pod = three("OnFailure");
+    let seen = with(&[("init", exited(0)), ("side", running()), ("main", exited(0))]);
+    check(&pod, &seen, expect![[r#"StopContainer { name: "side", reason: Ending }"#]]);
+    let mut seen = with(&[("init", exited(0)), ("side", exited(0)), ("main", exited(0))]);
+    check(&pod, &seen, expect![""]);
+    seen.final_status_written = true;
+    check(&pod, &seen, expect!["TearDown"]);
+}
+
+#[test]
+fn a_deleted_pod_stops_mains_then_sidecars_and_is_deleted_last() {
+    let mut pod = three("Always");
+    pod.metadata.deletion_timestamp = Some(api::metav1::Time(now()));
+    let mut seen = with(&[("init", exited(0)), ("side", running()), ("main", running())]);
+    check(&pod, &seen, expect![[r#"StopContainer { name: "main", reason: Ending }"#]]);
+    seen.containers.insert("main".into(), Observation { busy: Some(Busy::Stopping), ..running() });
+    check(&pod, &seen, expect![""]);
+    seen.containers.insert("main".into(), exited(143));
+    check(&pod, &seen, expect![[r#"StopContainer { name: "side", reason: Ending }"#]]);
+    seen.containers.insert("side".into(), exited(143));
+    check(&pod, &seen, expect![""]);
+    seen.final_status_written = true;
+    check(&pod, &seen, expect!["TearDown"]);
+    (seen.sandbox_exists, seen.sandbox_ready, seen.volumes_ready) = (false, false, false);
+    check(&pod, &seen, expect!["Delete"]);
+}
+
+#[test]
+fn an_unhealthy_container_is_stopped_once() {
+    let pod = pod(json!({ "containers": [{ "name": "main" }] }));
+    let mut seen = Observation { unhealthy: Some("failed liveness probe".into()), ..running() };
+    check(
+        &pod,
+        &with(&[("main", seen.clone())]),
+        expect![[r#"StopContainer { name: "main", reason: Unhealthy("failed liveness probe") }"#]],
+    );
+    seen.busy = Some(Busy::Stopping);
+    check(&pod, &with(&[("main", seen)]), expect![""]);
+}
+
+#[test]
+fn a_pod_past_its_deadline_is_ended() {
+    let pod = pod(json!({ "activeDeadlineSeconds": 30, "containers": [{ "name": "main" }] }));
+    let mut seen = with(&[("main", running())]);
+    seen.first_seen = Some(now() - SignedDuration::from_secs(20));
+    check(&pod, &seen, expect!["wake in 10s"]);
+    seen.first_seen = Some(now() - SignedDuration::from_secs(30));
+    check(&pod, &seen, expect!["ExceedDeadline"]);
+}
+
+#[test]
+fn a_rejected_pod_starts_nothing() {
+    let failure = crate::pods::model::Failure { reason: "OutOfcpu".into(), message: String::new() };
+    let seen = Observed { failed: Some(failure), final_status_written: true, ..Default::default() };
+    check(&three("Always"), &seen, expect![""]);
+}
