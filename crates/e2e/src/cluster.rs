@@ -9,7 +9,7 @@ use crate::Kubectl;
 
 /// The binary under test: `CORACLE_BIN`, or the release build.
 pub fn binary() -> PathBuf {
-    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/coracle");
+    let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/x86_64-unknown-linux-gnu/release/coracle");
     std::env::var_os("CORACLE_BIN").map_or_else(built, PathBuf::from)
 }
 

@@ -84,6 +84,10 @@ impl Walk<'_> {
         self.apply(&deployment(3))?;
         self.pods_ready(3)?;
         self.kubectl.line(&format!("expose deployment {APP} --name={SERVICE} --port 80 --target-port 80 --protocol TCP"))?;
+        // Running says that the processes run, not that they listen: the pods of the walk-through have no probes.
+        for address in self.addresses()? {
+            eventually(&address, || Ok(self.cluster.exec("k8s-node1", &[&CURL[..], &[&address]].concat()).ok()))?;
+        }
         Ok(())
     }
 

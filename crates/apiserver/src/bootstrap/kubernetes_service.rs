@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use apimachinery::Status;
+use rt::TaskSet;
 use serde_json::{Value, json};
-use store::{Key, Step};
+use store::{Key, Prefix, Step};
 
 use crate::catalog;
 use crate::server::Inner;
@@ -15,6 +17,24 @@ pub async fn run(server: &Inner, address: Option<SocketAddr>) -> Result<(), Stat
     put(server, "", "services", service(server)).await?;
     put(server, "", "endpoints", endpoints(server, port)).await?;
     put(server, "discovery.k8s.io", "endpointslices", slice(server, port)).await
+}
+
+/// Puts the objects back when somebody changes or deletes them.
+pub fn keep(server: &Arc<Inner>, address: Option<SocketAddr>, tasks: &TaskSet) {
+    for (group, resource) in [("", "services"), ("", "endpoints"), ("discovery.k8s.io", "endpointslices")] {
+        let (server, key) = (server.clone(), Key::new(group, resource, "default", "kubernetes"));
+        tasks.spawn_until_cancelled("kubernetes-service", async move {
+            loop {
+                let revision = server.store.revision();
+                if let Err(status) = run(&server, address).await {
+                    tracing::warn!(%status, "the kubernetes service was not restored");
+                }
+                let Ok(mut changes) = server.store.watch(Prefix::of_key(&key), revision) else { continue };
+                // A watch that lags begins anew; what it missed is looked at first.
+                let _ = changes.next().await;
+            }
+        });
+    }
 }
 
 fn service(server: &Inner) -> Value {

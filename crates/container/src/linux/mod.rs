@@ -180,11 +180,12 @@ impl ContainerRuntime for LinuxRuntime {
 
     async fn remove_sandbox(&self, uid: &str) -> Result<(), RuntimeError> {
         let dir = self.inner.run.sandbox(uid);
+        // From here on the monitor's end is what was asked for.
+        self.inner.watched.lock().remove(uid);
         if let Ok(mut connection) = Connection::open(&dir, uid).await {
             // A monitor that dies instead of answering has ended as well.
             let _ = connection.ask(&Request::Shutdown).await;
         }
-        self.inner.watched.lock().remove(uid);
         let inner = Arc::clone(&self.inner);
         let uid = uid.to_owned();
         let removal =

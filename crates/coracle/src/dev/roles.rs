@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -96,10 +97,12 @@ fn enter(path: &Path) -> anyhow::Result<()> {
     setns(network.as_fd(), CloneFlags::CLONE_NEWNET).context("enter the network namespace")?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWPID)
         .context("make the node's namespaces")?;
+    // Opened now: the first process covers the directory with what the node is to see.
+    let mut pid_file = File::create(&spec.pid_file).with_context(|| format!("write {}", spec.pid_file.display()))?;
     let child = Command::new("/proc/self/exe").arg(INIT).arg(path).spawn().context("start the first process")?;
     let pid = i32::try_from(child.id()).context("a process number")?;
     let began = super::state::start_time(pid).context("the first process ended at once")?;
-    crate::join::write_private(&spec.pid_file, format!("{pid} {began}\n").as_bytes())
+    pid_file.write_all(format!("{pid} {began}\n").as_bytes()).context("write the node's process number")
 }
 
 /// The node's first process: never returns while the node lives.
@@ -145,8 +148,6 @@ fn mount_all(spec: &NodeSpec) -> anyhow::Result<()> {
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("make the mounts private")?;
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none).context("mount /proc")?;
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755")).context("mount /run")?;
-    bind(&spec.images, &spec.data.join("images"))?;
-    bind(&spec.data, Path::new(crate::agent::DATA_DIR))?;
     for file in fs::read_dir(&spec.etc).context("read the node's own files")? {
         let file = file?;
         let target = Path::new("/etc").join(file.file_name());
@@ -154,7 +155,9 @@ fn mount_all(spec: &NodeSpec) -> anyhow::Result<()> {
             bind(&file.path(), &target)?;
         }
     }
-    Ok(())
+    // Last: it covers the directory in which this machine keeps its clusters.
+    bind(&spec.images, &spec.data.join("images"))?;
+    bind(&spec.data, Path::new(crate::agent::DATA_DIR))
 }
 
 fn bind(from: &Path, to: &Path) -> anyhow::Result<()> {
