@@ -212,12 +212,17 @@ fn serving_config(credentials: &Credentials) -> anyhow::Result<Arc<rustls::Serve
 struct Network {
     network: Arc<pod_network::PodNetwork>,
     ranged: tokio::sync::watch::Receiver<bool>,
+    /// The same, of which the kubelet waits for changes.
+    news: tokio::sync::Mutex<tokio::sync::watch::Receiver<bool>>,
 }
 
 impl Network {
     fn open(arguments: &NodeArguments, name: &str, client: &Client, tasks: &TaskSet) -> anyhow::Result<Arc<Self>> {
         let config = pod_network::Config::new(arguments.data_dir.join("network"));
         let network = Arc::new(pod_network::PodNetwork::open(&config).context("open the pod network")?);
+        let living: Vec<String> =
+            container::list_run_dir(&arguments.run_dir)?.into_iter().map(|sandbox| sandbox.config.uid).collect();
+        network.retain(|uid| living.iter().any(|known| known == uid)).context("free the addresses of pods that are gone")?;
         let (has_range, ranged) = tokio::sync::watch::channel(false);
         let nodes = Informers::new(client, tasks).lister_for::<Node>(Selection {
             field_selector: format!("metadata.name={name}"),
@@ -228,10 +233,11 @@ impl Network {
             let cidr = change.object().spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref());
             if let Some(cidr) = cidr.and_then(|cidr| cidr.parse().ok()) {
                 told.set_pod_cidr(cidr);
-                has_range.send_replace(true);
+                has_range.send_if_modified(|known| !std::mem::replace(known, true));
             }
         });
-        Ok(Arc::new(Self { network, ranged }))
+        let news = tokio::sync::Mutex::new(ranged.clone());
+        Ok(Arc::new(Self { network, ranged, news }))
     }
 }
 
@@ -279,5 +285,11 @@ impl kubelet::PodNetwork for Network {
             return Ok(());
         }
         Err(NetworkError::new("the node has no range of pod addresses yet"))
+    }
+
+    async fn changed(&self) {
+        if self.news.lock().await.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 }

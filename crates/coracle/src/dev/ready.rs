@@ -10,6 +10,9 @@ use client::{Client, Object};
 use controller_runtime::{Informers, Lister};
 use indicatif::{ProgressBar, ProgressStyle};
 use rt::TaskSet;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use super::state::Cluster;
@@ -66,12 +69,29 @@ pub async fn wait(cluster: &Cluster, client: &Client, progress: &Progress) -> an
             changed.notified().await;
         }
     });
-    let waited = waited.await;
+    let waited = tokio::select! {
+        waited = waited => waited,
+        died = first_death(cluster) => {
+            tasks.shutdown().await;
+            bail!("the node {} ended", died?);
+        }
+    };
     tasks.shutdown().await;
     if waited.is_err() {
         bail!("after {} s the cluster is still {missing}", WAIT_MAX.as_secs());
     }
     Ok(())
+}
+
+/// Waits until the first process of a node ends. Returns the node's name.
+async fn first_death(cluster: &Cluster) -> anyhow::Result<String> {
+    let mut watched = Vec::new();
+    for node in &cluster.nodes {
+        let Some(pid) = cluster.pid(&node.name).and_then(Pid::from_raw) else { return Ok(node.name.clone()) };
+        let handle = AsyncFd::with_interest(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)?;
+        watched.push(Box::pin(async move { handle.readable().await.map(|_| node.name.clone()) }));
+    }
+    Ok(futures::future::select_all(watched).await.0?)
 }
 
 impl Seen {
