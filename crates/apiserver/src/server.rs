@@ -82,6 +82,7 @@ impl Server {
             None => None,
         };
         bootstrap::kubernetes_service::run(&inner, address).await.map_err(refused)?;
+        bootstrap::kubernetes_service::keep(&inner, address, tasks);
         Ok(Server { inner, address })
     }
 

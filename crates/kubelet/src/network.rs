@@ -52,4 +52,9 @@ pub trait PodNetwork: Send + Sync {
 
     /// Whether pods can be attached; until then the node is not ready, for the reason given.
     async fn ready(&self) -> Result<(), NetworkError>;
+
+    /// Returns when what [`PodNetwork::ready`] says may have changed since the last call.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
 }

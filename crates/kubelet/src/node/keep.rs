@@ -76,7 +76,10 @@ pub async fn keep_status(context: Arc<Context>, mut known: Node) {
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut backoff = backoff();
     loop {
-        look.tick().await;
+        tokio::select! {
+            _ = look.tick() => {}
+            () = context.network.changed() => look.reset(),
+        }
         if let Some(node) = context.nodes.list().into_iter().next() {
             known = Node::clone(&node);
         }
