@@ -1,1 +1,0 @@
-//! What the standard library lacks. Nothing yet that more than one crate needs.
