@@ -19,6 +19,11 @@ pub fn image() -> PathBuf {
     std::env::var_os("CORACLE_IMAGE").map_or_else(built, PathBuf::from)
 }
 
+/// Whether this process may make namespaces and mounts.
+pub fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
 /// A dev cluster by its name.
 pub struct Cluster {
     pub name: String,

@@ -8,6 +8,13 @@ use anyhow::{Context, Result};
 
 use crate::cluster::succeeded;
 
+/// A kubectl of this minor version, if this machine has one: `KUBECTL_1_36` names one, others lie beside each other.
+pub fn of_version(version: &str) -> Option<PathBuf> {
+    const BESIDE: &str = "/usr/lib/google-cloud-sdk/bin";
+    let named = std::env::var_os(format!("KUBECTL_{}", version.replace('.', "_"))).map(PathBuf::from);
+    named.or_else(|| Some(Path::new(BESIDE).join(format!("kubectl.{version}")))).filter(|path| path.exists())
+}
+
 #[derive(Clone)]
 pub struct Kubectl {
     program: Vec<String>,

@@ -6,6 +6,7 @@ mod image;
 mod stats;
 mod tasks;
 mod tidy;
+mod tools;
 
 use std::path::PathBuf;
 

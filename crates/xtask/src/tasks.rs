@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-use crate::{image, root, tidy};
+use crate::{image, root, tidy, tools};
 
 /// What the build and the tests need of Debian.
 const PACKAGES: [&str; 12] = [
@@ -45,9 +45,12 @@ pub fn test() -> anyhow::Result<()> {
     run(&mut cargo(&["test", "--workspace", "--exclude", "e2e"]))?;
     let binary = build()?;
     let archive = image::build()?;
-    run(cargo(&["test", "--package", "e2e", "--", "--test-threads=1", "--nocapture"])
-        .env("CORACLE_BIN", binary)
-        .env("CORACLE_IMAGE", archive))
+    let mut tests = cargo(&["test", "--package", "e2e", "--", "--test-threads=1", "--nocapture"]);
+    tests.env("CORACLE_BIN", binary).env("CORACLE_IMAGE", archive);
+    if let Some(kubectl) = tools::kubectl() {
+        tests.env("KUBECTL_1_36", kubectl);
+    }
+    run(&mut tests)
 }
 
 pub fn ci() -> anyhow::Result<()> {
