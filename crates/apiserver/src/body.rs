@@ -43,3 +43,19 @@ pub async fn read(mut body: Body) -> Result<Bytes, Status> {
     }
     Ok(whole.into())
 }
+
+/// How much of a body that nobody wanted is read so that the connection can go on.
+const DRAIN_BYTES_MAX: usize = 256 * 1024;
+
+/// Reads the rest of a body that nobody wanted; false when there is too much of it, or it failed.
+pub async fn drain(mut body: Body) -> bool {
+    let mut seen = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        seen += frame.data_ref().map_or(0, Bytes::len);
+        if seen > DRAIN_BYTES_MAX {
+            return false;
+        }
+    }
+    true
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use admission::Operation;
 use apimachinery::managed_fields::{self, Manager};
 use apimachinery::validation::object_meta;
-use apimachinery::{Status, object};
+use apimachinery::{Status, object, strict};
 use registry::strategy::Resource;
 use serde_json::Value;
 use store::{Draft, Object, WriteError};
@@ -77,11 +77,13 @@ impl Change<'_> {
         self.mutate(Operation::Create, &mut object, None).await?;
         strategy.default(&mut object);
         strategy.prepare_for_create(&mut object, &self.call.context(&now));
-        if strategy.has_generation() {
+        if strategy.generation_at_create() {
             object::set_generation(&mut object, 1);
         }
+        // Upstream defaults what it reads back from its storage: a job's labels come from those that its preparation gave.
         strategy.default(&mut object);
         let reservation = self.server.allocators.reserve_for_create(self.resource, &mut object)?;
+        self.normalize(&mut object)?;
         self.validate_new(&object)?;
         self.admit(Operation::Create, &mut object, None).await?;
         strategy.warnings(&object, None).into_iter().for_each(|text| self.call.warn(text));
@@ -94,6 +96,12 @@ impl Change<'_> {
         reservation.commit();
         self.server.indexes.wait_for(self.resource, stored.revision).await;
         Ok(Item::Stored(stored))
+    }
+
+    /// What admission and the strategy added takes the form of everything that is decoded.
+    fn normalize(&self, object: &mut Value) -> Result<(), Status> {
+        let Some(definition) = api::schema::definition(self.resource.schema) else { return Ok(()) };
+        strict::normalize(object, definition.node()).map(drop).map_err(Status::internal)
     }
 
     fn dry_create(&self, object: Value) -> Result<Item, Status> {
@@ -186,6 +194,7 @@ impl Change<'_> {
         if strategy.has_generation() && self.part != Part::Status && strategy.generation_moves(old, &new) {
             object::set_generation(&mut new, object::generation(old) + 1);
         }
+        self.normalize(&mut new)?;
         self.validate_change(&new, old)?;
         self.admit(Operation::Update, &mut new, Some(old)).await?;
         strategy.warnings(&new, Some(old)).into_iter().for_each(|text| self.call.warn(text));

@@ -299,7 +299,7 @@ fn format_json(accept: Accept, json: Vec<u8>) -> Vec<u8> {
     }
 }
 
-fn gzip(text: &[u8]) -> Vec<u8> {
+pub fn gzip(text: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(text.len() / 8), flate2::Compression::fast());
     encoder.write_all(text).expect("memory does not fail");

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use apimachinery::Status;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, Version, header};
 
-use crate::body::Body;
+use crate::body::{self, Body};
 use crate::call::Call;
 use crate::negotiate::Accept;
 use crate::query::Query;
@@ -24,6 +24,9 @@ pub async fn handle(server: &Arc<Inner>, request: Request<Body>) -> Response<Bod
     let answer = run(server, &parts.extensions, &mut call).await;
     let mut response = answer.unwrap_or_else(|status| encode::status(failure_accept(&call), &status));
     add_headers(&call, &mut response);
+    if parts.version <= Version::HTTP_11 && response.status().as_u16() >= 400 && !body::drain(call.take_body()).await {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     server.metrics.count(&call, response.status());
     response
 }

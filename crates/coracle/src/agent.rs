@@ -100,7 +100,9 @@ impl NodeArguments {
         let authority = server.split_once("://").map_or(server, |(_, rest)| rest).trim_end_matches('/');
         // Connecting a datagram socket sends nothing: it only asks the routes.
         let socket = UdpSocket::bind("0.0.0.0:0").context("open a socket")?;
-        socket.connect(authority).with_context(|| format!("find the way to {authority}; --node-ip names the address"))?;
+        socket
+            .connect(authority)
+            .with_context(|| format!("find the way to {authority}; --node-ip names the address"))?;
         Ok(socket.local_addr()?.ip())
     }
 }
@@ -116,8 +118,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { server, token, node } = arguments;
     let (name, address) = (node.name()?, node.address(&server)?);
     let directory = node.data_dir.join("agent");
-    let joining =
-        Joining { server: &server, token: &token, node_name: &name, node_ip: address, directory: &directory };
+    let joining = Joining { server: &server, token: &token, node_name: &name, node_ip: address, directory: &directory };
     let credentials = crate::join::credentials(&joining).await?;
     let identity = Identity::Certificate {
         cert_pem: credentials.client_cert_pem.clone().into_bytes(),
@@ -199,7 +200,8 @@ fn serving_config(credentials: &Credentials) -> anyhow::Result<Arc<rustls::Serve
     roots.add(CertificateDer::from_pem_slice(credentials.ca_pem.as_bytes())?)?;
     let verifier =
         rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
-    let chain = CertificateDer::pem_slice_iter(credentials.serving_cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+    let chain =
+        CertificateDer::pem_slice_iter(credentials.serving_cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(credentials.serving_key_pem.as_bytes())?;
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -222,12 +224,12 @@ impl Network {
         let network = Arc::new(pod_network::PodNetwork::open(&config).context("open the pod network")?);
         let living: Vec<String> =
             container::list_run_dir(&arguments.run_dir)?.into_iter().map(|sandbox| sandbox.config.uid).collect();
-        network.retain(|uid| living.iter().any(|known| known == uid)).context("free the addresses of pods that are gone")?;
+        network
+            .retain(|uid| living.iter().any(|known| known == uid))
+            .context("free the addresses of pods that are gone")?;
         let (has_range, ranged) = tokio::sync::watch::channel(false);
-        let nodes = Informers::new(client, tasks).lister_for::<Node>(Selection {
-            field_selector: format!("metadata.name={name}"),
-            ..Selection::default()
-        });
+        let nodes = Informers::new(client, tasks)
+            .lister_for::<Node>(Selection { field_selector: format!("metadata.name={name}"), ..Selection::default() });
         let told = network.clone();
         nodes.subscribe(move |change| {
             let cidr = change.object().spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref());

@@ -155,7 +155,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     }
     let temporary = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).with_context(context)?;
+    let mut file =
+        options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).with_context(context)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).with_context(context)?;
     std::fs::rename(&temporary, path).with_context(context)
 }

@@ -9,7 +9,8 @@ use client::{Client, Endpoint, HttpsTransport, Identity};
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 pub fn open(user_agent: &str) -> anyhow::Result<Client> {
-    let variable = |name: &str| std::env::var(name).with_context(|| format!("the environment lacks {name}; is this a pod?"));
+    let variable =
+        |name: &str| std::env::var(name).with_context(|| format!("the environment lacks {name}; is this a pod?"));
     let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     let account = Path::new(ACCOUNT);

@@ -24,11 +24,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(
-    sandbox: &container::SandboxStatus,
-    container: &container::ContainerStatus,
-    all: bool,
-) -> Option<[String; 7]> {
+fn row(sandbox: &container::SandboxStatus, container: &container::ContainerStatus, all: bool) -> Option<[String; 7]> {
     if !all && !container.state.is_running() {
         return None;
     }

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use api::corev1::Node;
 use apiserver::{Ipv4Cidr, Server, Storage};
 use auth::UserInfo;
 use auth::join::JoinToken;
 use auth::pki::{Names, Pki, Profile};
 use clap::Args;
 use client::kubeconfig::Kubeconfig;
-use api::corev1::Node;
 use client::{Api, Client, Endpoint, Identity, Patch};
 use controller_runtime::{Informers, Selection};
 use load_balancer::{AddressController, Pool};
@@ -204,7 +204,10 @@ fn start_controllers(
         }),
     });
     if !arguments.disable.iter().any(|part| part == "load-balancer") {
-        let client = as_user(UserInfo::service_account("kube-system", "load-balancer-controller", ""), "load-balancer-controller");
+        let client = as_user(
+            UserInfo::service_account("kube-system", "load-balancer-controller", ""),
+            "load-balancer-controller",
+        );
         let controller = AddressController::new(&client, &informers, pool);
         tasks.spawn("load-balancer-controller", controller.run(tasks.token()));
     }
@@ -218,7 +221,10 @@ async fn start_node(arguments: &Arguments, server: &Server, pki: &Pki, tasks: &T
     let name = arguments.node.name()?;
     let address = arguments.advertised()?;
     let names = Names::from_texts([name.as_str(), &address.to_string()]);
-    let serving = pki.ca.issue(&Profile::KubeletServing { node: name.clone(), names }).context("issue the kubelet's certificate")?;
+    let serving = pki
+        .ca
+        .issue(&Profile::KubeletServing { node: name.clone(), names })
+        .context("issue the kubelet's certificate")?;
     let credentials = Credentials {
         ca_pem: pki.ca_pem().to_owned(),
         client_cert_pem: String::new(),
@@ -240,7 +246,7 @@ async fn label_control_plane(client: Client, name: String, tasks: TaskSet) {
     let selection = Selection { field_selector: format!("metadata.name={name}"), ..Selection::default() };
     let nodes = Informers::new(&client, &tasks).lister_for::<Node>(selection);
     let (registered, wait) = tokio::sync::watch::channel(());
-    nodes.subscribe(move |_| drop(registered.send_replace(())));
+    nodes.subscribe(move |_| registered.send_modify(|()| {}));
     let mut wait = wait;
     loop {
         let node = nodes.list().pop();

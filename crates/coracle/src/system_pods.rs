@@ -43,7 +43,8 @@ pub async fn network_agent(arguments: NetworkAgent) -> anyhow::Result<()> {
     let informers = Informers::new(&client, &tasks);
     let NetworkAgent { node_name, node_ip, cluster_cidr, load_balancer_pool } = arguments;
     let overlay = Overlay::new(OverlayConfig::new(node_name.clone(), cluster_cidr), &informers)?;
-    let proxy = ServiceProxy::new(ProxyConfig { node: NodeFacts { name: node_name.clone(), cluster_cidr } }, &informers)?;
+    let proxy =
+        ServiceProxy::new(ProxyConfig { node: NodeFacts { name: node_name.clone(), cluster_cidr } }, &informers)?;
     let announcer =
         Announcer::new(AnnouncerConfig { node_name, node_ip, pool: load_balancer_pool }, &client, &informers)?;
     let token = tasks.token();
@@ -60,8 +61,11 @@ pub async fn dns(arguments: DnsServer) -> anyhow::Result<()> {
     let client = pod_client::open("coracle-dns")?;
     let tasks = TaskSet::new();
     let informers = Informers::new(&client, &tasks);
-    let config =
-        DnsConfig { domain: arguments.cluster_domain, own_addresses: vec![arguments.own_address], ..DnsConfig::default() };
+    let config = DnsConfig {
+        domain: arguments.cluster_domain,
+        own_addresses: vec![arguments.own_address],
+        ..DnsConfig::default()
+    };
     let token = tasks.token();
     supervise(&tasks, "dns", Dns::new(config, &informers).run(token.clone()));
     until_stopped(&token).await?;

@@ -64,13 +64,15 @@ impl Cluster {
 
     /// A command on a node.
     pub fn exec(&self, node: &str, command: &[&str]) -> Result<String> {
-        let output = Command::new(binary()).args(["dev", "exec", "--name", &self.name, node, "--"]).args(command).output()?;
+        let output =
+            Command::new(binary()).args(["dev", "exec", "--name", &self.name, node, "--"]).args(command).output()?;
         succeeded(&format!("{command:?} on {node}"), &output)
     }
 
     /// A command on a machine outside the cluster.
     pub fn client(&self, command: &[&str]) -> Result<String> {
-        let output = Command::new(binary()).args(["dev", "client", "--name", &self.name, "--"]).args(command).output()?;
+        let output =
+            Command::new(binary()).args(["dev", "client", "--name", &self.name, "--"]).args(command).output()?;
         succeeded(&format!("{command:?} on the client"), &output)
     }
 

@@ -6,6 +6,8 @@
 
 pub mod cluster;
 pub mod kubectl;
+pub mod load;
+pub mod processes;
 pub mod walkthrough;
 
 pub use cluster::Cluster;

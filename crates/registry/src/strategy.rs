@@ -73,7 +73,8 @@ pub struct Context<'a> {
 /// apiVersion, kind and the system part of metadata, and keeps `metadata.generation` by asking
 /// [`Strategy::generation_moves`].
 ///
-/// Order on create: `default`, managed fields, mutating admission, `default`, `prepare_for_create`, `validate`.
+/// Order on create: `default`, managed fields, mutating admission, `default`, `prepare_for_create`, `default`, allocation,
+/// `validate`.
 /// Order on update: `default`, managed fields, mutating admission, `default`, `prepare_for_update`, `validate_update`.
 /// Whoever fills something in before the managed fields are kept makes the client its owner; what `prepare_*` adds
 /// belongs to nobody. On a status endpoint `prepare_for_status_update` and `validate_status_update` take their places.
@@ -117,6 +118,11 @@ pub trait Strategy: Sync + Send {
 
     fn has_generation(&self) -> bool {
         false
+    }
+
+    /// Whether a new object has generation 1; else the first change gives it.
+    fn generation_at_create(&self) -> bool {
+        self.has_generation()
     }
 
     /// Fields that this endpoint resets, and that its writers therefore never own. `subresource` is empty for the main

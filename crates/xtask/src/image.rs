@@ -53,11 +53,13 @@ fn fetch(work: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(cache.join("partial"))?;
     let status = work.join("status");
     fs::write(&status, "")?;
-    run_apt(Command::new("apt-get")
-        .args(["install", "--download-only", "-y", "-q", "--no-install-recommends"])
-        .args(["-o", &format!("Dir::Cache::archives={}", cache.display())])
-        .args(["-o", &format!("Dir::State::status={}", status.display())])
-        .args(PACKAGES))
+    run_apt(
+        Command::new("apt-get")
+            .args(["install", "--download-only", "-y", "-q", "--no-install-recommends"])
+            .args(["-o", &format!("Dir::Cache::archives={}", cache.display())])
+            .args(["-o", &format!("Dir::State::status={}", status.display())])
+            .args(PACKAGES),
+    )
 }
 
 fn run_apt(command: &mut Command) -> anyhow::Result<()> {
@@ -95,7 +97,8 @@ fn finish(rootfs: &Path, app: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(rootfs.join("etc"))?;
     fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/:/bin/false\n")?;
     fs::write(rootfs.join("etc/group"), "root:x:0:\nwww-data:x:33:\n")?;
-    let applets = Command::new(rootfs.join("bin/busybox")).arg("--list").output().context("ask busybox for its applets")?;
+    let applets =
+        Command::new(rootfs.join("bin/busybox")).arg("--list").output().context("ask busybox for its applets")?;
     for applet in String::from_utf8(applets.stdout)?.lines() {
         let link = rootfs.join("usr/bin").join(applet);
         if !link.exists() && fs::symlink_metadata(&link).is_err() {
@@ -103,11 +106,18 @@ fn finish(rootfs: &Path, app: &Path) -> anyhow::Result<()> {
         }
     }
     // Compiled once here rather than at every start of a container.
-    run(Command::new("chroot").arg(rootfs).args(["/usr/bin/python3", "-m", "compileall", "-q", "/usr/lib/python3", "/usr/lib/python3.11"]))
-        .or_else(|error| {
-            eprintln!("not compiled ahead: {error}");
-            Ok(())
-        })
+    run(Command::new("chroot").arg(rootfs).args([
+        "/usr/bin/python3",
+        "-m",
+        "compileall",
+        "-q",
+        "/usr/lib/python3",
+        "/usr/lib/python3.11",
+    ]))
+    .or_else(|error| {
+        eprintln!("not compiled ahead: {error}");
+        Ok(())
+    })
 }
 
 fn write_archive(work: &Path, rootfs: &Path, archive: &Path) -> anyhow::Result<()> {

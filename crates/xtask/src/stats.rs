@@ -37,7 +37,12 @@ pub fn run() -> anyhow::Result<()> {
     println!("over 100   {long} of {} ({:.1} %)", lengths.len(), share(long, lengths.len()));
     println!("test:source {:.2}  ({test_lines}:{source_lines} lines)", share(test_lines, source_lines) / 100.0);
     for function in functions.iter().take(10) {
-        println!("{:5}  {} in {}", function.lines, function.name, function.path.strip_prefix(root()).unwrap_or(&function.path).display());
+        println!(
+            "{:5}  {} in {}",
+            function.lines,
+            function.name,
+            function.path.strip_prefix(root()).unwrap_or(&function.path).display()
+        );
     }
     Ok(())
 }
@@ -71,7 +76,9 @@ fn find(text: &str, path: &Path) -> Vec<Function> {
         let trimmed = line.trim_start();
         let Some(rest) = trimmed.split_once("fn ").filter(|(before, _)| is_modifiers(before)) else { continue };
         let indent = &line[..line.len() - trimmed.len()];
-        let end = lines[start..].iter().position(|line| *line == format!("{indent}}}") || line.ends_with('}') && line.starts_with(trimmed));
+        let end = lines[start..]
+            .iter()
+            .position(|line| *line == format!("{indent}}}") || line.ends_with('}') && line.starts_with(trimmed));
         let name = rest.1.split(['(', '<']).next().unwrap_or_default().to_owned();
         found.extend(end.map(|length| Function { name, path: path.to_owned(), lines: length + 1 }));
     }
@@ -79,5 +86,6 @@ fn find(text: &str, path: &Path) -> Vec<Function> {
 }
 
 fn is_modifiers(text: &str) -> bool {
-    text.split_whitespace().all(|word| matches!(word, "pub" | "async" | "const" | "unsafe" | "pub(crate)" | "pub(super)"))
+    text.split_whitespace()
+        .all(|word| matches!(word, "pub" | "async" | "const" | "unsafe" | "pub(crate)" | "pub(super)"))
 }

@@ -32,7 +32,12 @@ pub fn demo() -> anyhow::Result<()> {
         eprintln!("If a cluster of an earlier run is there: {} dev down --name {name}", binary.display());
         return Err(error);
     }
-    run(cargo(&["run", "--package", "e2e", "--bin", "walkthrough", "--"]).args(["--name", name]).env("CORACLE_BIN", &binary))?;
+    let mut walk = cargo(&["run", "--package", "e2e", "--bin", "walkthrough", "--"]);
+    walk.args(["--name", name]).env("CORACLE_BIN", &binary);
+    if let Some(kubectl) = tools::kubectl() {
+        walk.arg("--kubectl").arg(kubectl);
+    }
+    run(&mut walk)?;
     println!("\nThe cluster is left running. Use it:");
     println!("  {} kubectl get pods -A -o wide", binary.display());
     println!("  {} dev client --name {name} -- curl -s <any address above>", binary.display());

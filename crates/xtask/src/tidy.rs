@@ -76,7 +76,8 @@ const PERMISSIVE: [&str; 15] = [
 ];
 
 pub fn run() -> anyhow::Result<()> {
-    let house: House = toml::from_str(&std::fs::read_to_string(root().join("house.toml"))?).context("read house.toml")?;
+    let house: House =
+        toml::from_str(&std::fs::read_to_string(root().join("house.toml"))?).context("read house.toml")?;
     let output = Command::new("cargo").args(["metadata", "--format-version=1"]).current_dir(root()).output()?;
     ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Metadata = serde_json::from_slice(&output.stdout).context("read cargo's metadata")?;
@@ -86,7 +87,11 @@ pub fn run() -> anyhow::Result<()> {
         eprintln!("{problem}");
     }
     if problems.is_empty() {
-        println!("The house stands: {} crates, {} dependencies.", metadata.workspace_members.len(), metadata.packages.len());
+        println!(
+            "The house stands: {} crates, {} dependencies.",
+            metadata.workspace_members.len(),
+            metadata.packages.len()
+        );
         return Ok(());
     }
     bail!("{} problems", problems.len())
@@ -118,13 +123,19 @@ fn judge(name: &str, own: (&Floor, usize), dependency: &str, other: (&Floor, usi
     let (floor, at) = own;
     let (below, left) = other;
     if below.number > floor.number || (below.number == floor.number && left >= at) {
-        return Some(format!("{name} (floor {}) depends on {dependency} (floor {}): that climbs", floor.number, below.number));
+        return Some(format!(
+            "{name} (floor {}) depends on {dependency} (floor {}): that climbs",
+            floor.number, below.number
+        ));
     }
     if below.closed && !floor.closed && !floor.roof {
         return Some(format!("{name} names {dependency}, which is in the closed wing; `client` is the staircase"));
     }
     if below.strangers && floor.strangers && below.number != floor.number {
-        return Some(format!("{name} (floor {}) knows {dependency} (floor {}): declare a trait instead", floor.number, below.number));
+        return Some(format!(
+            "{name} (floor {}) knows {dependency} (floor {}): declare a trait instead",
+            floor.number, below.number
+        ));
     }
     None
 }

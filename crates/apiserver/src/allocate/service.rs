@@ -154,7 +154,10 @@ fn not_ipv4(path: &Path, asked: &str) -> Result<(), ErrorList> {
 }
 
 fn check_families(new: &Value) -> Result<(), ErrorList> {
-    if new.pointer("/spec/ipFamilyPolicy").and_then(Value::as_str) != Some("RequireDualStack") {
+    // Without addresses and without pods to find any family will do.
+    let selects = new.pointer("/spec/selector").and_then(Value::as_object).is_some_and(|labels| !labels.is_empty());
+    let unbound = cluster_ip(new) == "None" && !selects;
+    if unbound || new.pointer("/spec/ipFamilyPolicy").and_then(Value::as_str) != Some("RequireDualStack") {
         return Ok(());
     }
     let mut errors = ErrorList::new();

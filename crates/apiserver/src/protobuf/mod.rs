@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
-use wire::{Payload, Reader};
+pub use wire::{Payload, Reader, Writer};
 
 const MAGIC: &[u8] = b"k8s\0";
 

@@ -82,3 +82,41 @@ impl<'a> Iterator for Reader<'a> {
         Some(field)
     }
 }
+
+/// Writes fields, one after another.
+#[derive(Default)]
+pub struct Writer {
+    out: Vec<u8>,
+}
+
+impl Writer {
+    pub fn bytes(&mut self, number: u32, bytes: &[u8]) {
+        self.varint(u64::from(number) << 3 | 2);
+        self.varint(bytes.len() as u64);
+        self.out.extend_from_slice(bytes);
+    }
+
+    pub fn varint_field(&mut self, number: u32, value: u64) {
+        self.varint(u64::from(number) << 3);
+        self.varint(value);
+    }
+
+    /// A message inside the message.
+    pub fn message(&mut self, number: u32, fill: impl FnOnce(&mut Writer)) {
+        let mut inner = Writer::default();
+        fill(&mut inner);
+        self.bytes(number, &inner.out);
+    }
+
+    pub fn finish(self) -> Vec<u8> {
+        self.out
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.out.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.out.push(value.to_le_bytes()[0]);
+    }
+}

@@ -38,7 +38,7 @@ pub async fn dispatch(
     if matches!(sub.name, "proxy" | "exec" | "attach" | "portforward" | "log") {
         return streamed(server, call, resource, sub.name).await;
     }
-    call.negotiate(call.info.verb == "get" && sub.name != "scale")?;
+    call.negotiate(call.info.verb == "get")?;
     match (resource.name, sub.name) {
         (_, "status") => part(server, call, resource, Part::Status).await,
         (_, "scale") => scale::run(server, call, resource).await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::{GroupKind, Gvk, Status, object};
 use http::{Response, StatusCode};
-use registry::strategy::{Resource, ScalePaths};
+use registry::strategy::{Column, Resource, ScalePaths, Strategy};
 use serde_json::{Value, json};
 
 use crate::body::Body;
@@ -13,12 +13,49 @@ use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
 use crate::decode::{self, Expected};
-use crate::encode;
+use crate::encode::{self, Item};
 use crate::options::WriteOptions;
 use crate::server::Inner;
 use crate::verbs::patch::PatchType;
 
 const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
+
+/// How a Scale is shown; it is stored nowhere.
+static SCALE: Resource = Resource {
+    group: "autoscaling",
+    version: "v1",
+    kind: "Scale",
+    name: "scales",
+    singular: "scale",
+    short_names: &[],
+    categories: &[],
+    namespaced: true,
+    verbs: &[],
+    subresources: &[],
+    schema: SCHEMA,
+    storage: None,
+    strategy: &ScaleView,
+    storage_version_hash: "",
+    deprecation: "",
+};
+
+struct ScaleView;
+
+impl Strategy for ScaleView {
+    fn columns(&self) -> &'static [Column] {
+        const { &[Column::text("Name"), Column::of("Desired", "integer"), Column::of("Available", "integer"), Column::AGE] }
+    }
+
+    fn row(&self, scale: &Value, now: i64) -> Vec<Value> {
+        let replicas = |part: &str| scale[part]["replicas"].as_i64().unwrap_or(0);
+        vec![
+            object::name(scale).into(),
+            replicas("spec").into(),
+            replicas("status").into(),
+            apimachinery::table::age(scale, now),
+        ]
+    }
+}
 
 pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
     let Some(paths) = resource.strategy.scale() else { return Err(Status::path_not_found()) };
@@ -26,7 +63,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) 
         let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
         let stored = stored.ok_or_else(|| call.not_found(resource, &call.info.name))?;
         let scale = scale_of(&encode::served(resource, &stored), &paths);
-        return Ok(encode::value_response(call, StatusCode::OK, &scale));
+        return Ok(encode::object(call, StatusCode::OK, &SCALE, &Item::Value(scale)));
     }
     let is_patch = call.info.verb == "patch";
     let options = WriteOptions::of(call, if is_patch { "PatchOptions" } else { "UpdateOptions" })?;

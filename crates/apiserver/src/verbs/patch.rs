@@ -75,23 +75,13 @@ impl Patcher<'_> {
     fn patched(&self, old: &Value) -> Result<Value, Status> {
         let applied = self.kind.apply(old, &self.body, self.resource.schema);
         let mut new = applied.map_err(|error| error.to_status())?;
-        self.check_kind(&new)?;
+        patch::check_kind(&new, old, &String::from_utf8_lossy(&self.body))?;
         self.normalize(&mut new)?;
         encode::set_kind(self.resource, &mut new);
         self.fill_identity(old, &mut new);
         settle_name(self.call, &mut new)?;
         self.check_fixed(old, &new)?;
         Ok(new)
-    }
-
-    fn check_kind(&self, new: &Value) -> Result<(), Status> {
-        let (kind, version) = (object::kind(new), object::api_version(new));
-        let fits = |given: &str, own: &str| given.is_empty() || given == own;
-        if fits(kind, self.resource.kind) && fits(version, &self.resource.api_version()) {
-            return Ok(());
-        }
-        let why = format!("no kind {kind:?} is registered for version {version:?} at this endpoint");
-        Err(patch::undecodable(&String::from_utf8_lossy(&self.body), &why))
     }
 
     /// A patch that replaces everything still means the object of the path.
@@ -110,8 +100,11 @@ impl Patcher<'_> {
         let mut problems =
             strict::normalize(new, definition.node()).map_err(|why| patch::undecodable(&shown(), &why))?;
         problems.extend(strict::duplicates(&self.body));
-        let complained = decode::complain(self.call, &self.resource.gvk(), problems, self.validation);
-        complained.map_err(|status| patch::undecodable(&shown(), &status.message))
+        if self.validation == FieldValidation::Strict && !problems.is_empty() {
+            let why = format!("strict decoding error: {}", problems.join(", "));
+            return Err(patch::undecodable(&shown(), &why));
+        }
+        decode::complain(self.call, &self.resource.gvk(), problems, self.validation)
     }
 
     /// A patch that names a version or uid means that one.

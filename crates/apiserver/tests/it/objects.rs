@@ -106,3 +106,31 @@ async fn a_pod_is_bound_once_and_evicted_within_its_budget() {
     assert_eq!(bench.post(&format!("{pods}/p/eviction"), &eviction).await.code, 201);
     assert!(bench.get(&format!("{pods}/p")).await.body["metadata"]["deletionTimestamp"].is_string());
 }
+
+#[tokio::test]
+async fn a_pod_waits_for_the_default_account_of_a_new_namespace() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.post("/api/v1/namespaces", &json!({"metadata": {"name": "fresh"}})).await.code, 201);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "i"}]}});
+    let account = json!({"metadata": {"name": "default"}});
+    // The pod is asked for first, and cannot be answered before the account is there.
+    let (pod, account) = tokio::join!(
+        bench.post("/api/v1/namespaces/fresh/pods", &pod),
+        bench.post("/api/v1/namespaces/fresh/serviceaccounts", &account),
+    );
+    assert_eq!((pod.code, account.code), (201, 201), "{}", pod.body);
+    assert_eq!(pod.body["spec"]["serviceAccountName"], "default");
+}
+
+#[tokio::test]
+async fn a_strict_patch_names_the_unknown_field() {
+    let bench = Bench::new().await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    assert_eq!(bench.post(path, &json!({"metadata": {"name": "c"}})).await.code, 201);
+    let answer = bench.patch(&format!("{path}/c?fieldValidation=Strict"), "merge", &json!({"dat": {"a": "b"}})).await;
+    assert_eq!(answer.code, 422);
+    let message = answer.body["message"].as_str().unwrap();
+    assert!(message.ends_with(r#": strict decoding error: unknown field "dat""#), "{message}");
+    let renamed = bench.patch(&format!("{path}/c"), "merge", &json!({"kind": "Secret"})).await;
+    assert_eq!(renamed.code, 422, "{}", renamed.body);
+}

@@ -45,3 +45,25 @@ async fn the_kubernetes_service_has_the_first_address_and_this_server_behind_it(
     taken["spec"]["clusterIP"] = "10.96.0.1".into();
     assert_eq!(bench.post(SERVICES, &taken).await.code, 422);
 }
+
+#[tokio::test]
+async fn a_headless_service_without_a_selector_needs_no_family() {
+    let bench = Bench::new().await;
+    let service = json!({"metadata": {"name": "h"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}});
+    let answer = bench.post("/api/v1/namespaces/default/services", &service).await;
+    assert_eq!(answer.code, 201, "{}", answer.body);
+    assert_eq!(answer.body["spec"]["ipFamilyPolicy"], "RequireDualStack");
+}
+
+#[tokio::test]
+async fn an_address_of_a_load_balancer_says_how_it_is_reached() {
+    let bench = Bench::new().await;
+    let path = "/api/v1/namespaces/default/services";
+    let service = json!({"metadata": {"name": "lb"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}});
+    assert_eq!(bench.post(path, &service).await.code, 201);
+    let status =
+        json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "lb.example.com"}]}}});
+    let answer = bench.patch(&format!("{path}/lb/status"), "merge", &status).await;
+    let ingress = json!([{"ip": "192.0.2.1", "ipMode": "VIP"}, {"hostname": "lb.example.com"}]);
+    assert_eq!(answer.body["status"]["loadBalancer"]["ingress"], ingress, "{}", answer.body);
+}

@@ -15,9 +15,9 @@ use super::{Exec, OnClient};
 pub fn node(arguments: &Exec) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::open(&arguments.name)?;
     cluster.node(&arguments.node)?;
-    let pid = cluster.pid(&arguments.node).with_context(|| {
-        format!("node {} is off; `coracle dev start {}` starts it", arguments.node, arguments.node)
-    })?;
+    let pid = cluster
+        .pid(&arguments.node)
+        .with_context(|| format!("node {} is off; `coracle dev start {}` starts it", arguments.node, arguments.node))?;
     let path = search_path();
     let kinds = [
         ("uts", CloneFlags::CLONE_NEWUTS),
@@ -57,11 +57,8 @@ fn search_path() -> std::ffi::OsString {
 #[expect(clippy::disallowed_methods, reason = "running the user's command is what this is for")]
 fn execute(command: &[String], path: &std::ffi::OsStr) -> anyhow::Result<ExitCode> {
     let (program, arguments) = command.split_first().context("no command")?;
-    let status = Command::new(program)
-        .args(arguments)
-        .env("PATH", path)
-        .status()
-        .with_context(|| format!("run {program}"))?;
+    let status =
+        Command::new(program).args(arguments).env("PATH", path).status().with_context(|| format!("run {program}"))?;
     use std::os::unix::process::ExitStatusExt;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))

@@ -101,15 +101,19 @@ impl Seen {
         if ready < nodes {
             return Some(format!("waiting for nodes ({ready}/{nodes} ready)"));
         }
-        let agents = self.daemons.list().iter().find(|set| set.name() == "network-agent").map_or(0, |set| {
-            set.status.as_ref().map_or(0, |status| usize::try_from(status.number_ready).unwrap_or(0))
-        });
+        let agents =
+            self.daemons.list().iter().find(|set| set.name() == "network-agent").map_or(0, |set| {
+                set.status.as_ref().map_or(0, |status| usize::try_from(status.number_ready).unwrap_or(0))
+            });
         if agents < nodes {
             return Some(format!("waiting for the network ({agents}/{nodes} ready)"));
         }
-        let dns = self.deployments.list().iter().find(|deployment| deployment.name() == "coredns").map_or(0, |dns| {
-            dns.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
-        });
+        let dns = self
+            .deployments
+            .list()
+            .iter()
+            .find(|deployment| deployment.name() == "coredns")
+            .map_or(0, |dns| dns.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0));
         (dns < 2).then(|| format!("waiting for the DNS ({dns}/2 ready)"))
     }
 }

@@ -5,7 +5,6 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -95,19 +94,19 @@ fn enter(path: &Path) -> anyhow::Result<()> {
     nix::unistd::setsid().context("leave the session")?;
     let network = File::open(&spec.netns).with_context(|| format!("open {}", spec.netns.display()))?;
     setns(network.as_fd(), CloneFlags::CLONE_NEWNET).context("enter the network namespace")?;
-    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWPID)
+    // Not the mounts: this process still reads this machine's /proc and writes this machine's files.
+    unshare(CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWPID)
         .context("make the node's namespaces")?;
-    // Opened now: the first process covers the directory with what the node is to see.
-    let mut pid_file = File::create(&spec.pid_file).with_context(|| format!("write {}", spec.pid_file.display()))?;
     let child = Command::new("/proc/self/exe").arg(INIT).arg(path).spawn().context("start the first process")?;
     let pid = i32::try_from(child.id()).context("a process number")?;
     let began = super::state::start_time(pid).context("the first process ended at once")?;
-    pid_file.write_all(format!("{pid} {began}\n").as_bytes()).context("write the node's process number")
+    crate::join::write_private(&spec.pid_file, format!("{pid} {began}\n").as_bytes())
 }
 
 /// The node's first process: never returns while the node lives.
 fn init(path: &Path) -> anyhow::Result<()> {
     let spec = read(path)?;
+    unshare(CloneFlags::CLONE_NEWNS).context("make the node's mount namespace")?;
     nix::unistd::sethostname(&spec.hostname).context("set the host's name")?;
     mount_all(&spec)?;
     let mut pause = RESTART_PAUSE_MIN;
@@ -115,8 +114,12 @@ fn init(path: &Path) -> anyhow::Result<()> {
         let began = Instant::now();
         let program = run(&spec)?;
         let status = reap_until(&program)?;
-        eprintln!("coracle {} ended ({status:?}); starting it again", spec.arguments.first().map_or("", String::as_str));
-        pause = if began.elapsed() > RESTART_PAUSE_MAX { RESTART_PAUSE_MIN } else { (pause * 2).min(RESTART_PAUSE_MAX) };
+        eprintln!(
+            "coracle {} ended ({status:?}); starting it again",
+            spec.arguments.first().map_or("", String::as_str)
+        );
+        pause =
+            if began.elapsed() > RESTART_PAUSE_MAX { RESTART_PAUSE_MIN } else { (pause * 2).min(RESTART_PAUSE_MAX) };
         wait_before_restart(pause);
     }
 }

@@ -88,10 +88,6 @@ impl Strategy for ReplicaSet {
         ]
     }
 
-    fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        vec![("status.replicas", int(object, "/status/replicas").to_string())]
-    }
-
     fn scale(&self) -> Option<ScalePaths> {
         Some(ScalePaths {
             spec_replicas: "/spec/replicas",

@@ -32,6 +32,7 @@ impl Strategy for PersistentVolume {
     }
 
     fn default(&self, volume: &mut Value) {
+        phase(volume);
         let Some(spec) = object(volume, "spec") else { return };
         set(spec, "persistentVolumeReclaimPolicy", "Retain");
         set(spec, "volumeMode", "Filesystem");
@@ -182,5 +183,12 @@ fn source(spec: &At<'_>, errors: &mut ErrorList) {
         if !spec.at("nodeAffinity").present() {
             errors.required(&spec.path.child("nodeAffinity"), "Local volume requires node affinity");
         }
+    }
+}
+
+/// A volume whose status says nothing is pending.
+fn phase(volume: &mut Value) {
+    if text(volume, "/status/phase").is_empty() && volume.get("spec").is_some() {
+        volume["status"]["phase"] = "Pending".into();
     }
 }

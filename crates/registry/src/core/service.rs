@@ -20,6 +20,7 @@ const NODE_PORT_TYPES: [&str; 2] = ["NodePort", "LoadBalancer"];
 
 impl Strategy for Service {
     fn default(&self, service: &mut Value) {
+        ip_modes(service);
         let Some(spec) = object(service, "spec") else { return };
         set(spec, "sessionAffinity", "None");
         session_affinity(spec);
@@ -449,6 +450,19 @@ fn external_ip(service: &Value) -> String {
         "ClusterIP" | "NodePort" if ips.is_empty() => "<none>".into(),
         "ClusterIP" | "NodePort" => ips.join(","),
         _ => "<unknown>".into(),
+    }
+}
+
+/// An address of a load balancer that says nothing is one that nodes may short-cut.
+fn ip_modes(service: &mut Value) {
+    if text(service, "/spec/type") != "LoadBalancer" {
+        return;
+    }
+    let ingress = service.pointer_mut("/status/loadBalancer/ingress").and_then(Value::as_array_mut);
+    for entry in ingress.into_iter().flatten() {
+        if entry.get("ip").and_then(Value::as_str).is_some_and(|ip| !ip.is_empty()) {
+            set(entry, "ipMode", "VIP");
+        }
     }
 }
 

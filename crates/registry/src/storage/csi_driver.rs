@@ -32,6 +32,14 @@ impl Strategy for CsiDriver {
         }
     }
 
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn generation_at_create(&self) -> bool {
+        false
+    }
+
     fn validate(&self, driver: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let spec = At::root(driver).at("spec");

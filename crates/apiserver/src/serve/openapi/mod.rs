@@ -1,0 +1,195 @@
+//! OpenAPI v3 and v2, generated from the schema tables and the resources. Without descriptions.
+//!
+//! Both versions come from the same tables; [`Dialect`] is what they say differently. v2 is also served in the
+//! protobuf form that kubectl up to 1.28 reads ([`gnostic`]).
+
+mod gnostic;
+mod paths;
+mod schemas;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use apimachinery::Status;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use registry::strategy::Resource;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::encode;
+use crate::serve::discovery::group_versions;
+
+/// One document for each group and version, by its path: `api/v1`, `apis/apps/v1`.
+static DOCUMENTS: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| {
+    group_versions().map(|(group, version)| (path(group, version), document(group, version))).collect()
+});
+
+/// How a version of OpenAPI says things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    V2,
+    V3,
+}
+
+struct Document {
+    text: String,
+    hash: String,
+}
+
+fn path(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
+    let path = call.info.path.clone();
+    let path = path.trim_end_matches('/');
+    match path.strip_prefix("/openapi/v3") {
+        Some("") => index(call),
+        Some(rest) => {
+            let document = DOCUMENTS.get(rest.trim_start_matches('/')).ok_or_else(Status::path_not_found)?;
+            Ok(whole(call, document))
+        }
+        None if path == "/openapi/v2" => v2(call),
+        None => Err(Status::path_not_found()),
+    }
+}
+
+fn index(call: &mut Call) -> Result<Response<Body>, Status> {
+    call.negotiate(false)?;
+    let entry = |(path, document): (&String, &Document)| {
+        (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", document.hash)}))
+    };
+    let paths: Map<String, Value> = DOCUMENTS.iter().map(entry).collect();
+    let text = json!({"paths": paths}).to_string();
+    Ok(encode::plain(StatusCode::OK, "text/plain; charset=utf-8", text.into()))
+}
+
+fn whole(call: &Call, document: &Document) -> Response<Body> {
+    let etag = format!("\"{}\"", document.hash);
+    if call.header("if-none-match") == etag {
+        return encode::plain(StatusCode::NOT_MODIFIED, "application/json", Bytes::new());
+    }
+    let mut response = encode::plain(StatusCode::OK, "application/json", document.text.clone().into());
+    let value = HeaderValue::from_str(&etag).expect("hexadecimal digits are a header value");
+    response.headers_mut().insert(header::ETAG, value);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    if call.query.text("hash") == document.hash {
+        let forever = HeaderValue::from_static("public, immutable");
+        response.headers_mut().insert(header::CACHE_CONTROL, forever);
+    }
+    response
+}
+
+fn document(group: &'static str, version: &'static str) -> Document {
+    let resources: Vec<&Resource> =
+        registry::resources().iter().filter(|r| r.group == group && r.version == version).collect();
+    let value = json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": "v1.36.2"},
+        "paths": paths::of(&resources, Dialect::V3),
+        "components": {"schemas": schemas::of(&resources, Dialect::V3)},
+    });
+    let text = value.to_string();
+    let hash = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect();
+    Document { text, hash }
+}
+
+const GNOSTIC: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// The older spelling, which is no valid media type; it is understood and never answered.
+const GNOSTIC_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+static V2: LazyLock<Value> = LazyLock::new(|| {
+    let resources: Vec<&Resource> = registry::resources().iter().collect();
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": "v1.36.2"},
+        "paths": paths::of(&resources, Dialect::V2),
+        "definitions": schemas::of(&resources, Dialect::V2),
+        "parameters": {},
+        "security": [{"BearerToken": []}],
+        "securityDefinitions": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
+    })
+});
+
+fn v2(call: &mut Call) -> Result<Response<Body>, Status> {
+    if wants_gnostic(call.header("accept")) {
+        return Ok(gnostic_response(call.header("accept-encoding").contains("gzip")));
+    }
+    call.negotiate(false)?;
+    Ok(encode::value_response(call, StatusCode::OK, &V2))
+}
+
+/// Written and compressed once.
+fn gnostic_response(gzip: bool) -> Response<Body> {
+    static PLAIN: LazyLock<Bytes> = LazyLock::new(|| gnostic::document(&V2).into());
+    static GZIPPED: LazyLock<Bytes> = LazyLock::new(|| encode::gzip(&PLAIN).into());
+    let body = if gzip { GZIPPED.clone() } else { PLAIN.clone() };
+    let mut response = encode::plain(StatusCode::OK, GNOSTIC, body);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    if gzip {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+/// Whether the protobuf form comes before any that we serve otherwise.
+fn wants_gnostic(accept: &str) -> bool {
+    let medias = accept.split(',').map(|clause| clause.split(';').next().unwrap_or_default().trim());
+    let known = |media: &&str| [GNOSTIC, GNOSTIC_OLD, "application/json", "application/yaml", "*/*"].contains(media);
+    medias.into_iter().find(known).is_some_and(|media| media == GNOSTIC || media == GNOSTIC_OLD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protobuf_is_sent_to_who_asks_for_it_first() {
+        assert!(wants_gnostic(GNOSTIC) && wants_gnostic(GNOSTIC_OLD));
+        assert!(wants_gnostic("text/html, application/com.github.proto-openapi.spec.v2@v1.0+protobuf;q=1, */*"));
+        assert!(!wants_gnostic("application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
+        assert!(!wants_gnostic(""));
+    }
+
+    #[test]
+    fn every_reference_of_v2_leads_to_a_definition() {
+        let definitions = V2["definitions"].as_object().unwrap();
+        let text = V2.to_string();
+        let named = text.split("\"#/definitions/").skip(1).map(|rest| rest.split('"').next().unwrap());
+        for name in named {
+            assert!(definitions.contains_key(name), "{name} is not defined");
+        }
+    }
+
+    #[test]
+    fn operations_have_upstreams_names() {
+        let named = |path: &str, method: &str| V2["paths"][path][method]["operationId"].as_str().map(str::to_string);
+        let check = |path: &str, method: &str, id: &str| assert_eq!(named(path, method).as_deref(), Some(id));
+        check("/apis/apps/v1/namespaces/{namespace}/deployments", "post", "createAppsV1NamespacedDeployment");
+        check(
+            "/apis/apps/v1/namespaces/{namespace}/deployments",
+            "delete",
+            "deleteAppsV1CollectionNamespacedDeployment",
+        );
+        check(
+            "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale",
+            "put",
+            "replaceAppsV1NamespacedDeploymentScale",
+        );
+        check("/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}", "get", "readRbacAuthorizationV1ClusterRole");
+        check("/api/v1/pods", "get", "listCoreV1PodForAllNamespaces");
+    }
+
+    #[test]
+    fn lists_say_how_a_patch_merges_them() {
+        let containers = &V2["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
+        assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");
+        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+        assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
+        let volumes = &V2["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"]["volumes"];
+        assert_eq!(volumes["x-kubernetes-patch-strategy"], "merge,retainKeys");
+    }
+}
