@@ -171,12 +171,12 @@ impl World {
         self.api.wait(path, |pod| pod.is_none()).await;
     }
 
-    /// Deletes what is left of all pods, then stops.
+    /// Stops, then deletes what is left of all pods: a kubelet that runs would start them again meanwhile.
     pub async fn done(self) {
+        self.tasks.shutdown().await;
         for sandbox in self.runtime.list().await.expect("a list") {
             self.runtime.remove_sandbox(&sandbox.config.uid).await.expect("remove");
         }
-        self.tasks.shutdown().await;
         for controller in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
             let root = controller.path().join(format!("coracle-test-{}", std::process::id()));
             for below in ["burstable", "besteffort", ""] {
