@@ -1,0 +1,187 @@
+//! The tree of commands, and the way from a command line to the one that runs.
+
+use futures::future::BoxFuture;
+
+use crate::Streams;
+use crate::failure::Failure;
+use crate::flags::{Flag, Kind, Parsed, first_argument, parse};
+use crate::session::Session;
+use crate::verbs;
+
+pub type Run = for<'a> fn(&'a Session, Parsed) -> BoxFuture<'a, Result<(), Failure>>;
+
+/// A verb, or a group of verbs.
+pub struct Command {
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    /// What follows the name.
+    pub usage: &'static str,
+    pub about: &'static str,
+    pub flags: &'static [&'static [Flag]],
+    pub children: &'static [&'static Command],
+    pub run: Option<Run>,
+}
+
+impl Command {
+    /// A command with nothing in it yet.
+    pub const EMPTY: Self = Self { name: "", aliases: &[], usage: "", about: "", flags: &[], children: &[], run: None };
+}
+
+/// A [`Run`] of an async function.
+macro_rules! runs {
+    ($function:path) => {
+        Some(|session, parsed| Box::pin($function(session, parsed)))
+    };
+}
+pub(crate) use runs;
+
+pub const ROOT: Command = Command {
+    name: "kubectl",
+    about: "kubectl controls the Kubernetes cluster manager.",
+    usage: "[flags] [options]",
+    children: verbs::ALL,
+    ..Command::EMPTY
+};
+
+/// Flags that every command takes.
+pub const GLOBAL: &[Flag] = &[
+    Flag::text("as", "Username to impersonate for the operation."),
+    Flag::new("as-group", Kind::Texts, "Group to impersonate for the operation."),
+    Flag::text("as-uid", "UID to impersonate for the operation."),
+    Flag::new("as-user-extra", Kind::Texts, "User extras to impersonate for the operation."),
+    Flag::text("cache-dir", "Accepted for compatibility."),
+    Flag::text("certificate-authority", "Path to a cert file for the certificate authority"),
+    Flag::text("client-certificate", "Path to a client certificate file for TLS"),
+    Flag::text("client-key", "Path to a client key file for TLS"),
+    Flag::text("cluster", "The name of the kubeconfig cluster to use"),
+    Flag::text("context", "The name of the kubeconfig context to use"),
+    Flag::switch("disable-compression", "Accepted for compatibility."),
+    Flag::switch("insecure-skip-tls-verify", "If true, the server's certificate will not be checked for validity."),
+    Flag::text("kubeconfig", "Path to the kubeconfig file to use for CLI requests."),
+    Flag::text("kuberc", "Accepted for compatibility."),
+    Flag::text("log-flush-frequency", "Accepted for compatibility."),
+    Flag::switch("match-server-version", "Accepted for compatibility."),
+    Flag::text("namespace", "If present, the namespace scope for this CLI request").short('n'),
+    Flag::text("profile", "Accepted for compatibility."),
+    Flag::text("profile-output", "Accepted for compatibility."),
+    Flag::text("request-timeout", "The length of time to wait before giving up on a single server request.").or("0"),
+    Flag::text("server", "The address and port of the Kubernetes API server").short('s'),
+    Flag::text("tls-server-name", "Server name to use for server certificate validation."),
+    Flag::text("token", "Bearer token for authentication to the API server"),
+    Flag::text("user", "The name of the kubeconfig user to use"),
+    Flag::number("v", "0", "Accepted for compatibility.").short('v'),
+    Flag::text("vmodule", "Accepted for compatibility."),
+    Flag::switch("warnings-as-errors", "Treat warnings received from the server as errors"),
+    Flag::switch("help", "Help for the command").short('h'),
+];
+
+/// Runs a command line.
+pub async fn run(line: &[String], streams: &Streams) -> Result<(), Failure> {
+    let (path, command, rest) = find(line)?;
+    let mut known = vec![GLOBAL];
+    known.extend(command.flags);
+    let parsed = parse(&known, &rest)
+        .map_err(|message| Failure::Verbatim(format!("error: {message}\nSee '{path} --help' for usage.")))?;
+    match command.run {
+        Some(run) if !parsed.on("help") => {
+            let session = Session::new(&parsed, streams.clone(), path)?;
+            run(&session, parsed).await
+        }
+        _ => streams.print(help(&path, command)),
+    }
+}
+
+/// The command that a line names, with its full name and the line without that name.
+fn find(line: &[String]) -> Result<(String, &'static Command, Vec<String>), Failure> {
+    static TREE: Command = ROOT;
+    let (mut command, mut path, mut rest) = (&TREE, TREE.name.to_owned(), line.to_vec());
+    while !command.children.is_empty() {
+        let mut known = vec![GLOBAL];
+        known.extend(command.flags);
+        let Some(at) = first_argument(&known, &rest) else { break };
+        let child = command.children.iter().find(|child| child.name == rest[at] || child.aliases.contains(&&*rest[at]));
+        match child {
+            Some(child) => {
+                rest.remove(at);
+                command = child;
+                path = format!("{path} {}", child.name);
+            }
+            None if command.run.is_some() => break,
+            None => return Err(unknown(&path, &rest[at])),
+        }
+    }
+    Ok((path, command, rest))
+}
+
+fn unknown(path: &str, word: &str) -> Failure {
+    let message = format!("unknown command {word:?} for {path:?}");
+    Failure::Verbatim(if path == ROOT.name {
+        format!("error: {message}")
+    } else {
+        format!("error: unknown command {word:?}\nSee '{path} -h' for help and examples")
+    })
+}
+
+fn help(path: &str, command: &Command) -> String {
+    let mut text = format!("{}\n", command.about);
+    if !command.children.is_empty() {
+        text.push_str("\nAvailable Commands:\n");
+        let width = command.children.iter().map(|child| child.name.len()).max().unwrap_or(0);
+        for child in command.children {
+            text.push_str(&format!("  {:width$}   {}\n", child.name, child.about));
+        }
+    }
+    let flags: Vec<&Flag> = command.flags.iter().copied().flatten().collect();
+    if !flags.is_empty() {
+        text.push_str("\nOptions:\n");
+    }
+    for flag in flags {
+        text.push_str(&help_of_flag(flag));
+    }
+    text.push_str(&format!("\nUsage:\n  {path} {}\n", command.usage));
+    text
+}
+
+fn help_of_flag(flag: &Flag) -> String {
+    let short = flag.short.map_or("    ".into(), |short| format!("-{short}, "));
+    let default = match flag.kind {
+        Kind::Text | Kind::Optional(_) => format!("'{}'", flag.default),
+        Kind::List | Kind::Texts => "[]".to_owned(),
+        _ => flag.default.to_owned(),
+    };
+    format!("    {short}--{}={default}:\n\t{}\n\n", flag.name, flag.help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn verbs_are_found_in_the_tree() {
+        let (path, command, rest) = find(&words("-n prod create deploy web --image=x")).expect("known");
+        assert_eq!((path.as_str(), command.name), ("kubectl create deployment", "deployment"));
+        assert_eq!(rest.join(" "), "-n prod web --image=x");
+        assert_eq!(
+            find(&words("frobnicate")).err().map(|failure| failure.report().0),
+            Some("error: unknown command \"frobnicate\" for \"kubectl\"".into())
+        );
+    }
+
+    #[test]
+    fn no_two_flags_of_a_command_share_a_name() {
+        fn check(command: &Command) {
+            let mut names: Vec<_> =
+                GLOBAL.iter().chain(command.flags.iter().copied().flatten()).map(|flag| flag.name).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", command.name);
+            command.children.iter().for_each(|child| check(child));
+        }
+        check(&ROOT);
+    }
+}

@@ -1,0 +1,211 @@
+//! The transport of a command: TLS or plain HTTP, with the manners that flags ask for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use client::{Body, BoxError, Endpoint, HttpsTransport, Transport, TransportError, Upgraded};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use crate::Streams;
+use crate::failure::Failure;
+use crate::flags::Parsed;
+
+/// What is added to each request, and what is said about each answer.
+#[derive(Default)]
+pub struct Manners {
+    impersonate: HeaderMap,
+    timeout: Option<Duration>,
+}
+
+impl Manners {
+    pub fn of(parsed: &Parsed) -> Result<Self, Failure> {
+        let mut impersonate = HeaderMap::new();
+        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Failure::from("not a header's value"));
+        for (flag, name) in [("as", "impersonate-user"), ("as-uid", "impersonate-uid")] {
+            if let Some(text) = parsed.some(flag) {
+                impersonate.insert(name, value(text)?);
+            }
+        }
+        for group in parsed.texts("as-group") {
+            impersonate.append("impersonate-group", value(&group)?);
+        }
+        for extra in parsed.texts("as-user-extra") {
+            let (key, text) = extra.split_once('=').ok_or("--as-user-extra must be KEY=VALUE")?;
+            let name = http::HeaderName::from_bytes(format!("impersonate-extra-{}", key.to_lowercase()).as_bytes());
+            impersonate.append(name.map_err(|_| "--as-user-extra: not a header's name")?, value(text)?);
+        }
+        Ok(Self { impersonate, timeout: timeout(parsed.text("request-timeout"))? })
+    }
+}
+
+/// Seconds as a bare number, or a Go duration; zero is forever.
+fn timeout(text: &str) -> Result<Option<Duration>, Failure> {
+    let invalid = || {
+        Failure::from(
+            "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a \
+             corresponding time unit (e.g. 1s | 2m | 3h)",
+        )
+    };
+    let nanos = match text.parse::<i64>() {
+        Ok(seconds) => seconds.saturating_mul(1_000_000_000),
+        Err(_) => crate::duration::parse(text).map_err(|_| invalid())?,
+    };
+    Ok(u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos))
+}
+
+pub fn transport(endpoint: Endpoint, manners: Manners, streams: Streams) -> Result<Arc<dyn Transport>, Failure> {
+    let mannered = |inner: Arc<dyn Transport>| -> Arc<dyn Transport> {
+        Arc::new(Mannered { inner, manners, streams, said: Mutex::default() })
+    };
+    match endpoint.server.strip_prefix("http://") {
+        Some(rest) => {
+            let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            let prefix = if prefix.is_empty() { String::new() } else { format!("/{}", prefix.trim_end_matches('/')) };
+            let server = endpoint.server.clone();
+            Ok(mannered(Arc::new(PlainTransport { server, authority: authority.to_owned(), prefix })))
+        }
+        None => {
+            let inner = HttpsTransport::new(endpoint).map_err(client::Error::from)?;
+            Ok(mannered(Arc::new(inner)))
+        }
+    }
+}
+
+struct Mannered {
+    inner: Arc<dyn Transport>,
+    manners: Manners,
+    streams: Streams,
+    said: Mutex<Vec<String>>,
+}
+
+impl Mannered {
+    fn prepare(&self, request: &mut Request<Body>) {
+        for (name, value) in &self.manners.impersonate {
+            request.headers_mut().append(name, value.clone());
+        }
+    }
+
+    /// Repeats the server's warnings, each once.
+    fn warn(&self, headers: &HeaderMap) {
+        for value in headers.get_all(header::WARNING) {
+            let Some(text) = value.to_str().ok().and_then(warning_text) else { continue };
+            let mut said = self.said.lock();
+            if !said.contains(&text) {
+                self.streams.note(format!("Warning: {text}"));
+                said.push(text);
+            }
+        }
+    }
+
+    async fn timed<T>(&self, sending: impl Future<Output = Result<T, TransportError>>) -> Result<T, TransportError> {
+        let Some(limit) = self.manners.timeout else { return sending.await };
+        tokio::time::timeout(limit, sending).await.unwrap_or_else(|_| {
+            Err(TransportError::Exchange { server: String::new(), source: "context deadline exceeded".into() })
+        })
+    }
+}
+
+/// The text of `299 - "text"`.
+fn warning_text(value: &str) -> Option<String> {
+    let quoted = value.strip_prefix("299 ")?.split_once(" \"")?.1.strip_suffix('"')?;
+    Some(quoted.replace("\\\"", "\"").replace("\\\\", "\\"))
+}
+
+#[async_trait]
+impl Transport for Mannered {
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, TransportError> {
+        self.prepare(&mut request);
+        let response = self.timed(self.inner.send(request)).await?;
+        self.warn(response.headers());
+        Ok(response)
+    }
+
+    async fn upgrade(
+        &self,
+        mut request: Request<Body>,
+    ) -> Result<(Response<Body>, Option<Box<dyn Upgraded>>), TransportError> {
+        self.prepare(&mut request);
+        self.timed(self.inner.upgrade(request)).await
+    }
+}
+
+/// HTTP without TLS: what `kubectl proxy` offers on loopback. A connection per request.
+struct PlainTransport {
+    server: String,
+    authority: String,
+    prefix: String,
+}
+
+impl PlainTransport {
+    async fn exchange(&self, mut request: Request<Body>) -> Result<Response<hyper::body::Incoming>, TransportError> {
+        let connect = |source: BoxError| TransportError::Connect { server: self.server.clone(), source };
+        let exchange = |source: BoxError| TransportError::Exchange { server: self.server.clone(), source };
+        let address =
+            if self.authority.contains(':') { self.authority.clone() } else { format!("{}:80", self.authority) };
+        let stream = TcpStream::connect(address).await.map_err(|error| connect(error.into()))?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, driver) = handshake.map_err(|error| exchange(error.into()))?;
+        drive(async move { driver.with_upgrades().await.map_err(BoxError::from) });
+        let host = HeaderValue::from_str(&self.authority).map_err(|error| exchange(error.into()))?;
+        request.headers_mut().insert(header::HOST, host);
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        *request.uri_mut() =
+            format!("{}{path}", self.prefix).parse().map_err(|error: http::uri::InvalidUri| exchange(error.into()))?;
+        sender.send_request(request).await.map_err(|error| exchange(error.into()))
+    }
+}
+
+/// Drives a connection until it ends; its end is seen by those who use it.
+#[expect(clippy::disallowed_methods, reason = "ends with its connection, which its user holds")]
+fn drive(connection: impl Future<Output = Result<(), BoxError>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = &*error, "connection to the API server ended");
+        }
+    });
+}
+
+#[async_trait]
+impl Transport for PlainTransport {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, TransportError> {
+        Ok(self.exchange(request).await?.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+    }
+
+    async fn upgrade(
+        &self,
+        request: Request<Body>,
+    ) -> Result<(Response<Body>, Option<Box<dyn Upgraded>>), TransportError> {
+        let mut response = self.exchange(request).await?;
+        let mut upgraded: Option<Box<dyn Upgraded>> = None;
+        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            let lost =
+                |error: hyper::Error| TransportError::Exchange { server: self.server.clone(), source: error.into() };
+            upgraded = Some(Box::new(TokioIo::new(hyper::upgrade::on(&mut response).await.map_err(lost)?)));
+        }
+        Ok((response.map(|body| body.map_err(BoxError::from).boxed_unsync()), upgraded))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_unquoted() {
+        assert_eq!(warning_text("299 - \"a \\\"b\\\" c\""), Some("a \"b\" c".into()));
+        assert_eq!(warning_text("199 - \"x\""), None);
+    }
+
+    #[test]
+    fn timeouts_are_seconds_or_durations() {
+        assert_eq!(timeout("0").expect("zero"), None);
+        assert_eq!(timeout("2").expect("seconds"), Some(Duration::from_secs(2)));
+        assert_eq!(timeout("2m").expect("minutes"), Some(Duration::from_secs(120)));
+        assert!(timeout("soon").is_err());
+    }
+}

@@ -1,0 +1,15 @@
+//! Objects of the server and of files, whatever their kind.
+
+mod call;
+mod catalog;
+mod info;
+mod manifest;
+mod selection;
+mod watch;
+
+pub use call::Call;
+pub use catalog::{Catalog, Mapping};
+pub use info::{Info, Patch, Write};
+pub use manifest::{FILENAME_FLAGS, Files, decode_documents};
+pub use selection::{Asked, Matching, SELECTOR_FLAGS, Selection, members};
+pub use watch::Watcher;

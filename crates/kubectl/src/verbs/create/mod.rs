@@ -1,0 +1,121 @@
+//! `create`: from files, or from a few words.
+
+mod config_map;
+mod deployment;
+mod plain;
+
+use serde_json::Value;
+
+use super::apply::set_last_applied;
+use super::writing::{self, DryRun, Writing, check_type};
+use crate::command::{Command, runs};
+use crate::failure::{Failure, fail};
+use crate::flags::{Flag, Parsed};
+use crate::objects::{Asked, FILENAME_FLAGS, Files, Info};
+use crate::print::OUTPUT_FLAGS;
+use crate::session::Session;
+
+pub const COMMAND: Command = Command {
+    name: "create",
+    about: "Create a resource from a file or from stdin",
+    usage: "-f FILENAME [options]",
+    flags: &[OUTPUT_FLAGS, FILENAME_FLAGS, writing::FLAGS, writing::VALIDATE, SAVE_CONFIG, FLAGS],
+    children: &[
+        &config_map::CONFIG_MAP,
+        &deployment::COMMAND,
+        &plain::NAMESPACE,
+        &config_map::SECRET,
+        &plain::SERVICE_ACCOUNT,
+    ],
+    run: runs!(run),
+    ..Command::EMPTY
+};
+
+const FLAGS: &[Flag] = &[Flag::text("selector", "Selector (label query) to filter on.").short('l')];
+
+const SAVE_CONFIG: &[Flag] =
+    &[Flag::switch("save-config", "If true, the configuration of current object will be saved in its annotation.")];
+
+async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
+    if !parsed.arguments.is_empty() {
+        return Err(session.usage(format!("Unexpected args: [{}]", parsed.arguments.join(" "))));
+    }
+    if !parsed.given("filename") {
+        return fail!("must specify one of -f and -k");
+    }
+    let mut writing = Writing::of(session, &parsed, "kubectl-create")?;
+    let (documents, mut failures) = Files::of(&parsed)?.read()?;
+    let (namespace, namespace_given) = session.config.namespace();
+    let asked = Asked { namespace, namespace_given, ..Asked::default() };
+    let mut count = 0;
+    for document in documents {
+        if writing.validates()
+            && let Err(failure) = check_type(&document.object, &document.source)
+        {
+            failures.push(failure);
+            continue;
+        }
+        let placed = asked.place(document.object, &document.source, session.catalog().await?);
+        let created = match placed {
+            Ok(info) => create_one(session, &mut writing, info, parsed.on("save-config")).await,
+            Err(failure) => Err(failure),
+        };
+        count += 1;
+        failures.extend(created.err());
+    }
+    if count == 0 && failures.is_empty() {
+        return fail!("no objects passed to create");
+    }
+    Failure::all(failures)
+}
+
+async fn create_one(session: &Session, writing: &mut Writing<'_>, mut info: Info, save: bool) -> Result<(), Failure> {
+    if save {
+        set_last_applied(&mut info.object);
+    }
+    if writing.dry_run != DryRun::Client {
+        let created = info.create(session.client()?, &writing.write()).await;
+        info.object = created.map_err(|failure| failure.with_source("creating", info.source.as_deref()))?;
+    }
+    writing.report(&info.object, "created")
+}
+
+/// The one name that the short forms take.
+fn name_of<'a>(session: &Session, parsed: &'a Parsed) -> Result<&'a str, Failure> {
+    let names = &parsed.arguments[..parsed.before_dash.unwrap_or(parsed.arguments.len())];
+    match names {
+        [name] => Ok(name),
+        names => Err(session.usage(format!("exactly one NAME is required, got {}", names.len()))),
+    }
+}
+
+/// Creates what a short form has made. Failures name the kind if `called` does.
+async fn create_made(
+    session: &Session,
+    parsed: &Parsed,
+    mut object: Value,
+    called: Option<&str>,
+) -> Result<(), Failure> {
+    let mut writing = Writing::of(session, parsed, "kubectl-create")?;
+    if parsed.on("save-config") {
+        set_last_applied(&mut object);
+    }
+    let (namespace, given) = session.config.namespace();
+    if writing.dry_run == DryRun::Client {
+        if given && object["kind"] != "Namespace" {
+            apimachinery::object::set_namespace(&mut object, &namespace);
+        }
+        return writing.report(&object, "created");
+    }
+    let mapping = session.catalog().await?.of_object(&object)?;
+    let mut info = Info::of_object(&mapping, object);
+    info.namespace = if mapping.namespaced { namespace } else { String::new() };
+    let created = info.create(session.client()?, &writing.write()).await;
+    let created = created.map_err(|failure| match (called, &failure) {
+        (Some(called), Failure::Server(status)) => {
+            Failure::Plain(format!("failed to create {called}{}", status.message))
+        }
+        _ => failure,
+    })?;
+    writing.report(&created, "created")
+}

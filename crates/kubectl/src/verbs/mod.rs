@@ -1,0 +1,49 @@
+//! The verbs: one file and one line each.
+
+mod api_resources;
+mod apply;
+mod config;
+mod create;
+mod delete;
+mod describe;
+mod exec;
+mod expose;
+mod get;
+mod label;
+mod logs;
+mod named;
+mod patch;
+mod port_forward;
+mod proxy;
+mod rollout;
+mod scale;
+mod version;
+mod wait;
+mod writing;
+
+use crate::command::Command;
+
+/// In the order of `kubectl --help`.
+pub const ALL: &[&Command] = &[
+    &create::COMMAND,
+    &expose::COMMAND,
+    &get::COMMAND,
+    &delete::COMMAND,
+    &rollout::COMMAND,
+    &scale::COMMAND,
+    &version::CLUSTER_INFO,
+    &apply::COMMAND,
+    &describe::COMMAND,
+    &logs::COMMAND,
+    &exec::COMMAND,
+    &port_forward::COMMAND,
+    &proxy::COMMAND,
+    &patch::COMMAND,
+    &label::LABEL,
+    &label::ANNOTATE,
+    &wait::COMMAND,
+    &api_resources::RESOURCES,
+    &api_resources::VERSIONS,
+    &config::COMMAND,
+    &version::VERSION,
+];

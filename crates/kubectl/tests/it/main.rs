@@ -1,0 +1,7 @@
+//! `coracle kubectl` beside the real one, at the same server: both must print the same, byte for byte.
+//!
+//! The server runs in this process. Without a real kubectl the comparison is skipped, and says so.
+
+mod compare;
+mod server;
+mod walkthrough;
