@@ -122,6 +122,8 @@ const VARYING: &[(&str, &str)] = &[
     (r"\b3[0-2][0-9]{3}/", "NODEPORT/"),
     ("nodePort: [0-9]+", "nodePort: NODEPORT"),
     ("(?m) [0-9]+s$", " AGE"),
+    // With columns behind it.
+    (" +[0-9]+s +", " AGE "),
     // Younger and older kubectls differ in what they say of a deletion.
     (r#"" deleted from NS namespace"#, "\" deleted"),
 ];
