@@ -1,4 +1,4 @@
-//! The walk-through, typed with every kubectl that this machine has.
+//! The walk-through, typed with every kubectl that this machine has, and with our own.
 #![allow(clippy::disallowed_methods, reason = "black-box tests run programs")]
 
 use e2e::walkthrough::{Walk, run};
@@ -17,6 +17,8 @@ fn the_walk_through_works_with_every_kubectl() {
         return;
     }
     let cluster = Cluster::start("e2e-walk").unwrap();
+    let own = cluster::binary();
+    walk(&cluster, &[own.to_str().unwrap(), "kubectl"]);
     for version in ["1.27", "1.28", "1.30", "1.33", "1.36"] {
         match kubectl::of_version(version) {
             Some(path) => walk(&cluster, &[path.to_str().unwrap()]),
