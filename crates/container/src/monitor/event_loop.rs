@@ -216,6 +216,9 @@ impl Monitor {
     }
 
     fn create(&mut self, key: u64, id: &str) -> Result<(), String> {
+        if self.closing.is_some() {
+            return Err("the sandbox is being removed".to_owned());
+        }
         let dir = self.dir.container(id);
         let record: ContainerRecord =
             records::read(&dir.record()).map_err(text)?.ok_or_else(|| format!("no record of container {id:?}"))?;
@@ -299,21 +302,23 @@ impl Monitor {
     fn kill(&self, id: &str, signal: i32) -> Result<(), String> {
         let container = self.containers.get(id).ok_or_else(|| not_running(id))?;
         if let Some(pid) = container.pid.filter(|_| !container.ended) {
-            send_signal(pid, signal);
+            // Before its start it is our own code that waits, and as process 1 that hears nothing else.
+            send_signal(pid, if container.started_at.is_some() { signal } else { libc::SIGKILL });
         }
         Ok(())
     }
 
+    /// One that was made but never started ends with this: nothing of it has run yet.
     fn forget(&mut self, id: &str) -> Result<(), String> {
-        match self.containers.get(id) {
-            Some(container) if container.pid.is_some() && !container.ended => {
-                Err(format!("container {id:?} is running"))
+        let Some(container) = self.containers.get(id) else { return Ok(()) };
+        if let Some(pid) = container.pid.filter(|_| !container.ended) {
+            if container.started_at.is_some() {
+                return Err(format!("container {id:?} is running"));
             }
-            _ => {
-                self.containers.remove(id);
-                Ok(())
-            }
+            send_signal(pid, libc::SIGKILL);
         }
+        self.containers.remove(id);
+        Ok(())
     }
 
     fn shut_down(&mut self, key: u64) {
@@ -349,7 +354,12 @@ impl Monitor {
     }
 
     fn created(&mut self, job: &Job, pid: i32, terminal: Option<OwnedFd>) {
-        if let Some(container) = self.containers.get_mut(&job.container) {
+        let container = self.containers.get_mut(&job.container);
+        if container.is_none() || self.closing.is_some() {
+            // Its end was asked for while it was being made.
+            send_signal(pid, libc::SIGKILL);
+        }
+        if let Some(container) = container {
             container.pid = Some(pid);
             container.terminal = terminal.filter(|fd| rustix::io::ioctl_fionbio(fd, true).is_ok());
         }

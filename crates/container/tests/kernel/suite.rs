@@ -29,6 +29,8 @@ suite! {
     a_killed_container_ends_with_the_signals_code,
     an_exec_has_its_own_output_and_code,
     a_removed_sandbox_is_not_listed,
+    a_sandbox_is_removed_while_a_container_is_being_made,
+    a_container_that_was_never_started_is_removed,
     an_exec_in_an_ended_container_is_refused,
     a_container_without_a_sandbox_is_refused,
 }
@@ -79,6 +81,32 @@ async fn a_removed_sandbox_is_not_listed(world: World) {
     world.runtime.remove_sandbox(&world.uid).await.expect("remove");
     world.runtime.remove_sandbox(&world.uid).await.expect("remove again");
     assert!(world.runtime.list().await.expect("a list").is_empty());
+    world.done().await;
+}
+
+async fn a_sandbox_is_removed_while_a_container_is_being_made(world: World) {
+    for round in 0..5 {
+        world.runtime.create_sandbox(&world.sandbox()).await.expect("a sandbox");
+        let config = world.container(&format!("early{round}"), &["sleep", "1000"]);
+        let remove = async {
+            while world.runtime.list().await.expect("a list")[0].containers.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            world.runtime.remove_sandbox(&world.uid).await.expect("remove");
+        };
+        // Made and then removed, or refused: either is fine, and both end.
+        let (_, ()) = tokio::join!(world.runtime.create_container(&config), remove);
+        assert!(world.runtime.list().await.expect("a list").is_empty());
+    }
+    world.done().await;
+}
+
+async fn a_container_that_was_never_started_is_removed(world: World) {
+    world.runtime.create_sandbox(&world.sandbox()).await.expect("a sandbox");
+    let config = world.container("unstarted", &["sleep", "1000"]);
+    world.runtime.create_container(&config).await.expect("create");
+    world.runtime.remove_container(&world.uid, &config.id).await.expect("remove");
+    assert!(world.runtime.list().await.expect("a list")[0].containers.is_empty());
     world.done().await;
 }
 

@@ -11,12 +11,11 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 #[derive(Clone)]
 pub struct ApiServer {
     state: Arc<Mutex<State>>,
-    changes: broadcast::Sender<(String, Value)>,
     /// Moves with every write, for those who wait.
     revision: watch::Sender<u64>,
 }
@@ -25,12 +24,19 @@ pub struct ApiServer {
 struct State {
     /// By path of the object.
     objects: BTreeMap<String, Value>,
-    revision: u64,
+    /// The n-th entry is the change of revision n + 1: the path and the event.
+    changes: Vec<(String, Value)>,
+}
+
+impl State {
+    fn revision(&self) -> u64 {
+        self.changes.len() as u64
+    }
 }
 
 impl ApiServer {
     pub fn new() -> ApiServer {
-        ApiServer { state: Arc::default(), changes: broadcast::channel(4096).0, revision: watch::Sender::new(0) }
+        ApiServer { state: Arc::default(), revision: watch::Sender::new(0) }
     }
 
     pub fn get(&self, path: &str) -> Option<Value> {
@@ -39,22 +45,23 @@ impl ApiServer {
 
     pub fn put(&self, path: &str, mut object: Value) -> Value {
         let mut state = self.state.lock();
-        state.revision += 1;
-        object["metadata"]["resourceVersion"] = json!(state.revision.to_string());
+        object["metadata"]["resourceVersion"] = json!((state.revision() + 1).to_string());
         let kind = if state.objects.contains_key(path) { "MODIFIED" } else { "ADDED" };
         state.objects.insert(path.to_owned(), object.clone());
-        let _ = self.changes.send((path.to_owned(), json!({ "type": kind, "object": object })));
-        self.revision.send_replace(state.revision);
+        self.changed(&mut state, path, kind, &object);
         object
     }
 
     pub fn remove(&self, path: &str) -> Option<Value> {
         let mut state = self.state.lock();
         let object = state.objects.remove(path)?;
-        state.revision += 1;
-        let _ = self.changes.send((path.to_owned(), json!({ "type": "DELETED", "object": object })));
-        self.revision.send_replace(state.revision);
+        self.changed(&mut state, path, "DELETED", &object);
         Some(object)
+    }
+
+    fn changed(&self, state: &mut State, path: &str, kind: &str, object: &Value) {
+        state.changes.push((path.to_owned(), json!({ "type": kind, "object": object })));
+        self.revision.send_replace(state.revision());
     }
 
     /// What a user's delete does to a pod that runs.
@@ -109,20 +116,27 @@ impl ApiServer {
             .collect();
         answer(
             StatusCode::OK,
-            &json!({ "metadata": { "resourceVersion": state.revision.to_string() }, "items": items }),
+            &json!({ "metadata": { "resourceVersion": state.revision().to_string() }, "items": items }),
         )
     }
 
-    fn watch(&self, collection: String, selector: Option<String>) -> Response<Body> {
-        let receiver = self.changes.subscribe();
-        let frames = futures::stream::unfold(receiver, move |mut receiver| {
-            let (collection, selector) = (collection.clone(), selector.clone());
+    /// All that changed after revision `from`, and goes on changing.
+    fn watch(&self, collection: String, selector: Option<String>, from: u64) -> Response<Body> {
+        let revision = self.revision.subscribe();
+        let (state, position) = (Arc::clone(&self.state), usize::try_from(from).expect("a revision"));
+        let frames = futures::stream::unfold((revision, position), move |(mut revision, mut position)| {
+            let (state, collection, selector) = (Arc::clone(&state), collection.clone(), selector.clone());
             async move {
                 loop {
-                    let (path, event) = receiver.recv().await.ok()?;
+                    let change = state.lock().changes.get(position).cloned();
+                    let Some((path, event)) = change else {
+                        revision.changed().await.ok()?;
+                        continue;
+                    };
+                    position += 1;
                     if selected(&path, &event["object"], &collection, selector.as_deref()) {
                         let line = Bytes::from(format!("{event}\n"));
-                        return Some((Ok::<_, BoxError>(Frame::data(line)), receiver));
+                        return Some((Ok::<_, BoxError>(Frame::data(line)), (revision, position)));
                     }
                 }
             }
@@ -218,7 +232,8 @@ impl Transport for ApiServer {
         let selector = query(&request, "fieldSelector");
         if request.method() == Method::GET {
             if query(&request, "watch").is_some() {
-                return Ok(self.watch(path, selector));
+                let from = query(&request, "resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
+                return Ok(self.watch(path, selector, from));
             }
             let is_collection = ["pods", "nodes", "services", "configmaps", "secrets"]
                 .iter()
