@@ -101,7 +101,9 @@ impl Tally {
 pub fn get(address: SocketAddr) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX).context("connect")?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").context("send")?;
+    // In one piece: a server may answer and close as soon as it has seen the first one.
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).context("send")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).context("read the answer")?;
     let status = answer.split_whitespace().nth(1);

@@ -93,12 +93,15 @@ fn set_up() -> anyhow::Result<()> {
         .args(missing))
 }
 
+/// Static; equal functions folded into one, and relocations packed, which saves a tenth of the file.
+const RUSTFLAGS: &str = "-C target-feature=+crt-static -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-z,pack-relative-relocs";
+
 /// The binary, optimised, in one static file: pods of the system run it where there are no libraries.
 fn build() -> anyhow::Result<PathBuf> {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace('-', "_"));
     run(cargo(&["build", "--release", "--package", "coracle", "--target", &triple])
-        .env(flags, "-C target-feature=+crt-static")
+        .env(flags, RUSTFLAGS)
         .env("LIBSECCOMP_LINK_TYPE", "static")
         .env("LIBSECCOMP_LIB_PATH", format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH)))?;
     let binary = target().join(triple).join("release/coracle");

@@ -97,7 +97,7 @@ fn container_status(
         name: container.name.clone(),
         image: instance.map_or_else(|| container.image.clone().unwrap_or_default(), |instance| instance.image.clone()),
         image_id: instance.map(|instance| instance.image_ref.clone()).unwrap_or_default(),
-        container_id: instance.map(|instance| format!("{RUNTIME}://{}", instance.id)),
+        container_id: instance.map(container_id),
         restart_count: seen.restarts,
         ready: ready(role, seen),
         started: Some(running && seen.started),
@@ -111,6 +111,15 @@ pub fn written_status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatu
     let status = pod.status.as_ref()?;
     let inits = status.init_container_statuses.iter().flatten();
     inits.chain(status.container_statuses.iter().flatten()).find(|status| status.name == name)
+}
+
+/// Whether a written status tells of this instance.
+pub fn is_of(status: &ContainerStatus, instance: &Instance) -> bool {
+    status.container_id.as_deref().is_some_and(|id| id == container_id(instance))
+}
+
+fn container_id(instance: &Instance) -> String {
+    format!("{RUNTIME}://{}", instance.id)
 }
 
 fn ready(role: Role, seen: &Observation) -> bool {
@@ -204,7 +213,7 @@ fn terminated(instance: &Instance) -> Option<ApiState> {
     let exit = instance.state.exit()?;
     let message = if instance.message.is_empty() { &exit.message } else { &instance.message };
     let terminated = ContainerStateTerminated {
-        container_id: Some(format!("{RUNTIME}://{}", instance.id)),
+        container_id: Some(container_id(instance)),
         exit_code: exit.code,
         signal: None,
         reason: Some(exit.reason.as_str().to_owned()),

@@ -20,7 +20,7 @@ use super::model::{
 };
 use super::plan::{self, Action, StopReason, plan_pod};
 use super::qos;
-use super::status::{plan_status, written_status};
+use super::status::{is_of, plan_status, written_status};
 use super::stop::{Stop, stop};
 use super::writer::{self, Intent, Written};
 use crate::context::{Context, pod_reference};
@@ -330,10 +330,15 @@ impl PodWorker {
         }
     }
 
-    /// What an earlier agent left of this pod.
+    /// What an earlier agent left of this pod. Its sandbox keeps its addresses.
     async fn take_up(&mut self) {
         let exists = self.context.runtime.status(uid(&self.pod)).await;
         self.observed.sandbox_exists = matches!(exists, Ok(Some(_)));
+        if self.observed.sandbox_exists {
+            let written = self.pod.status.iter().flat_map(|status| status.pod_ips.iter().flatten());
+            self.observed.ips = written.filter_map(|address| address.ip.parse().ok()).collect();
+            self.publish_place();
+        }
     }
 
     /// Reads the runtime's records.
@@ -393,8 +398,10 @@ impl PodWorker {
         let seen = self.observed.containers.entry(name.to_owned()).or_default();
         let fresh = seen.current.as_ref().is_none_or(|known| known.id != current.id);
         if fresh {
-            seen.started = container.startup_probe.is_none();
-            seen.ready = container.readiness_probe.is_none();
+            // Of an instance that an earlier agent knew, its probes go on from what they said.
+            let known = written_status(&pod, name).filter(|status| is_of(status, &current));
+            seen.started = container.startup_probe.is_none() || known.is_some_and(|status| status.started == Some(true));
+            seen.ready = container.readiness_probe.is_none() || known.is_some_and(|status| status.ready);
             seen.unhealthy = None;
         }
         seen.restarts = i32::try_from(current.attempt).unwrap_or(i32::MAX);
@@ -413,7 +420,8 @@ impl PodWorker {
                 sender.send_replace(true);
             }
             self.probed.remove(&id).into_iter().for_each(|tasks| tasks.cancel());
-        } else if running {
+        } else if running && self.observed.sandbox_ready {
+            // Before that, the address to probe is not known.
             self.probe(container, &id);
         }
     }

@@ -86,6 +86,17 @@ impl ApiServer {
         }
     }
 
+    pub fn revision(&self) -> usize {
+        self.state.lock().changes.len()
+    }
+
+    /// What became of the object after a revision, one state for each change.
+    pub fn since(&self, revision: usize, path: &str) -> Vec<Value> {
+        let state = self.state.lock();
+        let changes = state.changes[revision..].iter().filter(|(changed, _)| changed == path);
+        changes.map(|(_, event)| event["object"].clone()).collect()
+    }
+
     pub fn events(&self) -> Vec<String> {
         let state = self.state.lock();
         let events = state.objects.iter().filter(|(path, _)| path.contains("/events/"));

@@ -1,9 +1,10 @@
 //! Pods from their binding to their end, on the fake runtime.
 
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::Test;
-use crate::world::{NODE, World, block_on};
+use crate::world::{NODE, POD_IP, World, block_on};
 
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
@@ -22,6 +23,7 @@ tests! {
     a_missing_image_is_said_in_the_status,
     a_missing_config_map_is_said_in_the_status,
     a_pod_that_does_not_fit_fails,
+    a_new_kubelet_goes_on_probing_and_the_pod_stays_ready,
     a_pod_deleted_by_force_is_stopped_here_as_well,
 }
 
@@ -38,7 +40,7 @@ async fn the_node_registers_and_renews_its_lease(world: World) {
 async fn a_pod_runs_and_is_deleted_when_it_has_stopped(world: World) {
     let path = world.create("web", json!({ "containers": [{ "name": "main", "image": "app" }] }));
     let pod = world.wait_phase(&path, "Running").await;
-    assert_eq!(pod["status"]["podIP"], "10.244.0.2");
+    assert_eq!(pod["status"]["podIP"], "127.0.0.2");
     assert_eq!(pod["status"]["hostIP"], "192.0.2.1");
     assert_eq!(pod["status"]["containerStatuses"][0]["ready"], true);
     world.api.mark_deleted(&path, 30);
@@ -110,6 +112,28 @@ async fn a_pod_that_does_not_fit_fails(world: World) {
         world.create("big", json!({ "containers": [{ "name": "main", "image": "app", "resources": resources }] }));
     let pod = world.wait_phase(&path, "Failed").await;
     assert_eq!(pod["status"]["reason"], "OutOfcpu");
+    world.done().await;
+}
+
+async fn a_new_kubelet_goes_on_probing_and_the_pod_stays_ready(mut world: World) {
+    let listener = TcpListener::bind((POD_IP, 0)).await.expect("a port of the pod");
+    let port = listener.local_addr().expect("its address").port();
+    let probe = json!({ "tcpSocket": { "port": port }, "periodSeconds": 1 });
+    let path = world.create("kept", json!({ "containers": [{ "name": "main", "image": "app", "readinessProbe": probe }] }));
+    let is_ready =
+        |pod: Option<&serde_json::Value>| pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["ready"] == true);
+    let (_, ready) = tokio::join!(listener.accept(), world.api.wait(&path, is_ready));
+    let before = world.api.revision();
+    world.restart().await;
+    for _ in 0..2 {
+        listener.accept().await.expect("a probe of the new kubelet");
+    }
+    for state in world.api.since(before, &path) {
+        assert_eq!(state["status"]["podIP"], POD_IP);
+        assert!(is_ready(Some(&state)), "{state}");
+    }
+    assert_eq!(ready.expect("a pod")["status"]["podIP"], POD_IP);
+    assert!(!world.api.events().join("\n").contains("Unhealthy"), "{:?}", world.api.events());
     world.done().await;
 }
 

@@ -84,7 +84,7 @@ async fn a_pod_has_its_environment_volumes_and_files(world: World) {
         .expect("a pod");
     assert_eq!(
         log(&world, "env"),
-        "hello-you value 10.244.0.2 env\nvalue\na-token\nenv\n1000\n",
+        "hello-you value 127.0.0.2 env\nvalue\na-token\nenv\n1000\n",
         "{:?}",
         world.api.events()
     );

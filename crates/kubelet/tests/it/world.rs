@@ -18,6 +18,8 @@ use crate::api_server::ApiServer;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 pub const NODE: &str = "node1";
+/// Of every pod: on loopback, so that nothing that asks for it leaves the machine.
+pub const POD_IP: &str = "127.0.0.2";
 
 pub struct World {
     pub api: ApiServer,
@@ -96,7 +98,7 @@ struct Network;
 #[async_trait]
 impl PodNetwork for Network {
     async fn attach(&self, _: &PodRef, _: &Path, _: &[HostPort]) -> Result<PodAddresses, NetworkError> {
-        Ok(PodAddresses { ips: vec![IpAddr::from([10, 244, 0, 2])] })
+        Ok(PodAddresses { ips: vec![POD_IP.parse().expect("an address")] })
     }
 
     async fn detach(&self, _: &PodRef, _: Option<&Path>) -> Result<(), NetworkError> {
@@ -134,22 +136,15 @@ impl World {
         directory: tempfile::TempDir,
         api: ApiServer,
     ) -> World {
-        let path = directory.path();
-        let mut config = Config::new(NODE, IpAddr::from([192, 0, 2, 1]), path.join("data"), path.join("run"));
-        config.cgroup_root = format!("/coracle-test-{}", std::process::id());
-        let kubelet = Kubelet::new(
-            Dependencies {
-                config,
-                client: Client::new(Arc::new(api.clone()), "test"),
-                runtime: Arc::clone(&runtime),
-                images: Arc::new(Images(path.join("images"))),
-                network: Arc::new(Network),
-            },
-            &tasks,
-        );
-        let server = kubelet.server();
-        tasks.spawn("kubelet", kubelet.run());
+        let server = start(&api, &runtime, directory.path(), &tasks);
         World { api, fake, runtime, directory, tasks, server }
+    }
+
+    /// A new kubelet takes over from this one.
+    pub async fn restart(&mut self) {
+        self.tasks.shutdown().await;
+        self.tasks = TaskSet::new();
+        self.server = start(&self.api, &self.runtime, self.directory.path(), &self.tasks);
     }
 
     pub fn path(name: &str) -> String {
@@ -173,24 +168,55 @@ impl World {
 
     /// Stops, then deletes what is left of all pods: a kubelet that runs would start them again meanwhile.
     pub async fn done(self) {
-        self.tasks.shutdown().await;
-        for sandbox in self.runtime.list().await.expect("a list") {
-            self.runtime.remove_sandbox(&sandbox.config.uid).await.expect("remove");
+        clean_up(&self.tasks, &self.runtime, self.directory.path()).await;
+    }
+}
+
+impl Drop for World {
+    /// After a failure as well, nothing stays.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (tasks, runtime) = (self.tasks.clone(), Arc::clone(&self.runtime));
+            let directory = self.directory.path().to_owned();
+            let end = move || block_on(async move { clean_up(&tasks, &runtime, &directory).await });
+            let _ = std::thread::spawn(end).join();
         }
-        for controller in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let root = controller.path().join(format!("coracle-test-{}", std::process::id()));
-            for below in ["burstable", "besteffort", ""] {
-                let _ = fs::remove_dir(root.join(below));
-            }
+    }
+}
+
+fn start(api: &ApiServer, runtime: &Arc<dyn ContainerRuntime>, path: &Path, tasks: &TaskSet) -> Server {
+    let mut config = Config::new(NODE, IpAddr::from([192, 0, 2, 1]), path.join("data"), path.join("run"));
+    config.cgroup_root = format!("/coracle-test-{}", std::process::id());
+    let kubelet = Kubelet::new(
+        Dependencies {
+            config,
+            client: Client::new(Arc::new(api.clone()), "test"),
+            runtime: Arc::clone(runtime),
+            images: Arc::new(Images(path.join("images"))),
+            network: Arc::new(Network),
+        },
+        tasks,
+    );
+    let server = kubelet.server();
+    tasks.spawn("kubelet", kubelet.run());
+    server
+}
+
+async fn clean_up(tasks: &TaskSet, runtime: &Arc<dyn ContainerRuntime>, directory: &Path) {
+    tasks.shutdown().await;
+    for sandbox in runtime.list().await.expect("a list") {
+        runtime.remove_sandbox(&sandbox.config.uid).await.expect("remove");
+    }
+    for controller in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        let root = controller.path().join(format!("coracle-test-{}", std::process::id()));
+        for below in ["burstable", "besteffort", ""] {
+            let _ = fs::remove_dir(root.join(below));
         }
-        for mount in fs::read_to_string("/proc/self/mountinfo")
-            .unwrap_or_default()
-            .lines()
-            .filter_map(|line| line.split(' ').nth(4))
-        {
-            if Path::new(mount).starts_with(self.directory.path()) {
-                let _ = nix::mount::umount2(mount, nix::mount::MntFlags::MNT_DETACH);
-            }
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for mount in mounts.lines().filter_map(|line| line.split(' ').nth(4)) {
+        if Path::new(mount).starts_with(directory) {
+            let _ = nix::mount::umount2(mount, nix::mount::MntFlags::MNT_DETACH);
         }
     }
 }
