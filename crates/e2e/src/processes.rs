@@ -17,6 +17,8 @@ pub struct Process {
     /// User and system time, in clock ticks.
     pub ticks: u64,
     pub arguments: Vec<String>,
+    /// It has ended, and only its parent's look at its exit code is missing.
+    pub ended: bool,
 }
 
 impl Process {
@@ -38,6 +40,7 @@ impl Process {
             began: number(19)?,
             ticks: number(11)? + number(12)?,
             arguments: arguments.collect(),
+            ended: fields.first() == Some(&"Z"),
         })
     }
 
@@ -118,6 +121,7 @@ mod tests {
             began: 0,
             ticks: 0,
             arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+            ended: false,
         };
         assert_eq!(process(&["/proc/self/exe", "monitor", "x"]).role(), Some("monitor"));
         assert_eq!(process(&["/coracle", "dns"]).role(), Some("dns"));

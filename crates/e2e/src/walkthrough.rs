@@ -17,6 +17,8 @@ const CURL: [&str; 4] = ["curl", "-sS", "--max-time", "5"];
 pub struct Walk<'a> {
     pub cluster: &'a Cluster,
     pub kubectl: Kubectl,
+    /// How often each place asks the Service, to see that the answers are spread.
+    pub requests: u32,
 }
 
 /// Every step, in order; `tick` is told of each that went well.
@@ -136,10 +138,10 @@ impl Walk<'_> {
         ensure!(words(own)[2..5] == ["10.96.0.1", "<none>", "443/TCP"], "{services}");
         let address = self.service("{.spec.clusterIP}")?;
         for node in NODES {
-            self.spread(60, |_| self.cluster.exec(node, &[&CURL[..], &[&address]].concat()))?;
+            self.spread(&address, |command| self.cluster.exec(node, command))?;
         }
         for pod in self.pods()? {
-            let script = format!("for i in $(seq 60); do wget -qO- {address}; done");
+            let script = format!("for i in $(seq {}); do wget -qO- {address}; done", self.requests);
             let text = self.kubectl.run(&["exec", &pod, "--", "/bin/sh", "-c", &script])?;
             self.is_spread(&text)?;
         }
@@ -179,7 +181,7 @@ impl Walk<'_> {
         for address in ADDRESSES {
             let url = format!("{address}:{port}");
             eventually(&url, || Ok(Some(self.cluster.client(&[&CURL[..], &[&url]].concat())?)))?;
-            self.spread(60, |_| self.cluster.client(&[&CURL[..], &[&url]].concat()))?;
+            self.spread(&url, |command| self.cluster.client(command))?;
         }
         Ok(())
     }
@@ -190,7 +192,7 @@ impl Walk<'_> {
         let address = eventually("an external address", || Ok(Some(self.service(path)?)))?;
         ensure!(self.kubectl.line("get svc")?.contains(&address), "EXTERNAL-IP shows {address}");
         eventually(&address, || Ok(Some(self.cluster.client(&[&CURL[..], &[&address]].concat())?)))?;
-        self.spread(60, |_| self.cluster.client(&[&CURL[..], &[&address]].concat()))
+        self.spread(&address, |command| self.cluster.client(command))
     }
 
     fn proxies(&self) -> Result<()> {
@@ -302,14 +304,17 @@ impl Walk<'_> {
         self.kubectl.words(&format!("get svc {SERVICE}"), path)?.pop().with_context(|| format!("{path} is empty"))
     }
 
-    fn spread(&self, count: usize, ask: impl Fn(usize) -> Result<String>) -> Result<()> {
-        let texts = (0..count).map(ask).collect::<Result<Vec<_>>>()?;
-        self.is_spread(&texts.concat())
+    /// Many requests of one curl, each on a connection of its own.
+    fn spread(&self, address: &str, run: impl Fn(&[&str]) -> Result<String>) -> Result<()> {
+        let many = format!("http://{address}/?request=[1-{}]", self.requests);
+        self.is_spread(&run(&[&CURL[..], &["-H", "Connection: close", &many]].concat())?)
     }
 
     /// Whether the answers come from all three pods about evenly: a chi-square that chance exceeds once in 10,000 runs.
     fn is_spread(&self, text: &str) -> Result<()> {
         let mut counts: BTreeMap<&str, f64> = BTreeMap::new();
+        let answers = text.lines().count();
+        ensure!(answers == usize::try_from(self.requests)?, "{answers} answers to {} requests", self.requests);
         for line in text.lines() {
             let Some(pod) = line.strip_prefix("Served by ").and_then(|rest| rest.split('/').next()) else {
                 bail!("{line}")

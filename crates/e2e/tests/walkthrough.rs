@@ -4,9 +4,13 @@
 use e2e::walkthrough::{Walk, run};
 use e2e::{Cluster, cluster, kubectl};
 
-fn walk(cluster: &Cluster, program: &[&str]) {
+/// Enough for chance to be told from a lean, and enough to see a service that answers at all.
+const MANY: u32 = 3000;
+const FEW: u32 = 60;
+
+fn walk(cluster: &Cluster, program: &[&str], requests: u32) {
     eprintln!("with {}", program.join(" "));
-    let walk = Walk { cluster, kubectl: cluster.kubectl(program) };
+    let walk = Walk { cluster, kubectl: cluster.kubectl(program), requests };
     run(&walk, &mut |what| eprintln!("  \u{2713} {what}")).unwrap();
 }
 
@@ -18,10 +22,10 @@ fn the_walk_through_works_with_every_kubectl() {
     }
     let cluster = Cluster::start("e2e-walk").unwrap();
     let own = cluster::binary();
-    walk(&cluster, &[own.to_str().unwrap(), "kubectl"]);
+    walk(&cluster, &[own.to_str().unwrap(), "kubectl"], MANY);
     for version in ["1.27", "1.28", "1.30", "1.33", "1.36"] {
         match kubectl::of_version(version) {
-            Some(path) => walk(&cluster, &[path.to_str().unwrap()]),
+            Some(path) => walk(&cluster, &[path.to_str().unwrap()], FEW),
             None => eprintln!("SKIPPED: kubectl {version} is not on this machine"),
         }
     }

@@ -94,7 +94,8 @@ fn set_up() -> anyhow::Result<()> {
 }
 
 /// Static; equal functions folded into one, and relocations packed, which saves a tenth of the file.
-const RUSTFLAGS: &str = "-C target-feature=+crt-static -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-z,pack-relative-relocs";
+const RUSTFLAGS: &str =
+    "-C target-feature=+crt-static -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-z,pack-relative-relocs";
 
 /// The binary, optimised, in one static file: pods of the system run it where there are no libraries.
 fn build() -> anyhow::Result<PathBuf> {

@@ -28,6 +28,6 @@ fn main() -> anyhow::Result<()> {
         Some(path) => vec![path],
         None => vec![own.to_str().unwrap_or("coracle"), "kubectl"],
     };
-    let walk = Walk { cluster: &cluster, kubectl: cluster.kubectl(&program) };
+    let walk = Walk { cluster: &cluster, kubectl: cluster.kubectl(&program), requests: 60 };
     run(&walk, &mut |what| println!("  \u{2713} {what}"))
 }

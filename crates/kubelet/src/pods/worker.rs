@@ -400,7 +400,8 @@ impl PodWorker {
         if fresh {
             // Of an instance that an earlier agent knew, its probes go on from what they said.
             let known = written_status(&pod, name).filter(|status| is_of(status, &current));
-            seen.started = container.startup_probe.is_none() || known.is_some_and(|status| status.started == Some(true));
+            seen.started =
+                container.startup_probe.is_none() || known.is_some_and(|status| status.started == Some(true));
             seen.ready = container.readiness_probe.is_none() || known.is_some_and(|status| status.ready);
             seen.unhealthy = None;
         }

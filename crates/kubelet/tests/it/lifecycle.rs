@@ -119,7 +119,8 @@ async fn a_new_kubelet_goes_on_probing_and_the_pod_stays_ready(mut world: World)
     let listener = TcpListener::bind((POD_IP, 0)).await.expect("a port of the pod");
     let port = listener.local_addr().expect("its address").port();
     let probe = json!({ "tcpSocket": { "port": port }, "periodSeconds": 1 });
-    let path = world.create("kept", json!({ "containers": [{ "name": "main", "image": "app", "readinessProbe": probe }] }));
+    let path =
+        world.create("kept", json!({ "containers": [{ "name": "main", "image": "app", "readinessProbe": probe }] }));
     let is_ready =
         |pod: Option<&serde_json::Value>| pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["ready"] == true);
     let (_, ready) = tokio::join!(listener.accept(), world.api.wait(&path, is_ready));
