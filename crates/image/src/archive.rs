@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::content::Content;
+use crate::content::{Awaited, Content};
 use crate::manifest::{Descriptor, Document, ImageFile, choose};
 use crate::{Reference, digest};
 
@@ -48,7 +48,7 @@ fn import_docker(content: &Content, tar: &mut Tar) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for image in images {
         let config = tar.text(&image.config)?;
-        unpack_layers(content, tar, &config, &image.layers)?;
+        let _awaited = unpack_layers(content, tar, &config, &image.layers)?;
         names.extend(enter(content, &config, &image.repo_tags.unwrap_or_default())?);
     }
     Ok(names)
@@ -74,22 +74,24 @@ fn import_oci(content: &Content, tar: &mut Tar) -> io::Result<Vec<String>> {
         };
         let config = tar.text(&blob_path(&manifest.config)?)?;
         let layers = manifest.layers.iter().map(blob_path).collect::<io::Result<Vec<_>>>()?;
-        unpack_layers(content, tar, &config, &layers)?;
+        let _awaited = unpack_layers(content, tar, &config, &layers)?;
         names.extend(enter(content, &config, &tags)?);
     }
     Ok(names)
 }
 
-fn unpack_layers(content: &Content, tar: &mut Tar, config: &[u8], layers: &[String]) -> io::Result<()> {
+/// The layers stay until the image is entered.
+fn unpack_layers<'a>(content: &'a Content, tar: &mut Tar, config: &[u8], layers: &[String]) -> io::Result<Awaited<'a>> {
     let file: ImageFile = serde_json::from_slice(config).map_err(io::Error::other)?;
     let diff_ids = file.rootfs.diff_ids;
     if diff_ids.len() != layers.len() {
         return Err(invalid("the configuration names another number of layers than the manifest"));
     }
+    let awaited = content.await_layers(&diff_ids);
     for (index, (diff_id, layer)) in diff_ids.iter().zip(layers).enumerate() {
         content.unpack_layer(diff_id, &diff_ids[..index], tar.reader(layer)?)?;
     }
-    Ok(())
+    Ok(awaited)
 }
 
 fn enter(content: &Content, config: &[u8], tags: &[String]) -> io::Result<Vec<String>> {

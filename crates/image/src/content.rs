@@ -13,7 +13,9 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,9 @@ use crate::digest::{self, Hashing};
 use crate::manifest::{ImageConfig, ImageFile};
 use crate::service::ImageInfo;
 use crate::unpack::Unpacker;
+
+/// What is so old in `tmp` is of a process that was killed: nothing takes so long to finish.
+const UNFINISHED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An image of the index, by its id.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -83,6 +88,24 @@ pub(crate) fn info(id: &str, entry: &Entry) -> ImageInfo {
 pub struct Content {
     root: PathBuf,
     sequence: AtomicU64,
+    /// Layers of images that are not in the index yet, by how many wait for each.
+    awaited: Mutex<BTreeMap<String, usize>>,
+}
+
+/// Layers that stay while this value lives, though no image of the index has them yet.
+pub(crate) struct Awaited<'a> {
+    content: &'a Content,
+    layers: Vec<String>,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let mut awaited = self.content.awaited.lock();
+        for layer in &self.layers {
+            awaited.entry(layer.clone()).and_modify(|count| *count -= 1);
+        }
+        awaited.retain(|_, count| *count > 0);
+    }
 }
 
 impl Content {
@@ -91,7 +114,33 @@ impl Content {
         for part in ["blobs", "layers", "tmp"] {
             fs::create_dir_all(root.join(part))?;
         }
-        Ok(Self { root, sequence: AtomicU64::new(0) })
+        let content = Self { root, sequence: AtomicU64::new(0), awaited: Mutex::default() };
+        content.sweep()?;
+        Ok(content)
+    }
+
+    /// Deletes what killed processes did not finish.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.root.join("tmp"))? {
+            let entry = entry?;
+            // Another process may finish or sweep it meanwhile.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let age = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
+            if age > UNFINISHED_MAX {
+                let _ =
+                    if metadata.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps these layers from being deleted as unused until their image is in the index.
+    pub(crate) fn await_layers(&self, layers: &[String]) -> Awaited<'_> {
+        let mut awaited = self.awaited.lock();
+        for layer in layers {
+            *awaited.entry(layer.clone()).or_default() += 1;
+        }
+        Awaited { content: self, layers: layers.to_vec() }
     }
 
     pub fn root(&self) -> &Path {
@@ -217,8 +266,9 @@ impl Content {
     }
 
     fn delete_unused(&self, index: &Index) -> io::Result<()> {
-        let used: BTreeSet<&str> =
-            index.images.values().flat_map(|entry| &entry.layers).filter_map(|layer| digest::hex(layer)).collect();
+        let awaited = self.awaited.lock();
+        let layers = index.images.values().flat_map(|entry| &entry.layers).chain(awaited.keys());
+        let used: BTreeSet<&str> = layers.filter_map(|layer| digest::hex(layer)).collect();
         for directory in fs::read_dir(self.root.join("layers"))? {
             let directory = directory?;
             if !used.contains(&*directory.file_name().to_string_lossy()) {

@@ -1,8 +1,8 @@
-//! Speaks to registries: the distribution API over HTTP(S), with mirrors, credentials, tokens and redirects.
+//! Speaks to registries: the distribution API, with credentials, tokens, redirects and resumed transfers.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -11,36 +11,43 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use rustls::pki_types::ServerName;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 use crate::digest;
 use crate::manifest::{ACCEPT, Descriptor, Document, Manifest, architecture, choose};
-use crate::registries::{Source, Tls};
+use crate::registries::Source;
+use crate::transport::Transport;
 use crate::{ImageError, Reference, RegistryAuth};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A registry that sends nothing for so long is taken for dead.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 const REDIRECTS_MAX: usize = 5;
 const DOCUMENT_MAX: usize = 16 << 20;
-/// Connections of a transfer that breaks are made again from where it broke, so often.
-const RESUMES_MAX: usize = 5;
+/// A transfer that breaks goes on where it broke, after pauses that double; so often in vain.
+const RESUMES_MAX: u32 = 5;
+const RESUME_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// A transfer that came so much farther did not break in vain.
+const RESUME_GAIN_MIN: u64 = 1 << 20;
 
 /// One registry (or mirror) that holds one repository.
 pub(crate) struct Fetch<'a> {
     source: &'a Source,
     reference: &'a Reference,
+    transport: Transport<'a>,
+    /// What `Authorization` says, once the registry asked for it.
     token: Mutex<Option<String>>,
+}
+
+/// A blob on its way into a file.
+struct Transfer<'a> {
+    blob: &'a Descriptor,
+    file: tokio::fs::File,
+    hash: Sha256,
+    received: u64,
 }
 
 /// What a pull begins with.
@@ -51,6 +58,20 @@ pub(crate) struct Found {
     pub config: Bytes,
 }
 
+/// What registries say in the body of a refusal.
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<ErrorEntry>,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
 #[derive(Deserialize)]
 struct Token {
     token: Option<String>,
@@ -59,7 +80,7 @@ struct Token {
 
 impl<'a> Fetch<'a> {
     pub fn new(source: &'a Source, reference: &'a Reference) -> Self {
-        Self { source, reference, token: Mutex::new(None) }
+        Self { source, reference, transport: Transport::new(&source.tls), token: Mutex::new(None) }
     }
 
     /// Resolves the name to the manifest for this machine, and fetches the configuration.
@@ -91,9 +112,9 @@ impl<'a> Fetch<'a> {
         let bytes = self.collect(self.get(&path, None).await?).await?;
         let found = digest::of(&bytes);
         if version.starts_with("sha256:") && version != found {
-            return Err(self.unpack_error(format!("the manifest has digest {found}, not {version}")));
+            return Err(self.wrong_digest(&found, version));
         }
-        let document = serde_json::from_slice(&bytes).map_err(|error| self.unpack_error(error.to_string()))?;
+        let document = Document::parse(&bytes).map_err(|why| self.unpack_error(why))?;
         Ok((found, document))
     }
 
@@ -113,31 +134,49 @@ impl<'a> Fetch<'a> {
         if !digest::is_valid(&blob.digest) {
             return Err(self.unpack_error(format!("{:?} is no digest", blob.digest)));
         }
-        let mut file = tokio::fs::File::create(path).await.map_err(ImageError::io("write a layer"))?;
-        let (mut hash, mut received, mut tries) = (Sha256::new(), 0, 0);
-        loop {
-            let response = self.get(&format!("blobs/{}", blob.digest), (received > 0).then_some(received)).await?;
-            if received > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
-                return Err(self.unavailable("the registry cannot resume a transfer".into()));
+        let mut transfer = Transfer::create(blob, path).await.map_err(ImageError::io("write a layer"))?;
+        let (mut tries, mut gained) = (0, 0);
+        while let Err(error) = self.go_on(&mut transfer, progress).await {
+            if transfer.received >= gained + RESUME_GAIN_MIN {
+                (tries, gained) = (0, transfer.received);
             }
-            match self.copy(response, &mut file, &mut hash, &mut received, progress).await {
-                Ok(()) => break,
-                Err(error) if tries >= RESUMES_MAX => return Err(error),
-                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "transfer broke; resuming"),
+            if tries >= RESUMES_MAX || !matches!(error, ImageError::RegistryUnavailable { .. }) {
+                return Err(error);
             }
+            tracing::debug!(error = &error as &dyn std::error::Error, "transfer broke; resuming");
+            tokio::time::sleep(RESUME_PAUSE_MIN * 2u32.pow(tries)).await;
             tries += 1;
         }
-        file.flush().await.map_err(ImageError::io("write a layer"))?;
-        let found = digest::text(hash);
+        transfer.file.flush().await.map_err(ImageError::io("write a layer"))?;
+        let found = digest::text(transfer.hash);
         if found == blob.digest { Ok(()) } else { Err(self.wrong_digest(&found, &blob.digest)) }
+    }
+
+    /// Fetches what is missing of the blob, or all of it from a registry that cannot send a part.
+    async fn go_on(
+        &self,
+        transfer: &mut Transfer<'_>,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), ImageError> {
+        let (size, from) = (transfer.blob.size, transfer.received);
+        if from > 0 && from == size {
+            return Ok(());
+        }
+        let response = self.get(&format!("blobs/{}", transfer.blob.digest), (from > 0).then_some(from)).await?;
+        if from > 0 && !continues(&response, from) {
+            transfer.begin_again().await.map_err(ImageError::io("write a layer"))?;
+        }
+        self.copy(response, transfer, progress).await?;
+        if transfer.received < size {
+            return Err(self.unavailable(format!("unexpected EOF: {} bytes of {size} came", transfer.received)));
+        }
+        Ok(())
     }
 
     async fn copy(
         &self,
         response: Response<Incoming>,
-        file: &mut tokio::fs::File,
-        hash: &mut Sha256,
-        received: &mut u64,
+        transfer: &mut Transfer<'_>,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), ImageError> {
         let mut body = response.into_body();
@@ -145,14 +184,16 @@ impl<'a> Fetch<'a> {
             let frame = tokio::time::timeout(STALL_TIMEOUT, body.frame()).await;
             let frame = frame.map_err(|_| self.unavailable("the registry stopped sending".into()))?;
             let Some(frame) = frame else { return Ok(()) };
-            let frame = frame.map_err(|error| self.unavailable(error.to_string()))?;
+            let frame = frame.map_err(|error| self.unavailable(broken(&error)))?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            hash.update(&data);
-            *received += data.len() as u64;
-            file.write_all(&data).await.map_err(ImageError::io("write a layer"))?;
-            progress(*received);
+            let Descriptor { digest, size, .. } = transfer.blob;
+            if *size > 0 && transfer.received + data.len() as u64 > *size {
+                return Err(self.unpack_error(format!("the registry sends more for {digest} than its {size} bytes")));
+            }
+            transfer.append(&data).await.map_err(ImageError::io("write a layer"))?;
+            progress(transfer.received);
         }
     }
 
@@ -160,7 +201,7 @@ impl<'a> Fetch<'a> {
         let body = http_body_util::Limited::new(response.into_body(), DOCUMENT_MAX);
         let collected = tokio::time::timeout(ANSWER_TIMEOUT, body.collect()).await;
         let collected = collected.map_err(|_| self.unavailable("the registry stopped sending".into()))?;
-        Ok(collected.map_err(|error| self.unavailable(error.to_string()))?.to_bytes())
+        Ok(collected.map_err(|error| self.unavailable(broken(&*error)))?.to_bytes())
     }
 
     /// A GET in the repository, with a token where the registry asks for one.
@@ -171,50 +212,79 @@ impl<'a> Fetch<'a> {
             true => self.follow(&uri, from).await?,
             false => response,
         };
-        match response.status() {
-            status if status.is_success() => Ok(response),
-            StatusCode::NOT_FOUND => Err(ImageError::NotFound { reference: self.reference.to_string() }),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ImageError::Unauthorized {
-                reference: self.reference.to_string(),
-                why: format!("the registry answered {}", response.status()),
-            }),
-            status => Err(self.unavailable(format!("unexpected status {status} for {uri}"))),
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.refused(path, &uri, response).await)
+    }
+
+    async fn refused(&self, path: &str, uri: &str, response: Response<Incoming>) -> ImageError {
+        let status = response.status();
+        let answer = self.refusal(response).await;
+        match status {
+            StatusCode::NOT_FOUND if path.starts_with("manifests/") => {
+                ImageError::NotFound { reference: self.reference.to_string() }
+            }
+            StatusCode::NOT_FOUND => self.unpack_error(format!("the registry lacks a part of the image: {path}")),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.unauthorized(answer),
+            _ => self.unavailable(format!("unexpected status from GET request to {uri}: {answer}")),
         }
     }
 
-    /// After a 401, gets the token that it asks for. Returns whether to try again.
+    /// The status, and what the registry says to it.
+    async fn refusal(&self, response: Response<Incoming>) -> String {
+        let status = response.status();
+        let errors = self.collect(response).await.ok().and_then(|body| serde_json::from_slice::<Errors>(&body).ok());
+        match errors.as_ref().and_then(|errors| errors.errors.first()) {
+            Some(error) => format!("{status}: {}: {}", error.code.to_lowercase(), error.message),
+            None => status.to_string(),
+        }
+    }
+
+    /// After a 401, gets what the registry asks for. Returns whether to try again.
     async fn authenticate(&self, response: &Response<Incoming>) -> Result<bool, ImageError> {
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(false);
         }
-        let challenge = response.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
-        let Some((scheme, parameters)) = challenge.and_then(|text| text.split_once(' ')) else {
-            return Ok(false);
-        };
         let basic = self.source.auth.as_ref().map(basic);
-        if scheme.eq_ignore_ascii_case("basic") {
-            let first = self.token.lock().is_none();
-            *self.token.lock() = basic.clone();
-            return Ok(first && basic.is_some());
+        match challenge(response) {
+            Some(Challenge::Basic) => {
+                let first = self.token.lock().is_none();
+                *self.token.lock() = basic.clone();
+                Ok(first && basic.is_some())
+            }
+            Some(Challenge::Bearer { realm, service }) => {
+                let token = self.fetch_token(&realm, service.as_deref(), basic.as_deref()).await?;
+                *self.token.lock() = token.map(|token| format!("Bearer {token}"));
+                Ok(true)
+            }
+            None => Ok(false),
         }
-        let parameters = challenge_parameters(parameters);
-        let Some(realm) = parameters.get("realm") else {
-            return Ok(false);
-        };
-        let scope = format!("repository:{}:pull", self.source.repository);
-        let mut uri = format!("{realm}?scope={scope}");
-        if let Some(service) = parameters.get("service") {
+    }
+
+    async fn fetch_token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        basic: Option<&str>,
+    ) -> Result<Option<String>, ImageError> {
+        let separator = if realm.contains('?') { '&' } else { '?' };
+        let mut uri = format!("{realm}{separator}scope=repository:{}:pull", self.source.repository);
+        if let Some(service) = service {
             uri.push_str(&format!("&service={}", service.replace(' ', "%20")));
         }
-        let answer = self.request(&uri, basic.as_deref(), None).await?;
-        if !answer.status().is_success() {
-            return Ok(false);
+        let answer = self.request(&uri, basic, None).await?;
+        match answer.status() {
+            status if status.is_success() => {
+                let token: Token = serde_json::from_slice(&self.collect(answer).await?)
+                    .map_err(|error| self.unavailable(format!("the answer of {realm} is no token: {error}")))?;
+                Ok(token.token.or(token.access_token))
+            }
+            status => {
+                let why = format!("failed to fetch a token from {realm}: {}", self.refusal(answer).await);
+                Err(if status.is_server_error() { self.unavailable(why) } else { self.unauthorized(why) })
+            }
         }
-        let token: Token = serde_json::from_slice(&self.collect(answer).await?)
-            .map_err(|error| self.unavailable(format!("the token service's answer: {error}")))?;
-        let token = token.token.or(token.access_token);
-        *self.token.lock() = token.map(|token| format!("Bearer {token}"));
-        Ok(true)
     }
 
     /// Follows redirects; credentials stay with the host they are for.
@@ -253,13 +323,17 @@ impl<'a> Fetch<'a> {
         let mut request = request.body(Empty::<Bytes>::new()).map_err(|error| self.unavailable(error.to_string()))?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = path.parse().map_err(|_| self.unavailable(format!("{path:?} is no path")))?;
-        let exchange = tokio::time::timeout(ANSWER_TIMEOUT, exchange(&uri, &self.source.tls, request)).await;
-        let answer = exchange.map_err(|_| self.unavailable(format!("{uri}: no answer in time")))?;
-        answer.map_err(|error| self.unavailable(format!("Get \"{uri}\": {error}")))
+        let exchange = tokio::time::timeout(ANSWER_TIMEOUT, self.transport.exchange(&uri, request)).await;
+        let failed = |why: &dyn Display| self.unavailable(format!("failed to do request: Get \"{uri}\": {why}"));
+        exchange.map_err(|_| failed(&"timeout awaiting response headers"))?.map_err(|error| failed(&error))
     }
 
     fn unavailable(&self, why: String) -> ImageError {
-        ImageError::RegistryUnavailable { registry: self.source.host.clone(), why }
+        ImageError::RegistryUnavailable { reference: self.reference.to_string(), why }
+    }
+
+    fn unauthorized(&self, why: String) -> ImageError {
+        ImageError::Unauthorized { reference: self.reference.to_string(), why }
     }
 
     fn unpack_error(&self, why: String) -> ImageError {
@@ -271,105 +345,72 @@ impl<'a> Fetch<'a> {
     }
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// One request on a connection of its own.
-async fn exchange(uri: &Uri, tls: &Tls, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, BoxError> {
-    let host = uri.host().ok_or("the URL has no host")?.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let secure = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), port))).await??;
-    if !secure {
-        return converse(stream, request).await;
+impl<'a> Transfer<'a> {
+    async fn create(blob: &'a Descriptor, path: &Path) -> std::io::Result<Self> {
+        Ok(Self { blob, file: tokio::fs::File::create(path).await?, hash: Sha256::new(), received: 0 })
     }
-    let connector = TlsConnector::from(Arc::new(tls_config(tls)?));
-    converse(connector.connect(ServerName::try_from(host)?, stream).await?, request).await
+
+    async fn append(&mut self, data: &[u8]) -> std::io::Result<()> {
+        self.hash.update(data);
+        self.received += data.len() as u64;
+        self.file.write_all(data).await
+    }
+
+    async fn begin_again(&mut self) -> std::io::Result<()> {
+        self.file.flush().await?;
+        self.file.set_len(0).await?;
+        self.file.rewind().await?;
+        (self.hash, self.received) = (Sha256::new(), 0);
+        Ok(())
+    }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the connection ends with the answer that the caller holds")]
-async fn converse<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, BoxError>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "connection to a registry ended");
-        }
-    });
-    Ok(sender.send_request(request).await?)
+/// Whether the answer begins where it was asked to.
+fn continues(response: &Response<Incoming>, from: u64) -> bool {
+    let range = response.headers().get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    response.status() == StatusCode::PARTIAL_CONTENT
+        && range.is_some_and(|range| range.starts_with(&format!("bytes {from}-")))
 }
 
-fn tls_config(tls: &Tls) -> Result<rustls::ClientConfig, BoxError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        rustls::ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let builder = if tls.insecure_skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
-    } else {
-        builder.with_root_certificates(roots(tls)?)
+/// Why an answer ended before its end.
+fn broken(error: &(dyn std::error::Error + 'static)) -> String {
+    let cut = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref().is_some_and(|error: &std::io::Error| error.kind() == std::io::ErrorKind::UnexpectedEof)
     };
-    Ok(match (&tls.cert_file, &tls.key_file) {
-        (Some(cert), Some(key)) => {
-            let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
-            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key)?)?
-        }
-        _ => builder.with_no_client_auth(),
-    })
-}
-
-fn roots(tls: &Tls) -> Result<rustls::RootCertStore, BoxError> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = &tls.ca_file {
-        for certificate in CertificateDer::pem_file_iter(path)? {
-            roots.add(certificate?)?;
-        }
-    }
-    Ok(roots)
-}
-
-/// For registries whose configuration says `insecure_skip_verify`.
-#[derive(Debug)]
-struct Unverified(Arc<rustls::crypto::CryptoProvider>);
-
-impl rustls::client::danger::ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    match error.source() {
+        Some(cause) if cut(cause) => "unexpected EOF: the registry cut its answer".to_owned(),
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 
 fn basic(auth: &RegistryAuth) -> String {
     format!("Basic {}", STANDARD.encode(format!("{}:{}", auth.username, auth.password)))
+}
+
+/// How the registry wants to be told who asks.
+#[derive(Debug, PartialEq, Eq)]
+enum Challenge {
+    Basic,
+    Bearer { realm: String, service: Option<String> },
+}
+
+/// The first challenge that can be met.
+fn challenge(response: &Response<Incoming>) -> Option<Challenge> {
+    let texts = response.headers().get_all(header::WWW_AUTHENTICATE).iter();
+    texts.filter_map(|value| value.to_str().ok()).find_map(parse_challenge)
+}
+
+fn parse_challenge(text: &str) -> Option<Challenge> {
+    let (scheme, parameters) = text.split_once(' ').unwrap_or((text, ""));
+    let mut parameters = challenge_parameters(parameters);
+    match scheme.to_ascii_lowercase().as_str() {
+        "basic" => Some(Challenge::Basic),
+        "bearer" => {
+            Some(Challenge::Bearer { realm: parameters.remove("realm")?, service: parameters.remove("service") })
+        }
+        _ => None,
+    }
 }
 
 /// `realm="…",service="…"`.

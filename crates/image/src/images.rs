@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::content::{Content, info};
 use crate::fetch::{Fetch, Found};
-use crate::manifest::ImageFile;
+use crate::manifest::{Descriptor, ImageFile};
 use crate::registries::Source;
 use crate::snapshot::Snapshots;
 use crate::{
@@ -32,8 +32,8 @@ pub struct Images {
     content: Arc<Content>,
     snapshots: Arc<Snapshots>,
     registries: Registries,
-    /// Pulls under way, so that pods that need the same image wait for one transfer.
-    pulls: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Images and layers on their way, so that all who need the same wait for one transfer.
+    turns: Turns,
 }
 
 impl Images {
@@ -42,7 +42,7 @@ impl Images {
             content: Arc::new(Content::open(config.content)?),
             snapshots: Arc::new(Snapshots::open(config.snapshots)?),
             registries: config.registries,
-            pulls: Mutex::default(),
+            turns: Turns::default(),
         })
     }
 
@@ -74,30 +74,19 @@ impl Images {
     }
 
     async fn fetch(&self, name: &str, reference: &Reference, auth: &[RegistryAuth]) -> Result<ImageInfo, ImageError> {
-        let turn = self.pulls.lock().entry(reference.to_string()).or_default().clone();
-        let _turn = turn.lock().await;
-        let mut first_error = None;
+        let _turn = self.turns.take(&reference.to_string()).await;
+        let mut worst: Option<ImageError> = None;
         for source in self.registries.sources(reference, auth) {
-            match self.pull_from(&source, reference).await {
-                Ok(()) => {
-                    first_error = None;
-                    break;
-                }
-                Err(error) => {
-                    tracing::debug!(
-                        endpoint = source.endpoint,
-                        error = &error as &dyn std::error::Error,
-                        "pull failed"
-                    );
-                    first_error.get_or_insert(error);
-                }
+            let Err(error) = self.pull_from(&source, reference).await else {
+                return self.find(name).await?.ok_or_else(|| ImageError::NotPresent { id: name.to_owned() });
+            };
+            let cause = &error as &dyn std::error::Error;
+            tracing::debug!(endpoint = source.endpoint, error = cause, "pull failed");
+            if worst.as_ref().is_none_or(|known| weight(known) < weight(&error)) {
+                worst = Some(error);
             }
         }
-        self.pulls.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
-        match first_error {
-            Some(error) => Err(error),
-            None => self.find(name).await?.ok_or_else(|| ImageError::NotPresent { id: name.to_owned() }),
-        }
+        Err(worst.unwrap_or_else(|| ImageError::NotFound { reference: reference.to_string() }))
     }
 
     async fn find(&self, name: &str) -> Result<Option<ImageInfo>, ImageError> {
@@ -120,34 +109,47 @@ impl Images {
         if diff_ids.len() != found.manifest.layers.len() {
             return Err(unpack(reference, &"the configuration names another number of layers than the manifest"));
         }
-        for (index, (diff_id, layer)) in diff_ids.iter().zip(&found.manifest.layers).enumerate() {
-            if self.content.has_layer(diff_id) {
-                continue;
-            }
-            let path = self.content.temporary();
-            let progress = |bytes| tracing::trace!(image = %reference, layer = layer.digest, bytes, "pulling");
-            let result = match fetch.blob(layer, &path, &progress).await {
-                Ok(()) => self.unpack(reference, &diff_ids, index, &path).await,
-                Err(error) => Err(error),
-            };
-            std::fs::remove_file(&path).map_err(ImageError::io("remove a temporary file"))?;
-            result?;
-            tracing::debug!(image = %reference, layer = layer.digest, bytes = layer.size, "layer pulled");
+        let _awaited = self.content.await_layers(&diff_ids);
+        for (index, layer) in found.manifest.layers.iter().enumerate() {
+            self.pull_layer(&fetch, reference, &diff_ids[..=index], layer).await?;
         }
         self.enter(reference, found).await
+    }
+
+    /// Makes a layer present: the last of `diff_ids`, over the others.
+    async fn pull_layer(
+        &self,
+        fetch: &Fetch<'_>,
+        reference: &Reference,
+        diff_ids: &[String],
+        layer: &Descriptor,
+    ) -> Result<(), ImageError> {
+        let Some((diff_id, below)) = diff_ids.split_last() else { return Ok(()) };
+        let _turn = self.turns.take(diff_id).await;
+        if self.content.has_layer(diff_id) {
+            return Ok(());
+        }
+        let file = Temporary(self.content.temporary());
+        let progress = |bytes| {
+            tracing::trace!(image = %reference, layer = layer.digest, bytes, size = layer.size, "pulling");
+        };
+        fetch.blob(layer, &file.0, &progress).await?;
+        self.unpack(reference, diff_id, below, &file.0).await?;
+        tracing::debug!(image = %reference, layer = layer.digest, bytes = layer.size, "layer pulled");
+        Ok(())
     }
 
     async fn unpack(
         &self,
         reference: &Reference,
-        diff_ids: &[String],
-        index: usize,
+        diff_id: &str,
+        below: &[String],
         path: &Path,
     ) -> Result<(), ImageError> {
-        let (content, path, diff_ids) = (self.content.clone(), path.to_owned(), diff_ids.to_vec());
-        let unpacked = tokio::task::spawn_blocking(move || {
-            content.unpack_layer(&diff_ids[index], &diff_ids[..index], std::fs::File::open(path)?)
-        });
+        let (content, path, diff_id, below) =
+            (self.content.clone(), path.to_owned(), diff_id.to_owned(), below.to_vec());
+        let unpacked =
+            tokio::task::spawn_blocking(move || content.unpack_layer(&diff_id, &below, std::fs::File::open(path)?));
         unpacked.await.map_err(|error| unpack(reference, &error))?.map_err(|error| unpack(reference, &error))
     }
 
@@ -220,6 +222,45 @@ impl ImageService for Images {
             capacity_bytes: stat.f_blocks * stat.f_frsize,
             available_bytes: stat.f_bavail * stat.f_frsize,
         })
+    }
+}
+
+/// Whose turn it is, by name.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    /// Waits until nobody else has the turn of this name.
+    async fn take(&self, name: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock();
+            turns.retain(|known, turn| known == name || Arc::strong_count(turn) > 1);
+            turns.entry(name.to_owned()).or_default().clone()
+        };
+        turn.lock_owned().await
+    }
+}
+
+/// A file that goes with this value, also when its pull is given up.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        match std::fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.0.display(), %error, "a temporary file stays");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Of several endpoints' errors the heaviest is told: a registry that answers knows more than one that is down.
+fn weight(error: &ImageError) -> u8 {
+    match error {
+        ImageError::RegistryUnavailable { .. } => 0,
+        ImageError::NotFound { .. } => 1,
+        _ => 2,
     }
 }
 

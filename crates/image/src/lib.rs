@@ -11,10 +11,12 @@ mod digest;
 mod fetch;
 mod images;
 mod manifest;
+mod names;
 mod reference;
 mod registries;
 mod service;
 mod snapshot;
+mod transport;
 mod unpack;
 
 pub use content::Content;

@@ -48,6 +48,20 @@ pub(crate) struct Manifest {
     pub layers: Vec<Descriptor>,
 }
 
+impl Document {
+    /// What the registry or archive sent, or what is wrong with it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let value: serde_json::Value =
+            serde_json::from_slice(bytes).map_err(|error| format!("the answer is no image manifest: {error}"))?;
+        if value["schemaVersion"] == 1 {
+            return Err("manifests of schema version 1 are not supported; push the image with a newer tool".to_owned());
+        }
+        serde_json::from_value(value).map_err(|_| {
+            "the answer is no image manifest: it has neither a configuration nor a list of manifests".to_owned()
+        })
+    }
+}
+
 /// The architecture's name as images use it.
 pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {

@@ -48,16 +48,23 @@ pub struct FilesystemUsage {
 pub enum ImageError {
     #[error("couldn't parse image name \"{reference}\": {why}")]
     InvalidName { reference: String, why: String },
-    #[error("{reference}: not found")]
+    #[error(
+        "failed to pull and unpack image \"{reference}\": failed to resolve reference \"{reference}\": \
+         {reference}: not found"
+    )]
     NotFound { reference: String },
-    #[error("pull access denied for {reference}: {why}")]
+    #[error(
+        "failed to pull and unpack image \"{reference}\": failed to resolve reference \"{reference}\": \
+         pull access denied, repository does not exist or may require authorization: {why}"
+    )]
     Unauthorized { reference: String, why: String },
     /// The registry cannot be reached, or does not work.
-    #[error("failed to do request to registry {registry}: {why}")]
-    RegistryUnavailable { registry: String, why: String },
-    #[error("failed to unpack image {reference}: {why}")]
+    #[error("failed to pull and unpack image \"{reference}\": {why}")]
+    RegistryUnavailable { reference: String, why: String },
+    /// What came is not what it should be.
+    #[error("failed to pull and unpack image \"{reference}\": {why}")]
     Unpack { reference: String, why: String },
-    #[error("no match for platform {platform} in manifest of {reference}")]
+    #[error("failed to pull and unpack image \"{reference}\": no match for platform {platform} in manifest")]
     Platform { reference: String, platform: String },
     #[error("image {id} is not present")]
     NotPresent { id: String },

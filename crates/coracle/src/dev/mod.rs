@@ -59,6 +59,9 @@ pub struct Up {
     /// Image archives that every node is to have from the start
     #[arg(long = "import")]
     pub imports: Vec<PathBuf>,
+    /// Mirrors and credentials of registries, for every node (as k3s' registries.yaml)
+    #[arg(long)]
+    pub registries: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -15,10 +15,12 @@ use image::{Config, Images, Registries};
 use super::roles::{self, NodeSpec};
 use super::state::{self, Cluster, NodeRecord};
 use super::{OneNode, Up, down, lan, ready};
-use crate::join::random_secret;
+use crate::join::{random_secret, write_private};
 use crate::server::{admin_endpoint, tls_dir};
 
 const API_PORT: u16 = 6443;
+/// In a node's data directory.
+const REGISTRIES: &str = "registries.yaml";
 
 pub async fn run(arguments: Up) -> anyhow::Result<()> {
     crate::agent::require_root()?;
@@ -94,6 +96,7 @@ async fn build(cluster: &Cluster, arguments: &Up, socket: TcpListener) -> anyhow
     let data = cluster.node_directory(&control_plane.name).join("data");
     let pki = Pki::open(&tls_dir(&data)).context("make the certificates")?;
     let token = JoinToken::new(pki.ca.digest(), &random_secret());
+    copy_registries(cluster, arguments.registries.as_deref())?;
     progress.step("starting the nodes");
     start_node(cluster, control_plane, &token, Some(socket))?;
     for node in cluster.nodes.iter().filter(|node| !node.control_plane) {
@@ -121,6 +124,17 @@ async fn import(cluster: &Cluster, archives: &[PathBuf]) -> anyhow::Result<()> {
     let images = Images::open(Config { content: cluster.images(), snapshots, registries: Registries::default() })?;
     for archive in archives {
         images.import(archive).await.with_context(|| format!("import {}", archive.display()))?;
+    }
+    Ok(())
+}
+
+/// Gives every node the file, if it is one that an agent can read.
+fn copy_registries(cluster: &Cluster, file: Option<&Path>) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let text = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    Registries::read(file).map_err(anyhow::Error::msg)?;
+    for node in &cluster.nodes {
+        write_private(&cluster.node_directory(&node.name).join("data").join(REGISTRIES), &text)?;
     }
     Ok(())
 }
@@ -175,7 +189,9 @@ fn arguments(cluster: &Cluster, node: &NodeRecord, token: &JoinToken) -> anyhow:
     } else {
         vec!["agent".into(), format!("--server=https://{}:{API_PORT}", cluster.control_plane()?.address)]
     };
-    Ok(own.into_iter().chain(common).collect())
+    let given = cluster.node_directory(&node.name).join("data").join(REGISTRIES).exists();
+    let registries = given.then(|| format!("--private-registry={}/{REGISTRIES}", crate::agent::DATA_DIR));
+    Ok(own.into_iter().chain(common).chain(registries).collect())
 }
 
 /// Switches a node on again, as it was.

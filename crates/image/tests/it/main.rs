@@ -1,5 +1,7 @@
 //! Archives and layers, honest and hostile. Unpacking sets owners and makes devices, so it needs root.
 
+mod origin;
+mod registry;
 mod tarball;
 
 use std::path::Path;
@@ -17,7 +19,7 @@ fn open(directory: &Path) -> Images {
 }
 
 /// Whether this process may make devices and mounts; says so when it may not.
-fn privileged(test: &str) -> bool {
+pub fn privileged(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         eprintln!("SKIPPED: {test} needs root");

@@ -64,7 +64,7 @@ fn set_link(header: &mut Header, target: &str) {
     header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
