@@ -1,13 +1,12 @@
-//! Connections that leave HTTP: channels to a container's streams, and tunnels to a pod's ports.
+//! Connections that leave HTTP: a container's streams, and a pod's ports.
 
-mod channels;
+mod forwarder;
 mod pods;
-mod spdy;
+mod process;
 mod terminal;
-mod tunnel;
-mod websocket;
+mod upgrade;
 
-pub use channels::{Remote, run_remote};
+pub use forwarder::Forwarder;
 pub use pods::{Order, default_container, pod_behind, selector_text};
-pub use spdy::Forwarder;
+pub use process::{Remote, run_remote};
 use terminal::RawTerminal;

@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal;
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Restores the terminal when dropped.
 pub struct RawTerminal {
@@ -28,6 +30,16 @@ impl Drop for RawTerminal {
     fn drop(&mut self) {
         // There is no other way to say it if even this fails.
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// Resolves when this process is told to end while it has the terminal, which must be put in order first.
+pub async fn ended(has_terminal: bool) {
+    let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()];
+    let mut signals: Vec<_> = kinds.into_iter().filter(|_| has_terminal).filter_map(|kind| signal(kind).ok()).collect();
+    let first = signals.iter_mut().map(|signal| Box::pin(signal.recv())).collect::<FuturesUnordered<_>>();
+    if first.into_future().await.0.flatten().is_none() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -40,17 +40,20 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     let quiet = parsed.on("quiet");
     let container = default_container(session, pod, parsed.some("container"), quiet)?;
     let stdin = parsed.on("stdin");
-    let mut tty = parsed.on("tty") && stdin;
-    if tty && !std::io::stdin().is_terminal() {
-        tty = false;
-        if !quiet {
-            session.streams.note("Unable to use a TTY - input is not a terminal or the right kind of file");
-        }
-    }
+    let tty = takes_terminal(session, stdin && parsed.on("tty"), quiet);
     let mapping = session.catalog().await?.resource("pods")?;
     let pod = Info::new(&mapping, &info.namespace, apimachinery::object::name(pod));
     let path = path(&pod, &command, &container, stdin, tty);
     run_remote(session.client()?, &Remote { path, stdin, tty }, &session.streams).await
+}
+
+/// Whether the terminal that is wanted is there.
+pub(super) fn takes_terminal(session: &Session, wanted: bool, quiet: bool) -> bool {
+    let is_there = std::io::stdin().is_terminal();
+    if wanted && !is_there && !quiet {
+        session.streams.note("Unable to use a TTY - input is not a terminal or the right kind of file");
+    }
+    wanted && is_there
 }
 
 /// What to run in, and what to run.
@@ -84,6 +87,11 @@ fn path(pod: &Info, command: &[String], container: &str, stdin: bool, tty: bool)
     for word in command {
         call = call.query("command", word);
     }
+    with_streams(call, container, stdin, tty)
+}
+
+/// The path of a request for a container's streams.
+pub(super) fn with_streams(call: Call, container: &str, stdin: bool, tty: bool) -> String {
     call.query("container", container)
         .maybe("stdin", stdin.then_some("true"))
         .query("stdout", "true")

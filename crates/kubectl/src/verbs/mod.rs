@@ -2,6 +2,7 @@
 
 mod api_resources;
 mod apply;
+mod attach;
 mod config;
 mod create;
 mod delete;
@@ -35,6 +36,7 @@ pub const ALL: &[&Command] = &[
     &apply::COMMAND,
     &describe::COMMAND,
     &logs::COMMAND,
+    &attach::COMMAND,
     &exec::COMMAND,
     &port_forward::COMMAND,
     &proxy::COMMAND,

@@ -49,7 +49,10 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     let mapping = session.catalog().await?.resource("pods")?;
     let pod = Info::new(&mapping, &info.namespace, apimachinery::object::name(pod));
     let forwarder = Forwarder::connect(session.client()?, &(pod.path() + "/portforward")).await;
-    let forwarder = forwarder.map_err(|failure| format!("error upgrading connection: {}", failure.text()))?;
+    let forwarder = forwarder.map_err(|failure| {
+        let why = failure.status().map_or_else(|| failure.text(), |status| status.message.clone());
+        format!("error upgrading connection: {why}")
+    })?;
     let forwarder = Arc::new(forwarder);
     for port in ports {
         for (listener, address) in listen(&parsed.list("address"), port.local, &session.streams).await? {

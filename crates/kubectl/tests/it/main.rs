@@ -3,5 +3,6 @@
 //! The server runs in this process. Without a real kubectl the comparison is skipped, and says so.
 
 mod compare;
+mod refusals;
 mod server;
 mod walkthrough;

@@ -3,13 +3,16 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::mpsc;
+
+use super::log_changes::LogChanges;
 
 /// What the client asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,9 +27,6 @@ pub struct Options {
     pub stream: Option<String>,
 }
 
-/// How often a followed file is looked at. The monitor writes to the file alone, and inotify does not cross file systems
-/// such as overlays reliably; upstream falls back to the same.
-const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
 const CHUNK: usize = 64 * 1024;
 
 /// One entry of the file.
@@ -127,36 +127,47 @@ pub fn tail_text(path: &Path, lines_max: usize, bytes_max: usize) -> String {
     String::from_utf8_lossy(&out[begin..]).into_owned()
 }
 
-/// Reads the log into `out` until its end, or with `follow` until `ended` is true and everything was read.
+/// Reads the log into `out` until its end, or with `follow` until the container has `ended` and everything was read.
 pub async fn read(
     path: PathBuf,
     options: Options,
-    ended: impl Fn() -> futures::future::BoxFuture<'static, bool> + Send,
+    ended: impl Future<Output = ()> + Send,
     out: mpsc::Sender<Vec<u8>>,
 ) -> io::Result<()> {
-    let (follow, tail) = (options.follow, options.tail_lines);
-    let mut printer = Printer::new(options);
+    let tail = options.tail_lines;
+    // What is written from now on is noticed, what was written before is read.
+    let mut changes = if options.follow { Some(LogChanges::of(&path)) } else { None };
     let mut reader = Reader::open(&path, tail).await?;
+    let mut printer = Printer::new(options);
+    tokio::pin!(ended);
     loop {
-        let done = ended().await;
-        while let Some(lines) = reader.next().await? {
-            let mut text = Vec::new();
-            lines.iter().for_each(|line| printer.print(line, &mut text));
-            if !text.is_empty() && out.send(text).await.is_err() {
-                return Ok(());
-            }
-            if printer.is_full() {
-                return Ok(());
-            }
-        }
-        if !follow || done {
+        if print_all(&mut reader, &mut printer, &out).await?.is_break() {
             return Ok(());
         }
+        let Some(changed) = &mut changes else { return Ok(()) };
         tokio::select! {
             () = out.closed() => return Ok(()),
-            () = tokio::time::sleep(FOLLOW_PAUSE) => {}
+            // The container wrote until its end: one more look.
+            () = &mut ended => changes = None,
+            () = changed.next() => {}
         }
     }
+}
+
+/// All that there is now. Breaks when nobody wants more.
+async fn print_all(
+    reader: &mut Reader,
+    printer: &mut Printer,
+    out: &mpsc::Sender<Vec<u8>>,
+) -> io::Result<ControlFlow<()>> {
+    while let Some(lines) = reader.next().await? {
+        let mut text = Vec::new();
+        lines.iter().for_each(|line| printer.print(line, &mut text));
+        if (!text.is_empty() && out.send(text).await.is_err()) || printer.is_full() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Reads the files one after the other; the last one may be put aside while it is read.
@@ -167,6 +178,8 @@ struct Reader {
     rest: Vec<u8>,
     /// Lines at the beginning that are not wanted.
     skip: usize,
+    /// The file was put aside: what is at its end now is its last.
+    is_put_aside: bool,
 }
 
 impl Reader {
@@ -178,51 +191,89 @@ impl Reader {
         };
         let first = earlier.pop_front().unwrap_or_else(|| path.to_owned());
         let file = File::open(first).await?;
-        Ok(Reader { path: path.to_owned(), earlier, file, rest: Vec::new(), skip })
+        Ok(Reader { path: path.to_owned(), earlier, file, rest: Vec::new(), skip, is_put_aside: false })
     }
 
     /// The next lines; None at the end of what there is now.
     async fn next(&mut self) -> io::Result<Option<Vec<Vec<u8>>>> {
         let mut chunk = vec![0; CHUNK];
-        let length = self.file.read(&mut chunk).await?;
-        if length == 0 {
-            return if self.advance().await? { Ok(Some(Vec::new())) } else { Ok(None) };
-        }
-        self.rest.extend_from_slice(&chunk[..length]);
-        let mut lines = Vec::new();
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            if self.skip > 0 {
-                self.skip -= 1;
-            } else {
-                lines.push(line[..end].to_vec());
+        loop {
+            match self.file.read(&mut chunk).await? {
+                0 if !self.advance().await? => return Ok(None),
+                0 => {}
+                length => return Ok(Some(self.lines(&chunk[..length]))),
             }
         }
-        Ok(Some(lines))
     }
 
-    /// To the next file, if this one is finished: there is a later one, or it was put aside.
+    /// The whole lines of what was read.
+    fn lines(&mut self, chunk: &[u8]) -> Vec<Vec<u8>> {
+        self.rest.extend_from_slice(chunk);
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
+        let whole: Vec<u8> = self.rest.drain(..=end).collect();
+        let mut lines: Vec<Vec<u8>> = whole[..end].split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let skipped = self.skip.min(lines.len());
+        self.skip -= skipped;
+        lines.drain(..skipped);
+        lines
+    }
+
+    /// At a file's end: whether there is more to read, in this file or the next.
     async fn advance(&mut self) -> io::Result<bool> {
         if let Some(next) = self.earlier.pop_front() {
-            self.file = File::open(next).await?;
+            // Of many that were put aside, the oldest is dropped while it waits here.
+            return match File::open(next).await {
+                Ok(file) => Ok(self.turn_to(file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+                Err(error) => Err(error),
+            };
+        }
+        if !self.is_current().await? {
+            if self.is_put_aside {
+                return self.queue_later_files().await;
+            }
+            // Between our look and the renaming something may have been written.
+            self.is_put_aside = true;
             return Ok(true);
         }
-        use std::os::unix::fs::MetadataExt;
-        let mine = self.file.metadata().await?;
+        Ok(false)
+    }
+
+    fn turn_to(&mut self, file: File) -> bool {
+        self.file = file;
+        self.is_put_aside = false;
+        true
+    }
+
+    /// Whether the file still has the log's name, or nothing has it yet. One that was cut is read anew.
+    async fn is_current(&mut self) -> io::Result<bool> {
         let named = match tokio::fs::metadata(&self.path).await {
             Ok(named) => named,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             Err(error) => return Err(error),
         };
-        if named.ino() == mine.ino() && named.dev() == mine.dev() {
-            if named.len() < self.file.stream_position().await? {
-                self.file.rewind().await?;
-            }
-            return Ok(false);
+        let mine = self.file.metadata().await?;
+        let is_same = is_same_file(&named, &mine);
+        if is_same && named.len() < self.file.stream_position().await? {
+            self.file.rewind().await?;
         }
-        self.file = File::open(&self.path).await?;
-        Ok(true)
+        Ok(is_same)
     }
+
+    /// The files after this one: the log may have been put aside more than once.
+    async fn queue_later_files(&mut self) -> io::Result<bool> {
+        let mine = self.file.metadata().await?;
+        let all = files(&self.path)?;
+        let is_mine = |file: &PathBuf| fs::metadata(file).is_ok_and(|named| is_same_file(&named, &mine));
+        // One that is gone was older than all that are left.
+        let later = all.iter().position(is_mine).map_or(0, |at| at + 1);
+        self.earlier = all[later..].to_vec().into();
+        Ok(!self.earlier.is_empty())
+    }
+}
+
+fn is_same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Drops the files that lie before the wanted tail, and says how many lines of the first one left lie before it.
@@ -260,7 +311,6 @@ async fn count_lines(path: &Path) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt;
 
     fn log(directory: &Path, entries: &[&str]) -> PathBuf {
         let path = directory.join("0.log");
@@ -275,7 +325,7 @@ mod tests {
 
     async fn check(path: &Path, options: Options) -> String {
         let (sender, mut receiver) = mpsc::channel(16);
-        read(path.to_owned(), options, || futures::future::ready(true).boxed(), sender).await.expect("read");
+        read(path.to_owned(), options, std::future::ready(()), sender).await.expect("read");
         let mut text = Vec::new();
         while let Some(part) = receiver.recv().await {
             text.extend(part);
@@ -305,6 +355,80 @@ mod tests {
         let path = log(directory.path(), &["stdout F new"]);
         assert_eq!(check(&path, Options::default()).await, "old\nnew\n");
         assert_eq!(check(&path, Options { tail_lines: Some(1), ..Options::default() }).await, "new\n");
+    }
+
+    fn write(path: &Path, texts: &[&str]) {
+        use std::io::Write;
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(path).expect("a log");
+        for text in texts {
+            writeln!(file, "2026-01-01T00:00:00.000000000Z stdout F {text}").expect("written");
+        }
+    }
+
+    /// A follower of the log in `directory`, what it has read, and what ends the container.
+    fn follow(path: &Path, tasks: &rt::TaskSet) -> (mpsc::Receiver<Vec<u8>>, tokio::sync::oneshot::Sender<()>) {
+        let (sender, receiver) = mpsc::channel(1);
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let (path, options) = (path.to_owned(), Options { follow: true, ..Options::default() });
+        tasks.spawn("follower", async move {
+            read(path, options, async { drop(ended.await) }, sender).await.expect("read");
+        });
+        (receiver, end)
+    }
+
+    async fn expect(receiver: &mut mpsc::Receiver<Vec<u8>>, wanted: &str) {
+        let mut text = Vec::new();
+        while text.len() < wanted.len() {
+            text.extend(receiver.recv().await.expect("more"));
+        }
+        assert_eq!(String::from_utf8(text).expect("text"), wanted);
+    }
+
+    #[tokio::test]
+    async fn a_follower_sees_each_line_and_the_last_ones_before_the_end() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = log(directory.path(), &["stdout F a"]);
+        let tasks = rt::TaskSet::new();
+        let (mut receiver, end) = follow(&path, &tasks);
+        expect(&mut receiver, "a\n").await;
+        for text in ["b", "c"] {
+            write(&path, &[text]);
+            expect(&mut receiver, &format!("{text}\n")).await;
+        }
+        write(&path, &["d"]);
+        end.send(()).expect("it follows");
+        expect(&mut receiver, "d\n").await;
+        assert_eq!(receiver.recv().await, None);
+        tasks.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_follower_loses_nothing_when_the_log_is_put_aside_again_and_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = log(directory.path(), &["stdout F first"]);
+        let tasks = rt::TaskSet::new();
+        let (mut receiver, end) = follow(&path, &tasks);
+        expect(&mut receiver, "first\n").await;
+        // All in one turn of the follower: it wakes to find two files that it never saw.
+        for number in 0..3 {
+            write(&path, &[&format!("late {number}")]);
+            fs::rename(&path, directory.path().join(format!("0.log.20260101-00000{number}"))).expect("rotate");
+        }
+        write(&path, &["current"]);
+        expect(&mut receiver, "late 0\nlate 1\nlate 2\ncurrent\n").await;
+        drop(end);
+        assert_eq!(receiver.recv().await, None);
+        tasks.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_follower_whom_nobody_reads_ends() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = log(directory.path(), &["stdout F a"]);
+        let tasks = rt::TaskSet::new();
+        let (receiver, _end) = follow(&path, &tasks);
+        drop(receiver);
+        tasks.join().await;
     }
 
     #[test]

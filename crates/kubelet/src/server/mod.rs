@@ -2,14 +2,13 @@
 //!
 //! Start at [`Server::serve`]; `routes` says which path does what.
 
+mod log_changes;
 pub mod logs;
 mod port_forward;
 mod remote;
 mod reports;
 mod routes;
-mod spdy;
 mod streaming;
-mod websocket;
 
 use std::sync::Arc;
 

@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use httpstream::Writer;
+use httpstream::spdy::{Connection, Stream};
 use nix::sched::{CloneFlags, setns};
 use rt::TaskSet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::spdy::{Stream, StreamWriter};
 use crate::probes::io_text;
 
 const CHUNK: usize = 32 * 1024;
@@ -28,11 +29,11 @@ pub struct Destination {
 }
 
 /// Serves the streams of one client until it leaves.
-pub async fn run(mut streams: mpsc::Receiver<Stream>, destination: Destination, tasks: TaskSet) {
+pub async fn run(mut connection: Connection, destination: Destination, tasks: TaskSet) {
     let destination = Arc::new(destination);
     let mut halves: HashMap<(String, String), Stream> = HashMap::new();
-    while let Some(stream) = streams.recv().await {
-        let header = |name: &str| stream.headers.get(name).cloned().unwrap_or_default();
+    while let Some(stream) = connection.accept().await {
+        let header = |name: &str| stream.header(name).to_owned();
         let (kind, port) = (header("streamtype"), header("port"));
         // Clients older than request ids open the two halves one after the other.
         let key = (port.clone(), header("requestid"));
@@ -85,7 +86,7 @@ async fn copy(mut data: Stream, stream: TcpStream) -> io::Result<()> {
     outward
 }
 
-async fn copy_out(mut read: tokio::net::tcp::OwnedReadHalf, writer: StreamWriter) -> io::Result<()> {
+async fn copy_out(mut read: tokio::net::tcp::OwnedReadHalf, writer: Writer) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
         match read.read(&mut buffer).await {
@@ -119,34 +120,34 @@ fn dial_here(netns: Option<&Path>, port: u16) -> io::Result<StdStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::spdy::{self, test_client};
     use tokio::net::TcpListener;
 
-    /// Opens a pair of streams to `port`, sends `text`, and gives all bytes that come back.
-    async fn talk(port: u16, text: &[u8]) -> Vec<u8> {
+    async fn all(mut stream: Stream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while let Some(part) = stream.data.recv().await {
+            bytes.extend_from_slice(&part);
+        }
+        bytes
+    }
+
+    /// Opens a pair of streams to `port`, sends `text`, and gives what comes back and what is complained of.
+    async fn talk(port: u16, text: &[u8]) -> (Vec<u8>, String) {
         let tasks = TaskSet::new();
-        let (mut client, server) = tokio::io::duplex(64 * 1024);
-        let streams = spdy::serve(server, &tasks);
+        let (near, far) = tokio::io::duplex(64 * 1024);
         let destination = Destination { netns: None, pod: "p".to_owned() };
-        tasks.spawn("port-forward", run(streams, destination, tasks.clone()));
-        let mut frames = test_client::Client::new();
+        tasks.spawn("port-forward", run(Connection::server(far, &tasks), destination, tasks.clone()));
+        let client = Connection::client(near, &tasks);
         let number = port.to_string();
-        for (id, kind) in [(1, "error"), (3, "data")] {
-            let headers = [("streamType", kind), ("port", number.as_str()), ("requestID", "0")];
-            client.write_all(&frames.open(id, &headers)).await.expect("write");
-        }
-        client.write_all(&test_client::data(1, true, b"")).await.expect("write");
-        client.write_all(&test_client::data(3, true, text)).await.expect("write");
-        let mut answer = Vec::new();
-        let ends = |answer: &[u8], id: u8| answer.windows(8).any(|frame| frame == [0, 0, 0, id, 1, 0, 0, 0]);
-        while !(ends(&answer, 1) && ends(&answer, 3)) {
-            let mut chunk = [0; 1024];
-            let length = client.read(&mut chunk).await.expect("read");
-            assert!(length > 0, "the connection ended early: {answer:?}");
-            answer.extend_from_slice(&chunk[..length]);
-        }
+        let headers = |kind| [("streamType", kind), ("port", number.as_str()), ("requestID", "0")];
+        let error = client.open(&headers("error")).await.expect("opened");
+        error.writer().finish().await.expect("finished");
+        let data = client.open(&headers("data")).await.expect("opened");
+        data.writer().send(text).await.expect("sent");
+        data.writer().finish().await.expect("finished");
+        let (answer, complaint) = tokio::join!(all(data), all(error));
+        drop(client);
         tasks.shutdown().await;
-        answer
+        (answer, String::from_utf8(complaint).expect("text"))
     }
 
     #[tokio::test]
@@ -160,7 +161,7 @@ mod tests {
             stream.write_all(&text).await.expect("write");
         };
         let ((), answer) = tokio::join!(echo, talk(port, b"there and back"));
-        assert!(answer.windows(14).any(|part| part == b"there and back"));
+        assert_eq!(answer, (b"there and back".to_vec(), String::new()));
     }
 
     #[tokio::test]
@@ -168,7 +169,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
-        let answer = talk(port, b"x").await;
-        assert!(String::from_utf8_lossy(&answer).contains("connection refused"));
+        let (answer, complaint) = talk(port, b"x").await;
+        assert!(answer.is_empty() && complaint.contains("connection refused"), "{complaint}");
     }
 }

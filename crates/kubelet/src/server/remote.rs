@@ -1,49 +1,23 @@
 //! Exec and attach, whatever the wire: streams in and out of a session, then how it ended.
 
-use std::io;
-
 use bytes::Bytes;
-use container::{Reader, Session, TerminalSize};
+use container::{Reader, Session, TerminalSize, Writer as Pipe};
+use httpstream::Writer;
 use rt::CancellationToken;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::spdy::StreamWriter;
-use super::websocket::ChannelWriter;
-
 const CHUNK: usize = 32 * 1024;
-
-/// Where output goes.
-pub enum Output {
-    Spdy(StreamWriter),
-    WebSocket(ChannelWriter),
-}
-
-impl Output {
-    async fn send(&self, data: &[u8]) -> io::Result<()> {
-        match self {
-            Output::Spdy(stream) => stream.send(data).await,
-            Output::WebSocket(channel) => channel.send(data).await,
-        }
-    }
-
-    async fn finish(&self) -> io::Result<()> {
-        match self {
-            Output::Spdy(stream) => stream.finish().await,
-            Output::WebSocket(_) => Ok(()),
-        }
-    }
-}
 
 /// The client's side.
 pub struct Remote {
     pub stdin: Option<mpsc::Receiver<Bytes>>,
-    pub stdout: Option<Output>,
-    pub stderr: Option<Output>,
-    pub error: Output,
-    pub sizes: Option<mpsc::Receiver<TerminalSize>>,
+    pub stdout: Option<Writer>,
+    pub stderr: Option<Writer>,
+    pub error: Writer,
+    pub sizes: Option<mpsc::Receiver<Bytes>>,
     /// Cancelled when the connection is lost.
     pub lost: CancellationToken,
 }
@@ -58,10 +32,10 @@ struct WireSize {
 
 /// Terminal sizes come as JSON documents, one after the other.
 #[derive(Default)]
-pub struct SizeReader(Vec<u8>);
+struct SizeReader(Vec<u8>);
 
 impl SizeReader {
-    pub fn take(&mut self, data: &[u8]) -> Vec<TerminalSize> {
+    fn take(&mut self, data: &[u8]) -> Vec<TerminalSize> {
         self.0.extend_from_slice(data);
         let mut documents = serde_json::Deserializer::from_slice(&self.0).into_iter::<WireSize>();
         let sizes: Vec<TerminalSize> = documents
@@ -79,64 +53,64 @@ impl SizeReader {
     }
 }
 
-/// Moves data until the session has ended, all output is sent, and the status is told.
-pub async fn run(session: Result<Session, String>, remote: Remote) {
+/// Moves data until the session has ended, all output is sent, and the status is told. An exit code is told if it is that of
+/// the client's own process; that of a container which it joined is the pod's affair.
+pub async fn run(session: Result<Session, String>, remote: Remote, tells_code: bool) {
     let lost = remote.lost.clone();
-    if lost.run_until_cancelled(converse(session, remote)).await.is_none() {
+    if lost.run_until_cancelled(converse(session, remote, tells_code)).await.is_none() {
         tracing::debug!("client left before the session ended");
     }
-    // Whoever keeps the connection open for us may let go.
-    lost.cancel();
 }
 
-async fn converse(session: Result<Session, String>, remote: Remote) {
+async fn converse(session: Result<Session, String>, remote: Remote, tells_code: bool) {
+    let Remote { stdin, stdout, stderr, error, sizes, lost: _ } = remote;
     let status = match session {
         Err(message) => failure(&message),
         Ok(session) => {
-            let Session { stdin, stdout, stderr, resize, exit } = session;
-            let input = async {
-                if let (Some(mut from), Some(mut to)) = (remote.stdin, stdin) {
-                    while let Some(data) = from.recv().await {
-                        if to.write_all(&data).await.is_err() || to.flush().await.is_err() {
-                            break;
-                        }
-                    }
-                    let _ = to.shutdown().await;
-                }
-                std::future::pending::<()>().await
-            };
-            let sizes = async {
-                if let Some(mut sizes) = remote.sizes {
-                    while let Some(size) = sizes.recv().await {
-                        if resize.send(size).await.is_err() {
-                            break;
-                        }
-                    }
-                }
-                std::future::pending::<()>().await
-            };
-            let outputs =
-                async { tokio::join!(pump(stdout, remote.stdout.as_ref()), pump(stderr, remote.stderr.as_ref())) };
             // The end of the output comes before the status.
             let end = async {
-                let ((), ()) = outputs.await;
-                exit.await
+                tokio::join!(pump(session.stdout, stdout.as_ref()), pump(session.stderr, stderr.as_ref()));
+                session.exit.await
             };
-            tokio::select! {
-                code = end => status_of(code.ok()),
-                () = input => unreachable!("input never ends the session"),
-                () = sizes => unreachable!("sizes never end the session"),
-            }
+            let inward = async {
+                tokio::join!(feed(stdin, session.stdin), resize(sizes, &session.resize));
+                std::future::pending().await
+            };
+            let code = tokio::select! { code = end => code, never = inward => never };
+            status_of(code.ok().map(|code| if tells_code { code } else { 0 }))
         }
     };
-    for output in [&remote.stdout, &remote.stderr].into_iter().flatten() {
+    for output in [stdout, stderr].iter().flatten() {
         let _ = output.finish().await;
     }
-    let _ = remote.error.send(status.to_string().as_bytes()).await;
-    let _ = remote.error.finish().await;
+    let _ = error.send(status.to_string().as_bytes()).await;
+    let _ = error.finish().await;
 }
 
-async fn pump(from: Option<Reader>, to: Option<&Output>) {
+/// The end of the client's input is the end of the process's.
+async fn feed(from: Option<mpsc::Receiver<Bytes>>, to: Option<Pipe>) {
+    let (Some(mut from), Some(mut to)) = (from, to) else { return };
+    while let Some(data) = from.recv().await {
+        if to.write_all(&data).await.is_err() || to.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = to.shutdown().await;
+}
+
+async fn resize(from: Option<mpsc::Receiver<Bytes>>, to: &mpsc::Sender<TerminalSize>) {
+    let Some(mut from) = from else { return };
+    let mut reader = SizeReader::default();
+    while let Some(data) = from.recv().await {
+        for size in reader.take(&data) {
+            if to.send(size).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn pump(from: Option<Reader>, to: Option<&Writer>) {
     let Some(mut from) = from else { return };
     let mut buffer = vec![0; CHUNK];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {

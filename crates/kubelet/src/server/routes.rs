@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use api::corev1::Pod;
-use apimachinery::ObjectKey;
-use futures::FutureExt;
+use apimachinery::{ObjectKey, Status};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response, StatusCode};
@@ -13,7 +12,8 @@ use rt::TaskSet;
 use tokio::sync::mpsc;
 
 use super::logs::{self, Options};
-use super::{Body, Server, reports, streaming, text};
+use super::{Body, Server, body, reports, streaming, text};
+use crate::context::Context;
 use crate::pods::model::{find_container, uid};
 
 /// Parts of a log that may wait for the client.
@@ -113,13 +113,23 @@ async fn container_logs(
     }
     let options = match options(query) {
         Ok(options) => options,
-        Err(message) => return text(StatusCode::BAD_REQUEST, message),
+        Err(message) => return refusal(&Status::bad_request(message)),
     };
     let directory = server.context.log_dir(&pod).join(container);
     let Some(path) = choose_log(&directory, options.previous) else {
-        return text(StatusCode::BAD_REQUEST, no_log(&pod, container, options.previous));
+        return refusal(&Status::bad_request(no_log(&pod, container, options.previous)));
     };
     stream_log(server, &pod, container, path, options, tasks)
+}
+
+/// The API server passes this on as it is, and clients want to know the reason.
+fn refusal(status: &Status) -> Response<Body> {
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Response::new(body(serde_json::to_vec(status).unwrap_or_default()));
+    *response.status_mut() = code;
+    let json = hyper::header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+    response
 }
 
 fn no_log(pod: &Pod, container: &str, previous: bool) -> String {
@@ -154,14 +164,14 @@ fn choose_log(directory: &std::path::Path, previous: bool) -> Option<std::path::
 fn options(query: &Query) -> Result<Options, String> {
     let number = |name: &str| -> Result<Option<u64>, String> {
         let Some(value) = query.get(name) else { return Ok(None) };
-        value.parse().map(Some).map_err(|_| format!("invalid {name}: {value:?}\n"))
+        value.parse().map(Some).map_err(|_| format!("invalid {name}: {value:?}"))
     };
     let since = match (number("sinceSeconds")?, query.get("sinceTime")) {
         (Some(seconds), _) => {
             let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
             Timestamp::now().checked_sub(SignedDuration::from_secs(seconds)).ok()
         }
-        (None, Some(time)) => Some(time.parse().map_err(|_| format!("invalid sinceTime: {time:?}\n"))?),
+        (None, Some(time)) => Some(time.parse().map_err(|_| format!("invalid sinceTime: {time:?}"))?),
         (None, None) => None,
     };
     Ok(Options {
@@ -184,18 +194,7 @@ fn stream_log(
     tasks: &TaskSet,
 ) -> Response<Body> {
     let (sender, receiver) = mpsc::channel(PARTS_MAX);
-    let context = Arc::clone(&server.context);
-    let (pod_uid, container, log) = (uid(pod).to_owned(), container.to_owned(), path.clone());
-    let ended = move || {
-        let (context, pod_uid, container, log) =
-            (Arc::clone(&context), pod_uid.clone(), container.clone(), log.clone());
-        async move {
-            let Ok(Some(status)) = context.runtime.status(&pod_uid).await else { return true };
-            let mine = status.containers.iter().find(|one| one.config.name == container && one.config.log.path == log);
-            mine.is_none_or(|one| one.state.exit().is_some())
-        }
-        .boxed()
-    };
+    let ended = ended(Arc::clone(&server.context), uid(pod).to_owned(), container.to_owned(), path.clone());
     tasks.spawn_until_cancelled("read a log", async move {
         if let Err(error) = logs::read(path, options, ended, sender).await {
             tracing::debug!(%error, "log was not read");
@@ -208,6 +207,25 @@ fn stream_log(
     let plain = hyper::header::HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, plain);
     response
+}
+
+/// Waits for the end of the container that writes this log.
+async fn ended(context: Arc<Context>, pod: String, container: String, log: std::path::PathBuf) {
+    let mut events = context.runtime.subscribe();
+    while is_running(&context, &pod, &container, &log).await {
+        // Of the same pod, or of any if some were missed.
+        while let Ok(event) = events.recv().await {
+            if event.sandbox == pod {
+                break;
+            }
+        }
+    }
+}
+
+async fn is_running(context: &Context, pod: &str, container: &str, log: &std::path::Path) -> bool {
+    let Ok(Some(status)) = context.runtime.status(pod).await else { return false };
+    let mine = status.containers.iter().find(|one| one.config.name == container && one.config.log.path == log);
+    mine.is_some_and(|one| one.state.exit().is_none())
 }
 
 /// Headers that a client may give several times or as a list.

@@ -4,29 +4,26 @@ use std::time::Duration;
 
 use api::corev1::Pod;
 use container::{ExecConfig, Session};
+use httpstream::channels::{self, Channels};
+use httpstream::spdy::Connection;
+use httpstream::{
+    ACCEPTED_PROTOCOLS_HEADER, CHANNELS_V4, CHANNELS_V5, PORT_FORWARD, PORT_FORWARD_TUNNEL, PROTOCOL_HEADER, Tunnel,
+};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
+use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rt::{CancellationToken, TaskSet};
-use tokio::sync::mpsc;
+use rt::TaskSet;
 
 use super::port_forward::{self, Destination};
-use super::remote::{self, Output, Remote, SizeReader};
+use super::remote::{self, Remote};
 use super::routes::{Query, find_pod, header_list};
-use super::spdy::{self, Stream};
-use super::websocket::{self, Tunnel, Wanted};
 use super::{Body, Server, body, text};
 use crate::pods::model::uid;
 
-const STREAM_PROTOCOL: &str = "x-stream-protocol-version";
-const CHANNEL_PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
-const SPDY_EXEC_PROTOCOLS: [&str; 1] = ["v4.channel.k8s.io"];
-const PORT_FORWARD: &str = "portforward.k8s.io";
-const PORT_FORWARD_TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 /// How long a client may take to open its streams.
 const STREAMS_WAIT: Duration = Duration::from_secs(30);
-const SIZES_MAX: usize = 8;
 
 /// What the client wants to leave HTTP for.
 enum Upgrade {
@@ -51,14 +48,14 @@ fn upgrade(
         let protocol =
             protocol.ok_or_else(|| bad("unable to upgrade: no supported WebSocket subprotocol was offered\n"))?;
         let key = request.headers().get("sec-websocket-key").ok_or_else(|| bad("missing Sec-WebSocket-Key\n"))?;
-        return Ok(Upgrade::WebSocket { protocol, accept: websocket::derive_accept_key(key.as_bytes()) });
+        return Ok(Upgrade::WebSocket { protocol, accept: httpstream::derive_accept_key(key.as_bytes()) });
     }
     if kind.contains("spdy/3.1") {
-        let protocol = offered(request, STREAM_PROTOCOL, spdy);
+        let protocol = offered(request, PROTOCOL_HEADER, spdy);
         let refusal = || {
             let mut answer = text(StatusCode::FORBIDDEN, "unable to negotiate protocol\n");
             for known in spdy {
-                answer.headers_mut().append("x-accepted-stream-protocol-versions", HeaderValue::from_static(known));
+                answer.headers_mut().append(ACCEPTED_PROTOCOLS_HEADER, HeaderValue::from_static(known));
             }
             answer
         };
@@ -82,10 +79,19 @@ fn switching(upgrade: &Upgrade) -> Response<Body> {
         }
         Upgrade::Spdy { protocol } => {
             headers.insert(UPGRADE, HeaderValue::from_static("SPDY/3.1"));
-            headers.insert(HeaderName::from_static(STREAM_PROTOCOL), HeaderValue::from_static(protocol));
+            headers.insert(HeaderName::from_static(PROTOCOL_HEADER), HeaderValue::from_static(protocol));
         }
     }
     response
+}
+
+/// Which streams a client wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Wanted {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+    tty: bool,
 }
 
 fn wanted(query: &Query) -> Wanted {
@@ -140,7 +146,7 @@ async fn session(
         Ok(pod) => pod,
         Err(answer) => return answer,
     };
-    let upgrade = match upgrade(&request, &CHANNEL_PROTOCOLS, &SPDY_EXEC_PROTOCOLS) {
+    let upgrade = match upgrade(&request, &[CHANNELS_V5, CHANNELS_V4], &[CHANNELS_V4]) {
         Ok(upgrade) => upgrade,
         Err(answer) => return answer,
     };
@@ -157,12 +163,12 @@ async fn session(
         let Ok(io) = hyper::upgrade::on(request).await else { return };
         let io = TokioIo::new(io);
         let remote = match upgrade {
-            Upgrade::WebSocket { .. } => Some(websocket::open(io, wanted, &tasks_inside).await),
-            Upgrade::Spdy { .. } => spdy_remote(spdy::serve(io, &tasks_inside), wanted, &tasks_inside).await,
+            Upgrade::WebSocket { .. } => Some(channel_remote(io, wanted, &tasks_inside).await),
+            Upgrade::Spdy { .. } => spdy_remote(Connection::server(io, &tasks_inside), wanted).await,
         };
         let Some(remote) = remote else { return };
         let session = begin(&server, &pod, &id, &config, is_exec).await;
-        remote::run(session, remote).await;
+        remote::run(session, remote, is_exec).await;
     });
     answer
 }
@@ -187,57 +193,42 @@ async fn running_container(server: &Server, pod: &Pod, name: &str) -> Option<Str
     mine.filter(|container| container.state.is_running()).map(|container| container.config.id).next_back()
 }
 
+async fn channel_remote(io: TokioIo<Upgraded>, wanted: Wanted, tasks: &TaskSet) -> Remote {
+    let (channels, [stdin, sizes]) = Channels::server(io, [channels::STDIN, channels::RESIZE], tasks).await;
+    let remote = Remote {
+        stdin: wanted.stdin.then_some(stdin),
+        stdout: wanted.stdout.then(|| channels.writer(channels::STDOUT)),
+        stderr: wanted.stderr.then(|| channels.writer(channels::STDERR)),
+        error: channels.writer(channels::ERROR),
+        sizes: wanted.tty.then_some(sizes),
+        lost: channels.lost(),
+    };
+    // An empty message tells the client that the streams are open.
+    let first = remote.stdout.as_ref().or(remote.stderr.as_ref()).unwrap_or(&remote.error);
+    let _ = first.send(&[]).await;
+    remote
+}
+
 /// Waits for the streams that the query announced.
-async fn spdy_remote(mut streams: mpsc::Receiver<Stream>, wanted: Wanted, tasks: &TaskSet) -> Option<Remote> {
-    let expected = 1
-        + usize::from(wanted.stdin)
-        + usize::from(wanted.stdout)
-        + usize::from(wanted.stderr)
-        + usize::from(wanted.tty);
+async fn spdy_remote(mut connection: Connection, wanted: Wanted) -> Option<Remote> {
+    let Wanted { stdin, stdout, stderr, tty } = wanted;
+    let expected = 1 + [stdin, stdout, stderr, tty].into_iter().filter(|wanted| *wanted).count();
     let mut opened = std::collections::HashMap::new();
     let collect = async {
         while opened.len() < expected {
-            let Some(stream) = streams.recv().await else { return };
-            opened.insert(stream.headers.get("streamtype").cloned().unwrap_or_default(), stream);
+            let Some(stream) = connection.accept().await else { return };
+            opened.insert(stream.header("streamtype").to_owned(), stream);
         }
     };
     tokio::time::timeout(STREAMS_WAIT, collect).await.ok()?;
-    let lost = CancellationToken::new();
-    let token = lost.clone();
-    // The receiver ends with the connection. A finished session drops the remote, which drops the last writers.
-    let watcher = token.clone();
-    tasks.spawn_until_cancelled("spdy connection", async move {
-        tokio::select! {
-            () = async { while streams.recv().await.is_some() {} } => token.cancel(),
-            () = watcher.cancelled() => {}
-        }
-    });
-    let error = Output::Spdy(opened.remove("error")?.writer());
     Some(Remote {
-        stdout: opened.remove("stdout").map(|stream| Output::Spdy(stream.writer())),
-        stderr: opened.remove("stderr").map(|stream| Output::Spdy(stream.writer())),
+        stdout: opened.remove("stdout").map(|stream| stream.writer()),
+        stderr: opened.remove("stderr").map(|stream| stream.writer()),
         stdin: opened.remove("stdin").map(|stream| stream.data),
-        sizes: opened.remove("resize").map(|stream| sizes(stream, tasks)),
-        error,
-        lost,
+        sizes: opened.remove("resize").map(|stream| stream.data),
+        error: opened.remove("error")?.writer(),
+        lost: connection.lost(),
     })
-}
-
-fn sizes(mut stream: Stream, tasks: &TaskSet) -> mpsc::Receiver<container::TerminalSize> {
-    let (sender, receiver) = mpsc::channel(SIZES_MAX);
-    tasks.spawn_until_cancelled("terminal sizes", async move {
-        let mut reader = SizeReader::default();
-        let mut data = stream.data;
-        stream.headers.clear();
-        while let Some(part) = data.recv().await {
-            for size in reader.take(&part) {
-                if sender.send(size).await.is_err() {
-                    return;
-                }
-            }
-        }
-    });
-    receiver
 }
 
 pub async fn port_forward(
@@ -264,11 +255,11 @@ pub async fn port_forward(
     tasks.spawn_until_cancelled("port-forward", async move {
         let Ok(io) = hyper::upgrade::on(request).await else { return };
         let io = TokioIo::new(io);
-        let streams = match upgrade {
-            Upgrade::WebSocket { .. } => spdy::serve(Tunnel::open(io).await, &inside),
-            Upgrade::Spdy { .. } => spdy::serve(io, &inside),
+        let connection = match upgrade {
+            Upgrade::WebSocket { .. } => Connection::server(Tunnel::server(io).await, &inside),
+            Upgrade::Spdy { .. } => Connection::server(io, &inside),
         };
-        port_forward::run(streams, destination, inside).await;
+        port_forward::run(connection, destination, inside).await;
     });
     answer
 }

@@ -4,22 +4,26 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
-use super::websocket::Socket;
-
-pub struct Tunnel {
-    socket: Socket,
+pub struct Tunnel<I> {
+    socket: WebSocketStream<I>,
     /// Received, not read yet.
     rest: Bytes,
 }
 
-impl Tunnel {
-    pub fn new(socket: Socket) -> Self {
-        Self { socket, rest: Bytes::new() }
+impl<I: AsyncRead + AsyncWrite + Unpin> Tunnel<I> {
+    pub async fn client(io: I) -> Self {
+        Self { socket: WebSocketStream::from_raw_socket(io, Role::Client, None).await, rest: Bytes::new() }
+    }
+
+    pub async fn server(io: I) -> Self {
+        Self { socket: WebSocketStream::from_raw_socket(io, Role::Server, None).await, rest: Bytes::new() }
     }
 }
 
@@ -27,7 +31,7 @@ fn lost(error: SocketError) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, error)
 }
 
-impl AsyncRead for Tunnel {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tunnel<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -42,13 +46,12 @@ impl AsyncRead for Tunnel {
             }
         }
         let length = self.rest.len().min(buffer.remaining());
-        buffer.put_slice(&self.rest[..length]);
-        self.rest.advance(length);
+        buffer.put_slice(&self.rest.split_to(length));
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Tunnel {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tunnel<I> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         ready!(Pin::new(&mut self.socket).poll_ready(context)).map_err(lost)?;
         let message = Message::Binary(Bytes::copy_from_slice(data));
@@ -62,5 +65,27 @@ impl AsyncWrite for Tunnel {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_close(context).map_err(lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spdy::Connection;
+    use rt::TaskSet;
+
+    #[tokio::test]
+    async fn spdy_goes_through_a_websocket() {
+        let (near, far) = tokio::io::duplex(4096);
+        let tasks = TaskSet::new();
+        let client = Connection::client(Tunnel::client(near).await, &tasks);
+        let mut server = Connection::server(Tunnel::server(far).await, &tasks);
+        let stream = client.open(&[("port", "80")]).await.expect("opened");
+        stream.writer().send(b"hello").await.expect("sent");
+        let mut far = server.accept().await.expect("a stream");
+        assert_eq!(far.data.recv().await.expect("data"), "hello");
+        drop((stream, client));
+        assert_eq!(far.data.recv().await, None);
+        tasks.shutdown().await;
     }
 }
