@@ -6,6 +6,7 @@ use api::metav1::{ObjectMeta, OwnerReference};
 use apimachinery::ObjectKey;
 use apimachinery::labels::Selector;
 use client::{Api, Error, Object, Patch};
+use controller_runtime::{Change, Lister, WorkQueue};
 use serde_json::json;
 
 use crate::pods::{is_deleted, matches};
@@ -31,6 +32,27 @@ pub(crate) fn reference<K: Object>(owner: &K) -> OwnerReference {
         controller: Some(true),
         block_owner_deletion: Some(true),
     }
+}
+
+/// An object wakes the owner that controls it, or did; one that nobody controls wakes those that might adopt it.
+pub(crate) fn wake_owners<K: Object, O: Object>(
+    objects: &Lister<K>,
+    owners: &Lister<O>,
+    selector: fn(&O) -> Selector,
+    queue: &WorkQueue<ObjectKey>,
+) {
+    let (owners, queue) = (owners.clone(), queue.clone());
+    objects.subscribe(move |change: &Change<K>| {
+        for object in change.old().into_iter().chain([change.object()]) {
+            controller_key(object.metadata(), O::KIND).into_iter().for_each(|owner| queue.add(owner));
+        }
+        let orphan = change.object();
+        if controller_of(orphan.metadata()).is_none() && !matches!(change, Change::Deleted(_)) {
+            let candidates = owners.namespace(orphan.namespace()).into_iter();
+            let adopting = candidates.filter(|owner| matches(&selector(owner), orphan.metadata()));
+            adopting.for_each(|owner| queue.add(owner.key()));
+        }
+    });
 }
 
 /// What is to become of an object that an owner may control.

@@ -12,6 +12,7 @@ use client::{Api, Client, DeleteParams, Error, Object, Patch};
 use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
 use serde_json::json;
 
+use crate::ignore::ignore_gone;
 use crate::pods::{is_deleted, phase};
 use crate::{Config, Context};
 
@@ -93,21 +94,13 @@ impl PodGcReconciler {
         }
         let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": "PodGC: node no longer exists"});
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"phase": "Failed", "conditions": [condition]}});
-        match Api::<Pod>::namespaced(&self.client, pod.namespace())
-            .patch_status(pod.name(), &Patch::Strategic(patch))
-            .await
-        {
-            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-            result => result.map(drop),
-        }
+        let api = Api::<Pod>::namespaced(&self.client, pod.namespace());
+        ignore_gone(api.patch_status(pod.name(), &Patch::Strategic(patch)).await)
     }
 
     async fn delete(&self, pod: &Pod) -> Result<(), Error> {
         let params = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::uid(pod.uid()) };
-        match Api::<Pod>::namespaced(&self.client, pod.namespace()).delete(pod.name(), &params).await {
-            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-            result => result,
-        }
+        ignore_gone(Api::<Pod>::namespaced(&self.client, pod.namespace()).delete(pod.name(), &params).await)
     }
 
     async fn thin_out(&self) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! What controllers ask of pods.
 
-use api::corev1::{Pod, PodCondition};
+use api::corev1::{ObjectReference, Pod, PodCondition};
 use api::metav1::{LabelSelector, ObjectMeta};
 use apimachinery::labels::Selector;
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +24,17 @@ pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition
 
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|condition| condition.status == "True")
+}
+
+/// How an endpoint names its pod.
+pub(crate) fn target_ref(pod: &Pod) -> ObjectReference {
+    ObjectReference {
+        kind: Some("Pod".into()),
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        uid: pod.metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
 }
 
 /// When the pod counts as available: at once when it is ready and `min_ready_seconds` is zero. `None`: not ready.

@@ -10,18 +10,18 @@ use std::sync::Arc;
 
 use api::appsv1::{ControllerRevision, DaemonSet};
 use api::corev1::{Node, Pod};
+use api::k8s::Resource;
 use apimachinery::ObjectKey;
 use async_trait::async_trait;
-use client::events::{EventRecorder, reference as event_reference};
 use client::{Api, Client, DeleteParams, Error, Object};
 use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
-use futures::future::join_all;
 use rt::Clock;
 
 use crate::Context;
-use crate::expectations::Expectations;
-use crate::ownership::{claim, controller_key};
-use crate::pods::{is_deleted, selector};
+use crate::ignore::ignore_not_found;
+use crate::ownership::{claim, wake_owners};
+use crate::pod_control::PodControl;
+use crate::pods::is_deleted;
 use plan::Plan;
 
 const NAME: &str = "daemon-set-controller";
@@ -32,25 +32,25 @@ pub(crate) fn start(context: &Context) {
     let (sets, pods) = (informers.lister::<DaemonSet>(), informers.lister::<Pod>());
     let (nodes, revisions) = (informers.lister::<Node>(), informers.lister::<ControllerRevision>());
     let queue = WorkQueue::new();
-    let expectations = Arc::new(Expectations::default());
+    let client = context.client(NAME);
+    let events = context.events(&client, "daemonset-controller");
+    let pod_control = PodControl::new(&client, events, &pods, DaemonSet::KIND);
     let own = queue.clone();
     sets.subscribe(move |change| own.add(change.object().key()));
-    subscribe_to_pods(&pods, &queue, &expectations);
+    wake_owners(&pods, &sets, plan::pod_selector, &queue);
     let (by_node, all) = (queue.clone(), sets.clone());
     nodes.subscribe(move |change: &Change<Node>| {
         if !matches!(change, Change::Updated { old, new } if plan::looks_the_same(old, new)) {
             all.list().iter().for_each(|set| by_node.add(set.key()));
         }
     });
-    let client = context.client(NAME);
     let reconciler = DaemonSetReconciler {
-        events: context.events(&client, "daemonset-controller"),
         client,
+        pod_control,
         sets: sets.clone(),
         pods: pods.clone(),
         nodes: nodes.clone(),
         revisions: revisions.clone(),
-        expectations,
         clock: context.clock.clone(),
     };
     context.run("daemonset-controller", reconciler, queue, WORKERS, async move {
@@ -61,34 +61,13 @@ pub(crate) fn start(context: &Context) {
     });
 }
 
-fn subscribe_to_pods(pods: &Lister<Pod>, queue: &WorkQueue<ObjectKey>, expectations: &Arc<Expectations>) {
-    let (queue, expectations) = (queue.clone(), expectations.clone());
-    pods.subscribe(move |change: &Change<Pod>| {
-        for pod in change.old().into_iter().chain([change.object()]) {
-            let Some(owner) = controller_key(&pod.metadata, "DaemonSet") else { continue };
-            match change {
-                Change::Added(pod) => expectations.saw_creation(&owner, pod.uid()),
-                Change::Deleted(pod) | Change::Replaced { old: pod, .. } => {
-                    expectations.saw_deletion(&owner, pod.uid())
-                }
-                Change::Updated { new, .. } if is_deleted(&new.metadata) => {
-                    expectations.saw_deletion(&owner, new.uid())
-                }
-                Change::Updated { .. } => {}
-            }
-            queue.add(owner);
-        }
-    });
-}
-
 struct DaemonSetReconciler {
     client: Client,
-    events: EventRecorder,
+    pod_control: PodControl,
     sets: Lister<DaemonSet>,
     pods: Lister<Pod>,
     nodes: Lister<Node>,
     revisions: Lister<ControllerRevision>,
-    expectations: Arc<Expectations>,
     clock: Arc<dyn Clock>,
 }
 
@@ -98,19 +77,18 @@ impl Reconciler for DaemonSetReconciler {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ReconcileError> {
         let Some(set) = self.sets.get(key) else {
-            self.expectations.forget(key);
+            self.pod_control.forget(key);
             return Ok(Requeue::AwaitChange);
         };
         if is_deleted(&set.metadata) {
             return Ok(Requeue::AwaitChange);
         }
         let hash = self.sync_revisions(&set).await?;
-        let spec = set.spec.clone().unwrap_or_default();
         let api = Api::namespaced(&self.client, set.namespace());
-        let pods = claim(&api, set.as_ref(), &selector(&spec.selector), self.pods.namespace(set.namespace())).await?;
+        let pods = claim(&api, set.as_ref(), &plan::pod_selector(&set), self.pods.namespace(set.namespace())).await?;
         let plan = plan::plan(&set, &self.nodes.list(), &pods, &hash, self.clock.now());
-        if self.expectations.satisfied(key) {
-            self.apply(key, &set, &plan, &hash).await?;
+        if self.pod_control.is_caught_up(key) {
+            self.apply(&set, &plan, &hash).await?;
         }
         self.write_status(&set, &plan).await?;
         Ok(plan.check_again.map_or(Requeue::AwaitChange, Requeue::After))
@@ -133,51 +111,17 @@ impl DaemonSetReconciler {
             api.update(revision).await?;
         }
         for name in &sync.delete {
-            match api.delete(name, &DeleteParams::default()).await {
-                Err(error) if error.is_not_found() => {}
-                result => result?,
-            }
+            ignore_not_found(api.delete(name, &DeleteParams::default()).await)?;
         }
         Ok(sync.hash)
     }
 
-    async fn apply(&self, key: &ObjectKey, set: &DaemonSet, plan: &Plan, hash: &str) -> Result<(), Error> {
-        self.expectations.begin_creations(key, plan.create.len());
-        let created = join_all(plan.create.iter().map(|node| self.create(key, set, node, hash))).await;
-        let deleted = join_all(plan.delete.iter().map(|pod| self.delete(key, set, pod))).await;
-        created.into_iter().chain(deleted).collect()
-    }
-
-    async fn create(&self, key: &ObjectKey, set: &DaemonSet, node: &str, hash: &str) -> Result<(), Error> {
-        let pod = plan::new_pod(set, node, hash);
-        let created = Api::<Pod>::namespaced(&self.client, set.namespace()).create(&pod).await;
-        self.expectations.creation_ended(key, created.as_ref().ok().map(Object::uid));
-        let about = event_reference(set);
-        match created {
-            Ok(pod) => self.events.normal(&about, "SuccessfulCreate", format!("Created pod: {}", pod.name())),
-            Err(error) => {
-                self.events.warning(&about, "FailedCreate", format!("Error creating: {error}"));
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    async fn delete(&self, key: &ObjectKey, set: &DaemonSet, pod: &Pod) -> Result<(), Error> {
-        self.expectations.begin_deletion(key, pod.uid());
-        let api = Api::<Pod>::namespaced(&self.client, pod.namespace());
-        let about = event_reference(set);
-        match api.delete(pod.name(), &DeleteParams::uid(pod.uid())).await {
-            Ok(()) => self.events.normal(&about, "SuccessfulDelete", format!("Deleted pod: {}", pod.name())),
-            Err(error) => {
-                self.expectations.saw_deletion(key, pod.uid());
-                if !error.is_not_found() && !error.is_conflict() {
-                    self.events.warning(&about, "FailedDelete", format!("Error deleting: {error}"));
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
+    /// What cannot be created is no reason to keep what is to go.
+    async fn apply(&self, set: &DaemonSet, plan: &Plan, hash: &str) -> Result<(), Error> {
+        let missing: Vec<Pod> = plan.create.iter().map(|node| plan::new_pod(set, node, hash)).collect();
+        let created = self.pod_control.create(set, &missing).await;
+        let deleted = self.pod_control.delete(set, &plan.delete).await;
+        created.and(deleted)
     }
 
     async fn write_status(&self, set: &DaemonSet, plan: &Plan) -> Result<(), Error> {
@@ -185,9 +129,6 @@ impl DaemonSetReconciler {
             return Ok(());
         }
         let updated = DaemonSet { status: Some(plan.status.clone()), ..set.clone() };
-        match Api::namespaced(&self.client, set.namespace()).update_status(&updated).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            result => result.map(drop),
-        }
+        ignore_not_found(Api::namespaced(&self.client, set.namespace()).update_status(&updated).await)
     }
 }

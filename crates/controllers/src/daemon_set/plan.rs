@@ -9,6 +9,7 @@ use api::corev1::{
     Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
 };
 use api::metav1::ObjectMeta;
+use apimachinery::labels::Selector;
 use apimachinery::nodes;
 use client::Object;
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use super::revisions::HASH;
 use crate::deployment::scaled;
 use crate::ownership::reference;
-use crate::pods::{available_at, is_available, is_deleted, is_ready, label, phase};
+use crate::pods::{available_at, is_available, is_deleted, is_ready, label, phase, selector};
 
 const GENERATION: &str = "pod-template-generation";
 /// Taints that daemons live with: they are there before the node is ready, and stay when it is in trouble.
@@ -107,11 +108,11 @@ fn target(pod: &Pod) -> String {
         .into_iter()
         .flat_map(|required| &required.node_selector_terms)
         .filter_map(|term| term.match_fields.as_ref());
-    let names = fields
+    let mut names = fields
         .flatten()
         .filter(|field| field.key == "metadata.name")
         .filter_map(|field| field.values.as_ref()?.first());
-    names.cloned().next().unwrap_or_default()
+    names.next().cloned().unwrap_or_default()
 }
 
 /// Creates the missing pod, removes finished and surplus ones.
@@ -251,6 +252,10 @@ fn status(set: &DaemonSet, on_nodes: &BTreeMap<String, OnNode>, hash: &str, now:
     status.number_unavailable = positive(unavailable);
     status.updated_number_scheduled = positive(updated);
     status
+}
+
+pub(super) fn pod_selector(set: &DaemonSet) -> Selector {
+    set.spec.as_ref().map_or_else(Selector::nothing, |spec| selector(&spec.selector))
 }
 
 /// A pod from the set's template, for one node.

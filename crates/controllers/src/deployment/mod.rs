@@ -21,8 +21,9 @@ use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, Wo
 use rt::Clock;
 
 use crate::Context;
-use crate::ownership::{claim, controller_key, controller_of};
-use crate::pods::{is_active, is_deleted, matches, selector};
+use crate::ignore::ignore_not_found;
+use crate::ownership::{claim, controller_key, controller_of, wake_owners};
+use crate::pods::{is_active, is_deleted};
 use plan::{Action, Observed};
 
 pub(crate) use plan::scaled;
@@ -37,7 +38,7 @@ pub(crate) fn start(context: &Context) {
     let (sets, pods) = (context.informers.lister::<ReplicaSet>(), context.informers.lister::<Pod>());
     let own = queue.clone();
     deployments.subscribe(move |change| own.add(change.object().key()));
-    subscribe_to_sets(&deployments, &sets, &queue);
+    wake_owners(&sets, &deployments, plan::set_selector, &queue);
     subscribe_to_pods(&deployments, &sets, &pods, &queue);
     let reconciler = DeploymentReconciler {
         events: context.events(&client, NAME),
@@ -51,23 +52,6 @@ pub(crate) fn start(context: &Context) {
         deployments.synced().await;
         sets.synced().await;
         pods.synced().await;
-    });
-}
-
-fn subscribe_to_sets(deployments: &Lister<Deployment>, sets: &Lister<ReplicaSet>, queue: &WorkQueue<ObjectKey>) {
-    let (deployments, queue) = (deployments.clone(), queue.clone());
-    sets.subscribe(move |change: &Change<ReplicaSet>| {
-        for set in change.old().into_iter().chain([change.object()]) {
-            controller_key(&set.metadata, "Deployment").into_iter().for_each(|owner| queue.add(owner));
-        }
-        let orphan = change.object();
-        if controller_of(&orphan.metadata).is_none() && !matches!(change, Change::Deleted(_)) {
-            let selecting = |deployment: &Arc<Deployment>| {
-                let spec = deployment.spec.as_ref();
-                spec.is_some_and(|spec| matches(&selector(&spec.selector), &orphan.metadata))
-            };
-            deployments.namespace(orphan.namespace()).iter().filter(|d| selecting(d)).for_each(|d| queue.add(d.key()));
-        }
     });
 }
 
@@ -120,9 +104,8 @@ impl Reconciler for DeploymentReconciler {
 impl DeploymentReconciler {
     async fn observe(&self, deployment: &Arc<Deployment>) -> Result<Observed, Error> {
         let api = Api::namespaced(&self.client, deployment.namespace());
-        let spec = deployment.spec.clone().unwrap_or_default();
         let candidates = self.sets.namespace(deployment.namespace());
-        let mut sets = claim(&api, deployment.as_ref(), &selector(&spec.selector), candidates).await?;
+        let mut sets = claim(&api, deployment.as_ref(), &plan::set_selector(deployment), candidates).await?;
         sets.sort_by_key(|set| (set.metadata.creation_timestamp.clone(), set.name().to_owned()));
         let running = |set: &ReplicaSet| {
             self.pods.by_owner(set.uid()).iter().any(|pod| is_active(pod) || is_deleted(&pod.metadata))
@@ -145,10 +128,9 @@ impl DeploymentReconciler {
                 let message = format!("Scaled {direction} replica set {} from {from} to {to}", set.name());
                 self.events.normal(&about, "ScalingReplicaSet", message);
             }
-            Action::Delete(set) => match api.delete(set.name(), &DeleteParams::uid(set.uid())).await {
-                Err(error) if error.is_not_found() => {}
-                result => result?,
-            },
+            Action::Delete(set) => {
+                ignore_not_found(api.delete(set.name(), &DeleteParams::uid(set.uid())).await)?;
+            }
         }
         Ok(())
     }

@@ -8,13 +8,14 @@ use api::appsv1::{Deployment, DeploymentStatus, ReplicaSet, ReplicaSetSpec};
 use api::corev1::PodTemplateSpec;
 use api::k8s::apimachinery::pkg::util::intstr::IntOrString;
 use api::metav1::ObjectMeta;
+use apimachinery::labels::Selector;
 use apimachinery::names;
 use client::Object;
 use jiff::Timestamp;
 
 use super::{revision, rolling, scaling, status};
 use crate::ownership::reference;
-use crate::pods::is_deleted;
+use crate::pods::{is_deleted, selector};
 
 const HASH: &str = "pod-template-hash";
 
@@ -80,6 +81,10 @@ pub(super) fn replicas(set: &ReplicaSet) -> i32 {
 
 pub(super) fn available(set: &ReplicaSet) -> i32 {
     set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
+}
+
+pub(super) fn set_selector(deployment: &Deployment) -> Selector {
+    deployment.spec.as_ref().map_or_else(Selector::nothing, |spec| selector(&spec.selector))
 }
 
 pub(super) fn recreates(deployment: &Deployment) -> bool {

@@ -15,6 +15,7 @@ use client::{Api, Client, DeleteParams, Error, Object};
 use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
 
 use crate::Context;
+use crate::ignore::ignore_not_found;
 use crate::slices::{selects, wake_by_pods};
 
 const NAME: &str = "endpoint-controller";
@@ -73,10 +74,7 @@ impl EndpointsReconciler {
     async fn remove(&self, key: &ObjectKey, existing: Option<Arc<Endpoints>>) -> Result<(), Error> {
         let Some(existing) = existing.filter(|existing| is_managed(existing)) else { return Ok(()) };
         let api = Api::<Endpoints>::namespaced(&self.client, &key.namespace);
-        match api.delete(&key.name, &DeleteParams::uid(existing.uid())).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            result => result,
-        }
+        ignore_not_found(api.delete(&key.name, &DeleteParams::uid(existing.uid())).await)
     }
 
     async fn sync(&self, service: &Service, existing: Option<Arc<Endpoints>>) -> Result<(), Error> {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::corev1::{EndpointAddress, EndpointPort, EndpointSubset, ObjectReference, Pod, Service};
+use api::corev1::{EndpointAddress, EndpointPort, EndpointSubset, Pod, Service};
 use client::Object;
 
-use crate::pods::{is_deleted, is_ready};
+use crate::pods::{self, is_deleted, is_ready};
 use crate::slices::{is_endpoint, port_number};
 
 type Ports = Vec<(Option<String>, i32, String, Option<String>)>;
@@ -53,13 +53,7 @@ fn address(service: &Service, pod: &Pod) -> EndpointAddress {
         ip: pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default(),
         node_name: spec.and_then(|spec| spec.node_name.clone()),
         hostname: spec.and_then(|spec| spec.hostname.clone()).filter(|hostname| own && !hostname.is_empty()),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".into()),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-            ..ObjectReference::default()
-        }),
+        target_ref: Some(pods::target_ref(pod)),
     }
 }
 

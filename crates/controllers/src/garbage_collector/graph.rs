@@ -1,76 +1,118 @@
 //! Who owns whom, as the caches show it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::metav1::OwnerReference;
 use apimachinery::ObjectKey;
-use client::{ApiResource, Object, PartialObject};
+use client::{ApiResource, Client, Object, PartialObject};
 use controller_runtime::{Informers, Lister};
+use parking_lot::RwLock;
+use rt::TaskSet;
 
 use super::Node;
 use super::plan::{FOREGROUND, has_finalizer};
 use crate::pods::is_deleted;
 
+/// Follows one resource. Its reflector ends with the tasks.
+struct Monitor {
+    lister: Lister<PartialObject>,
+    tasks: TaskSet,
+}
+
+type Monitors = BTreeMap<Arc<ApiResource>, Arc<Monitor>>;
+
 pub(super) struct Graph {
-    resources: Vec<(ApiResource, Lister<PartialObject>)>,
+    client: Client,
+    tasks: TaskSet,
+    /// Replaced as a whole, so that readers hold no lock.
+    monitors: RwLock<Arc<Monitors>>,
 }
 
 impl Graph {
-    pub fn new(informers: &Informers, resources: Vec<ApiResource>) -> Self {
-        let with_lister = |resource: ApiResource| {
-            let lister = informers.metadata_lister(&resource);
-            (resource, lister)
-        };
-        Self { resources: resources.into_iter().map(with_lister).collect() }
+    pub fn new(client: &Client, tasks: &TaskSet) -> Self {
+        Self { client: client.clone(), tasks: tasks.clone(), monitors: RwLock::default() }
+    }
+
+    fn monitors(&self) -> Arc<Monitors> {
+        self.monitors.read().clone()
+    }
+
+    /// Monitors exactly these resources from now on. Returns those that are new.
+    pub fn follow(&self, resources: Vec<ApiResource>) -> Vec<Arc<ApiResource>> {
+        let known = self.monitors();
+        let (mut monitors, mut fresh) = (Monitors::new(), Vec::new());
+        for resource in resources.into_iter().map(Arc::new) {
+            let running = known.get(&resource).filter(|monitor| !monitor.tasks.token().is_cancelled());
+            let monitor = running.cloned().unwrap_or_else(|| {
+                fresh.push(resource.clone());
+                Arc::new(self.monitor(&resource))
+            });
+            monitors.insert(resource, monitor);
+        }
+        let gone = known.iter().filter(|(resource, _)| !monitors.contains_key(*resource));
+        gone.for_each(|(_, monitor)| monitor.tasks.cancel());
+        *self.monitors.write() = Arc::new(monitors);
+        fresh
+    }
+
+    fn monitor(&self, resource: &ApiResource) -> Monitor {
+        let tasks = self.tasks.child();
+        Monitor { lister: Informers::new(&self.client, &tasks).metadata_lister(resource), tasks }
     }
 
     pub async fn synced(&self) {
-        for (_, lister) in &self.resources {
-            lister.synced().await;
+        for monitor in self.monitors().values() {
+            monitor.lister.synced().await;
         }
     }
 
-    pub fn len(&self) -> usize {
-        self.resources.len()
+    pub fn lister(&self, resource: &ApiResource) -> Option<Lister<PartialObject>> {
+        self.monitors().get(resource).map(|monitor| monitor.lister.clone())
     }
 
-    pub fn lister(&self, resource: usize) -> &Lister<PartialObject> {
-        &self.resources[resource].1
-    }
-
-    pub fn resource(&self, node: &Node) -> &ApiResource {
-        &self.resources[node.resource].0
-    }
-
-    pub fn resource_of(&self, api_version: &str, kind: &str) -> Option<&ApiResource> {
-        self.resources.iter().map(|(resource, _)| resource).find(|resource| is(resource, api_version, kind))
+    pub fn resource_of(&self, api_version: &str, kind: &str) -> Option<Arc<ApiResource>> {
+        self.monitors().keys().find(|resource| is(resource, api_version, kind)).cloned()
     }
 
     pub fn get(&self, node: &Node) -> Option<Arc<PartialObject>> {
-        self.lister(node.resource).get(&node.key)
+        self.lister(&node.resource)?.get(&node.key)
+    }
+
+    /// The objects that `select` picks of each resource.
+    fn nodes(&self, select: impl Fn(&Lister<PartialObject>) -> Vec<Arc<PartialObject>>) -> Vec<Node> {
+        let of = |(resource, monitor): (&Arc<ApiResource>, &Arc<Monitor>)| {
+            let node = |object: Arc<PartialObject>| Node { resource: resource.clone(), key: object.key() };
+            select(&monitor.lister).into_iter().map(node).collect::<Vec<_>>()
+        };
+        self.monitors().iter().flat_map(of).collect()
     }
 
     /// Objects that name this UID as an owner.
     pub fn dependents(&self, uid: &str) -> Vec<Node> {
-        let of = |(resource, (_, lister)): (usize, &(ApiResource, Lister<PartialObject>))| {
-            let found = lister.by_owner(uid);
-            found.into_iter().map(move |object| Node { resource, key: object.key() }).collect::<Vec<_>>()
+        self.nodes(|lister| lister.by_owner(uid))
+    }
+
+    /// Objects that name an owner of this kind.
+    pub fn dependents_of_kind(&self, owners: &ApiResource) -> Vec<Node> {
+        let names = |object: &PartialObject| {
+            let mut references = object.metadata.owner_references.iter().flatten();
+            references.any(|owner| is(owners, &owner.api_version, &owner.kind))
         };
-        self.resources.iter().enumerate().flat_map(of).collect()
+        self.nodes(|lister| lister.list().into_iter().filter(|object| names(object)).collect())
     }
 
     /// The owner that a reference from this namespace means, if it is there.
     pub fn find_owner(&self, namespace: &str, owner: &OwnerReference) -> Option<Node> {
-        let found = |(resource, lister): &(ApiResource, Lister<PartialObject>), namespace: &str| {
+        let found = |resource: &Arc<ApiResource>, monitor: &Monitor| {
             let namespace = if resource.namespaced { namespace } else { "" };
             let key = ObjectKey::new(namespace, owner.name.as_str());
-            lister.get(&key).filter(|object| object.uid() == owner.uid).map(|_| key)
+            let object = monitor.lister.get(&key).filter(|object| object.uid() == owner.uid);
+            object.map(|_| Node { resource: resource.clone(), key })
         };
-        self.resources
-            .iter()
-            .enumerate()
-            .filter(|(_, (resource, _))| is(resource, &owner.api_version, &owner.kind))
-            .find_map(|(resource, entry)| Some(Node { resource, key: found(entry, namespace)? }))
+        let monitors = self.monitors();
+        let mut of_kind = monitors.iter().filter(|(resource, _)| is(resource, &owner.api_version, &owner.kind));
+        of_kind.find_map(|(resource, monitor)| found(resource, monitor))
     }
 
     pub fn is_ending(&self, node: &Node) -> bool {

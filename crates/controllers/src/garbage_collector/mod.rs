@@ -8,6 +8,7 @@ mod plan;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::metav1::OwnerReference;
 use apimachinery::ObjectKey;
@@ -18,6 +19,7 @@ use rt::Backoff;
 use serde_json::json;
 
 use crate::Context;
+use crate::ignore::ignore_not_found;
 use crate::ownership::controller_of;
 use graph::Graph;
 use plan::{Action, OwnerState};
@@ -27,16 +29,19 @@ const WORKERS: usize = 4;
 /// Events are owned by nobody and many.
 const IGNORED: [(&str, &str); 2] = [("", "events"), ("events.k8s.io", "events")];
 
+/// How often the server is asked what resources it has, and how long a cache is waited for.
+const RESYNC_PERIOD: Duration = Duration::from_secs(30);
+
 /// An object of one of the graph's resources.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Node {
-    resource: usize,
+    resource: Arc<ApiResource>,
     key: ObjectKey,
 }
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "resource {} {}", self.resource, self.key)
+        write!(f, "{} {}", self.resource.name, self.key)
     }
 }
 
@@ -44,26 +49,39 @@ pub(crate) fn start(context: &Context) {
     let context = context.clone();
     context.tasks.clone().spawn_until_cancelled(NAME, async move {
         let client = context.client(NAME);
-        let resources = resources(&client).await;
-        let graph = Arc::new(Graph::new(&context.informers, resources));
+        let graph = Arc::new(Graph::new(context.informers.client(), &context.tasks));
         let queue = WorkQueue::new();
-        graph.synced().await;
-        for resource in 0..graph.len() {
-            let (watched, queue) = (graph.clone(), queue.clone());
-            graph.lister(resource).subscribe(move |change| wake(&watched, resource, change, &queue));
+        follow(&graph, resources(&client).await, &queue);
+        if tokio::time::timeout(RESYNC_PERIOD, graph.synced()).await.is_err() {
+            tracing::warn!("not every resource can be listed; collecting what can");
         }
-        context.run(NAME, Collector { client, graph }, queue, WORKERS, std::future::ready(()));
+        let collector = Collector { client: client.clone(), graph: graph.clone() };
+        context.run(NAME, collector, queue.clone(), WORKERS, std::future::ready(()));
+        loop {
+            tokio::time::sleep(RESYNC_PERIOD).await;
+            follow(&graph, resources(&client).await, &queue);
+        }
     });
 }
 
 async fn resources(client: &Client) -> Vec<ApiResource> {
-    let mut backoff = Backoff::new(std::time::Duration::from_millis(50), std::time::Duration::from_secs(2), 2.0);
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2), 2.0);
     loop {
         match discover(client).await {
             Ok(resources) => return resources.into_iter().filter(collectable).collect(),
             Err(error) => tracing::info!(error = &error as &dyn std::error::Error, "discovery failed; trying again"),
         }
         tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// Of an owner whose kind was not served nothing was known: its dependents are looked at again when it is.
+fn follow(graph: &Arc<Graph>, resources: Vec<ApiResource>, queue: &WorkQueue<Node>) {
+    for resource in graph.follow(resources) {
+        let Some(lister) = graph.lister(&resource) else { continue };
+        graph.dependents_of_kind(&resource).into_iter().for_each(|node| queue.add(node));
+        let (graph, queue) = (graph.clone(), queue.clone());
+        lister.subscribe(move |change| wake(&graph, &resource, change, &queue));
     }
 }
 
@@ -74,7 +92,7 @@ fn collectable(resource: &ApiResource) -> bool {
 
 /// An object wakes itself when its owners or its end changed, its dependents when it is gone, and its owners when they
 /// wait for it.
-fn wake(graph: &Graph, resource: usize, change: &Change<PartialObject>, queue: &WorkQueue<Node>) {
+fn wake(graph: &Graph, resource: &Arc<ApiResource>, change: &Change<PartialObject>, queue: &WorkQueue<Node>) {
     if let Change::Updated { old, new } = change
         && plan::looks_the_same(old, new)
     {
@@ -82,7 +100,7 @@ fn wake(graph: &Graph, resource: usize, change: &Change<PartialObject>, queue: &
     }
     let object = change.object();
     if plan::concerns(object) && !matches!(change, Change::Deleted(_)) {
-        queue.add(Node { resource, key: object.key() });
+        queue.add(Node { resource: resource.clone(), key: object.key() });
     }
     if let Change::Deleted(gone) | Change::Replaced { old: gone, .. } = change {
         graph.dependents(gone.uid()).into_iter().for_each(|node| queue.add(node));
@@ -164,7 +182,7 @@ impl Collector {
 
     fn api(&self, node: &Node) -> client::Api<PartialObject> {
         let namespace = (!node.key.namespace.is_empty()).then_some(node.key.namespace.as_str());
-        self.graph.resource(node).api(&self.client, namespace)
+        node.resource.api(&self.client, namespace)
     }
 
     async fn delete(&self, node: &Node, object: &PartialObject, propagation: Propagation) -> Result<(), Error> {
@@ -173,21 +191,21 @@ impl Collector {
             resource_version: Some(object.resource_version().to_owned()),
             ..DeleteParams::uid(object.uid())
         };
-        tracing::info!(kind = self.graph.resource(node).kind, key = %node.key, owner = owner_name(object), "deleting an object whose owner is gone");
-        ignore_gone(self.api(node).delete(&node.key.name, &params).await)
+        tracing::info!(kind = node.resource.kind, key = %node.key, owner = owner_name(object), "deleting an object whose owner is gone");
+        ignore_not_found(self.api(node).delete(&node.key.name, &params).await)
     }
 
     async fn drop_owners(&self, node: &Node, object: &PartialObject, uids: &[String]) -> Result<(), Error> {
         let left: Vec<_> =
             object.metadata.owner_references.iter().flatten().filter(|owner| !uids.contains(&owner.uid)).collect();
         let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "uid": object.uid(), "ownerReferences": left}});
-        ignore_gone(self.api(node).patch(&node.key.name, &Patch::Merge(patch)).await.map(drop))
+        ignore_not_found(self.api(node).patch(&node.key.name, &Patch::Merge(patch)).await)
     }
 
     async fn remove_finalizer(&self, node: &Node, object: &PartialObject, finalizer: &str) -> Result<(), Error> {
         let left: Vec<_> = object.metadata.finalizers.iter().flatten().filter(|name| *name != finalizer).collect();
         let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "uid": object.uid(), "finalizers": left}});
-        ignore_gone(self.api(node).patch(&node.key.name, &Patch::Merge(patch)).await.map(drop))
+        ignore_not_found(self.api(node).patch(&node.key.name, &Patch::Merge(patch)).await)
     }
 }
 
@@ -195,9 +213,5 @@ fn owner_name(object: &PartialObject) -> String {
     controller_of(&object.metadata).map(|owner| format!("{} {}", owner.kind, owner.name)).unwrap_or_default()
 }
 
-fn ignore_gone(result: Result<(), Error>) -> Result<(), Error> {
-    match result {
-        Err(error) if error.is_not_found() => Ok(()),
-        result => result,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, Wo
 use jiff::Timestamp;
 
 use crate::Context;
+use crate::ignore::ignore_not_found;
 use crate::pods::is_deleted;
 
 const NAME: &str = "namespace-controller";
@@ -124,10 +125,7 @@ impl NamespaceReconciler {
         let finalizers = finalized.spec.get_or_insert_default().finalizers.get_or_insert_default();
         finalizers.retain(|finalizer| finalizer != FINALIZER);
         let api = Api::<Namespace>::all(&self.client);
-        match api.update_subresource(namespace.name(), "finalize", &finalized).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            result => result.map(drop),
-        }
+        ignore_not_found(api.update_subresource(namespace.name(), "finalize", &finalized).await)
     }
 
     async fn report(&self, namespace: &Namespace, remains: &Remains) -> Result<(), Error> {
@@ -141,10 +139,7 @@ impl NamespaceReconciler {
         if reported == *namespace {
             return Ok(());
         }
-        match Api::<Namespace>::all(&self.client).update_status(&reported).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            result => result.map(drop),
-        }
+        ignore_not_found(Api::<Namespace>::all(&self.client).update_status(&reported).await)
     }
 }
 
@@ -160,10 +155,7 @@ async fn delete_all(api: &Api<PartialObject>, resource: &ApiResource) -> Result<
         api.delete_collection(&params, &all).await?;
     } else {
         for object in &found {
-            match api.delete(object.name(), &params).await {
-                Err(error) if error.is_not_found() => {}
-                result => result?,
-            }
+            ignore_not_found(api.delete(object.name(), &params).await)?;
         }
     }
     Ok(api.list(&all).await?.items)

@@ -23,6 +23,7 @@ use rt::Clock;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::ignore::ignore_gone;
 use crate::pods::is_ready;
 use crate::{Config, Context};
 use plan::Plan;
@@ -168,13 +169,6 @@ impl LifecycleReconciler {
         ignore_gone(api.patch_status(pod.name(), &Patch::Strategic(patch)).await)?;
         self.events.normal(&reference(pod), "TaintManagerEviction", format!("Marking for deletion Pod {}", pod.key()));
         ignore_gone(api.delete(pod.name(), &DeleteParams::uid(pod.uid())).await)
-    }
-}
-
-fn ignore_gone<T>(result: Result<T, Error>) -> Result<(), Error> {
-    match result {
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
-        result => result.map(drop),
     }
 }
 

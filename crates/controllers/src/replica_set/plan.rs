@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use api::appsv1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use api::corev1::Pod;
-use api::metav1::{ObjectMeta, OwnerReference, Time};
+use api::metav1::{ObjectMeta, Time};
+use apimachinery::labels::Selector;
 use client::Object;
 use jiff::Timestamp;
 
+use crate::ownership::reference;
 use crate::pods::{
-    annotation, available_at, condition, is_active, is_available, is_deleted, is_ready, matches, phase, selector,
+    annotation, available_at, condition, is_active, is_available, is_deleted, is_ready, phase, selector,
 };
 
 /// More are not created or deleted in one pass.
@@ -27,8 +29,8 @@ pub(super) struct Plan {
     pub next_available: Option<Duration>,
 }
 
-pub(super) fn selects(set: &ReplicaSet, pod: &Pod) -> bool {
-    set.spec.as_ref().is_some_and(|spec| matches(&selector(&spec.selector), &pod.metadata))
+pub(super) fn pod_selector(set: &ReplicaSet) -> Selector {
+    set.spec.as_ref().map_or_else(Selector::nothing, |spec| selector(&spec.selector))
 }
 
 pub(super) fn plan(set: &ReplicaSet, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
@@ -102,7 +104,7 @@ pub(super) fn with_failure(mut status: ReplicaSetStatus, failure: Option<Replica
 }
 
 /// A pod from the set's template.
-pub(super) fn new_pod(set: &ReplicaSet, owner: OwnerReference) -> Pod {
+pub(super) fn new_pod(set: &ReplicaSet) -> Pod {
     let template = set.spec.clone().and_then(|spec| spec.template).unwrap_or_default();
     let metadata = template.metadata.unwrap_or_default();
     Pod {
@@ -112,7 +114,7 @@ pub(super) fn new_pod(set: &ReplicaSet, owner: OwnerReference) -> Pod {
             labels: metadata.labels,
             annotations: metadata.annotations,
             finalizers: metadata.finalizers,
-            owner_references: Some(vec![owner]),
+            owner_references: Some(vec![reference(set)]),
             ..ObjectMeta::default()
         },
         spec: template.spec,

@@ -15,6 +15,7 @@ use client::{Api, Client, DeleteParams, Object};
 use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
 
 use crate::Context;
+use crate::ignore::ignore_not_found;
 use crate::pods::label;
 use plan::Action;
 
@@ -116,10 +117,9 @@ impl SliceReconciler {
         match action {
             Action::Create(slice) => drop(api.create(&slice).await?),
             Action::Update(slice) => drop(api.update(&slice).await?),
-            Action::Delete(slice) => match api.delete(slice.name(), &DeleteParams::uid(slice.uid())).await {
-                Err(error) if error.is_not_found() => {}
-                result => result?,
-            },
+            Action::Delete(slice) => {
+                ignore_not_found(api.delete(slice.name(), &DeleteParams::uid(slice.uid())).await)?;
+            }
         }
         Ok(())
     }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use api::corev1::{ObjectReference, Pod, Service, ServicePort};
+use api::corev1::{Pod, Service, ServicePort};
 use api::discoveryv1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use api::k8s::apimachinery::pkg::util::intstr::IntOrString;
 use api::metav1::{ObjectMeta, OwnerReference};
 use client::Object;
 
-use crate::pods::{is_deleted, is_ready, phase};
+use crate::pods::{self, is_deleted, is_ready, phase};
 
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -184,13 +184,7 @@ fn endpoint(service: &Service, pod: &Pod, address: String, zone: &dyn Fn(&str) -
         zone: node.as_deref().and_then(zone),
         node_name: node,
         hostname: hostname(service, pod),
-        target_ref: Some(ObjectReference {
-            kind: Some("Pod".into()),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            uid: pod.metadata.uid.clone(),
-            ..ObjectReference::default()
-        }),
+        target_ref: Some(pods::target_ref(pod)),
         ..Endpoint::default()
     }
 }

@@ -168,7 +168,7 @@ impl Manager {
             tracing::info!(pod = uid(&pod), "ending a pod that the API has forgotten");
             self.context.tasks.spawn_until_cancelled("end a forgotten pod", async move {
                 super::stop::stop_forgotten(&context, &sandbox).await;
-                if let Err(error) = super::worker::tear_down(&context, &pod).await {
+                if let Err(error) = super::sandbox::tear_down(&context, &pod).await {
                     tracing::error!(pod = uid(&pod), error, "forgotten pod was not torn down");
                 }
                 let _ = tokio::fs::remove_dir_all(context.log_dir(&pod)).await;

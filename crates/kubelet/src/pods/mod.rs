@@ -8,6 +8,7 @@ pub mod manager;
 pub mod model;
 pub mod plan;
 pub mod qos;
+mod sandbox;
 pub mod status;
 mod stop;
 pub mod worker;

@@ -106,6 +106,8 @@ pub struct Observed {
     pub sandbox_exists: bool,
     /// Why the sandbox could not be made, and when to try again.
     pub sandbox_retry_at: Option<Timestamp>,
+    /// When to try again to take down what could not be.
+    pub tear_down_retry_at: Option<Timestamp>,
     pub ips: Vec<IpAddr>,
     pub host_ips: Vec<IpAddr>,
     pub volumes_ready: bool,

@@ -59,9 +59,9 @@ impl Plan {
 pub fn plan_pod(pod: &Pod, observed: &Observed, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     if must_end(pod, observed) {
-        plan_end(pod, observed, &mut plan);
+        plan_end(pod, observed, now, &mut plan);
     } else if is_complete(pod, observed) {
-        plan_completion(pod, observed, &mut plan);
+        plan_completion(pod, observed, now, &mut plan);
     } else {
         plan_deadline(pod, observed, now, &mut plan);
         plan_run(pod, observed, now, &mut plan);
@@ -75,7 +75,7 @@ fn must_end(pod: &Pod, observed: &Observed) -> bool {
 }
 
 /// Main containers first and together, then the sidecars, last started first.
-fn plan_end(pod: &Pod, observed: &Observed, plan: &mut Plan) {
+fn plan_end(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan) {
     if !stop_all(pod, observed, plan) {
         return;
     }
@@ -84,7 +84,7 @@ fn plan_end(pod: &Pod, observed: &Observed, plan: &mut Plan) {
         return;
     }
     if observed.sandbox_exists || observed.volumes_ready {
-        plan.act(Action::TearDown);
+        plan_tear_down(observed, now, plan);
     } else if deleted && !observed.ending {
         plan.act(Action::Delete);
     }
@@ -133,14 +133,33 @@ pub fn is_complete(pod: &Pod, observed: &Observed) -> bool {
     failed_init || mains.all(|(role, container)| over(*role, container))
 }
 
-fn plan_completion(pod: &Pod, observed: &Observed, plan: &mut Plan) {
+fn plan_completion(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan) {
     if stop_all(pod, observed, plan)
         && observed.final_status_written
         && !observed.sandbox_busy
         && observed.sandbox_exists
     {
+        plan_tear_down(observed, now, plan);
+    }
+}
+
+fn plan_tear_down(observed: &Observed, now: Timestamp, plan: &mut Plan) {
+    if due(observed.tear_down_retry_at, now, plan) {
         plan.act(Action::TearDown);
     }
+}
+
+/// Whether it is time to try again; if not, the plan wakes then.
+fn due(retry_at: Option<Timestamp>, now: Timestamp, plan: &mut Plan) -> bool {
+    let later = retry_at.filter(|at| now < *at);
+    later.into_iter().for_each(|at| plan.wake(at));
+    later.is_none()
+}
+
+/// The API has forgotten the pod, and nothing is left of it here.
+pub fn is_over(observed: &Observed) -> bool {
+    let quiet = observed.containers.values().all(Observation::is_quiet);
+    observed.ending && quiet && !observed.sandbox_busy && !observed.sandbox_exists && !observed.volumes_ready
 }
 
 fn plan_deadline(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan) {
@@ -187,20 +206,13 @@ fn check_health(seen: &Observation, name: &str, plan: &mut Plan) {
 
 /// Volumes and sandbox. True when both are there.
 fn plan_ground(observed: &Observed, now: Timestamp, plan: &mut Plan) -> bool {
-    let due = |retry_at: Option<Timestamp>, plan: &mut Plan| match retry_at {
-        Some(at) if now < at => {
-            plan.wake(at);
-            false
-        }
-        _ => true,
-    };
     if !observed.volumes_ready {
-        if !observed.sandbox_busy && due(observed.volumes_retry_at, plan) {
+        if !observed.sandbox_busy && due(observed.volumes_retry_at, now, plan) {
             plan.act(Action::MountVolumes);
         }
         return false;
     }
-    if !observed.sandbox_ready && !observed.sandbox_busy && due(observed.sandbox_retry_at, plan) {
+    if !observed.sandbox_ready && !observed.sandbox_busy && due(observed.sandbox_retry_at, now, plan) {
         plan.act(Action::CreateSandbox);
     }
     observed.sandbox_ready

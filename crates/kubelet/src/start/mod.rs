@@ -190,9 +190,8 @@ mod tests {
     fn check(command_words: &[&str], args: &[&str]) -> String {
         let own = |list: &[&str]| (!list.is_empty()).then(|| list.iter().map(|word| (*word).to_owned()).collect());
         let container = Container { command: own(command_words), args: own(args), ..Container::default() };
-        let mut config = image::ImageConfig::default();
-        config.entrypoint = vec!["entry".into()];
-        config.cmd = vec!["cmd".into()];
+        let (entrypoint, cmd) = (vec!["entry".into()], vec!["cmd".into()]);
+        let config = image::ImageConfig { entrypoint, cmd, ..image::ImageConfig::default() };
         let image = ImageInfo { id: String::new(), repo_tags: Vec::new(), repo_digests: Vec::new(), size: 0, config };
         command(&container, &image, &[("X".into(), "1".into())]).expect("a command").0.join(" ")
     }

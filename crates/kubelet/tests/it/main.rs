@@ -2,7 +2,6 @@
 //!
 //! The test program is also the containers' monitor: it re-executes itself.
 
-mod api_server;
 mod lifecycle;
 mod real;
 mod world;

@@ -48,7 +48,7 @@ fn log(world: &World, name: &str) -> String {
 
 async fn a_pod_has_its_environment_volumes_and_files(world: World) {
     world.api.put(
-        "/api/v1/namespaces/default/configmaps/cm",
+        "/api/v1/namespaces/default/configmaps",
         json!({ "metadata": { "name": "cm", "namespace": "default" }, "data": { "key": "value" } }),
     );
     let script = "echo $GREETING $FROM $POD $(hostname); cat /cm/key; echo; cat /token/token; echo; ls /empty; cat /etc/hostname; id -u; grep -c . /etc/resolv.conf >/dev/null; echo said > /dev/termination-log";

@@ -7,22 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use client::Client;
 use container::{ContainerRuntime, FakeRuntime, LinuxRuntime};
 use image::{FilesystemUsage, ImageError, ImageInfo, ImageService, RegistryAuth};
 use kubelet::{Config, Dependencies, HostPort, Kubelet, NetworkError, PodAddresses, PodNetwork, PodRef, Server};
 use rt::TaskSet;
 use serde_json::{Value, json};
-
-use crate::api_server::ApiServer;
+use testkit::FakeApi;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 pub const NODE: &str = "node1";
+const PODS: &str = "/api/v1/namespaces/default/pods";
 /// Of every pod: on loopback, so that nothing that asks for it leaves the machine.
 pub const POD_IP: &str = "127.0.0.2";
 
 pub struct World {
-    pub api: ApiServer,
+    pub api: FakeApi,
     pub fake: FakeRuntime,
     pub runtime: Arc<dyn ContainerRuntime>,
     pub directory: tempfile::TempDir,
@@ -118,7 +117,7 @@ impl World {
             fake,
             TaskSet::new(),
             tempfile::tempdir().expect("a directory"),
-            ApiServer::new(),
+            FakeApi::new(),
         )
     }
 
@@ -126,7 +125,7 @@ impl World {
         let directory = tempfile::Builder::new().prefix(name).tempdir().expect("a directory");
         let tasks = TaskSet::new();
         let runtime = LinuxRuntime::new(directory.path().join("run"), tasks.clone()).await.expect("a runtime");
-        World::with(Arc::new(runtime), FakeRuntime::new(), tasks, directory, ApiServer::new())
+        World::with(Arc::new(runtime), FakeRuntime::new(), tasks, directory, FakeApi::new())
     }
 
     fn with(
@@ -134,7 +133,7 @@ impl World {
         fake: FakeRuntime,
         tasks: TaskSet,
         directory: tempfile::TempDir,
-        api: ApiServer,
+        api: FakeApi,
     ) -> World {
         let server = start(&api, &runtime, directory.path(), &tasks);
         World { api, fake, runtime, directory, tasks, server }
@@ -148,13 +147,13 @@ impl World {
     }
 
     pub fn path(name: &str) -> String {
-        format!("/api/v1/namespaces/default/pods/{name}")
+        format!("{PODS}/{name}")
     }
 
     pub fn create(&self, name: &str, mut spec: Value) -> String {
         spec["nodeName"] = json!(NODE);
         let metadata = json!({ "name": name, "namespace": "default", "uid": format!("uid-{name}"), "generation": 1 });
-        self.api.put(&World::path(name), json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": { "phase": "Pending" } }));
+        self.api.put(PODS, json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": { "phase": "Pending" } }));
         World::path(name)
     }
 
@@ -184,13 +183,13 @@ impl Drop for World {
     }
 }
 
-fn start(api: &ApiServer, runtime: &Arc<dyn ContainerRuntime>, path: &Path, tasks: &TaskSet) -> Server {
+fn start(api: &FakeApi, runtime: &Arc<dyn ContainerRuntime>, path: &Path, tasks: &TaskSet) -> Server {
     let mut config = Config::new(NODE, IpAddr::from([192, 0, 2, 1]), path.join("data"), path.join("run"));
     config.cgroup_root = format!("/coracle-test-{}", std::process::id());
     let kubelet = Kubelet::new(
         Dependencies {
             config,
-            client: Client::new(Arc::new(api.clone()), "test"),
+            client: api.client(),
             runtime: Arc::clone(runtime),
             images: Arc::new(Images(path.join("images"))),
             network: Arc::new(Network),

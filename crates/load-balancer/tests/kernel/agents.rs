@@ -4,11 +4,16 @@ use std::path::Path;
 
 use controller_runtime::Informers;
 use load_balancer::{AddressController, Announcer, AnnouncerConfig, Pool, arp};
-use rt::{CancellationToken, TaskSet};
+use rt::TaskSet;
 use serde_json::{Value, json};
+use testkit::FakeApi;
+use testkit::netns::{Agent, root};
 
-use crate::fake_api::FakeApi;
-use crate::{root, scratch};
+use crate::scratch;
+
+const NODES: &str = "/api/v1/nodes";
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/load-balancer-172-28-128-200";
 
 fn pool() -> Pool {
     "172.28.128.200-172.28.128.201".parse().unwrap()
@@ -23,13 +28,17 @@ fn node(name: &str, ready: &str) -> Value {
 }
 
 fn address(api: &FakeApi, name: &str) -> Option<String> {
-    let object = api.get("services", "default", name)?;
+    let object = api.get(&format!("{SERVICES}/{name}"))?;
     object.pointer("/status/loadBalancer/ingress/0/ip").and_then(Value::as_str).map(str::to_owned)
 }
 
 fn holder(api: &FakeApi) -> Option<String> {
-    let lease = api.get("leases", "kube-system", "load-balancer-172-28-128-200")?;
+    let lease = api.get(LEASE)?;
     lease.pointer("/spec/holderIdentity").and_then(Value::as_str).map(str::to_owned)
+}
+
+async fn wait_until(api: &FakeApi, holds: impl Fn(&FakeApi) -> bool) {
+    api.wait_until(|api| holds(api).then_some(())).await;
 }
 
 #[tokio::test]
@@ -44,44 +53,30 @@ async fn addresses_are_given_kept_over_a_restart_and_passed_on_when_freed() {
     };
     let first = start();
     for name in ["a", "b", "c"] {
-        api.put("services", service(name, "LoadBalancer"));
-        api.wait_until(|api| name == "c" || address(api, name).is_some()).await;
+        api.put(SERVICES, service(name, "LoadBalancer"));
+        wait_until(&api, |api| name == "c" || address(api, name).is_some()).await;
     }
     assert_eq!(address(&api, "a").as_deref(), Some("172.28.128.200"));
     assert_eq!(address(&api, "b").as_deref(), Some("172.28.128.201"));
     first.shutdown().await;
 
     let second = start();
-    let mut released = api.get("services", "default", "a").unwrap();
+    let mut released = api.get(&format!("{SERVICES}/a")).unwrap();
     released["spec"]["type"] = json!("ClusterIP");
-    api.put("services", released);
-    api.wait_until(|api| address(api, "a").is_none() && address(api, "c").is_some()).await;
+    api.put(SERVICES, released);
+    wait_until(&api, |api| address(api, "a").is_none() && address(api, "c").is_some()).await;
     assert_eq!(address(&api, "b").as_deref(), Some("172.28.128.201"), "untouched");
     assert_eq!(address(&api, "c").as_deref(), Some("172.28.128.200"), "waited for it");
     second.shutdown().await;
 }
 
-/// Runs an announcer inside a namespace on a thread of its own.
-fn announce(
-    api: &FakeApi,
-    netns: &Path,
-    name: &str,
-    address: &str,
-) -> (CancellationToken, std::thread::JoinHandle<()>) {
-    let (shutdown, client, path) = (CancellationToken::new(), api.client(), netns.to_owned());
+fn announce(api: &FakeApi, netns: &Path, name: &str, address: &str) -> Agent {
+    let client = api.client();
     let config = AnnouncerConfig { node_name: name.to_owned(), node_ip: address.parse().unwrap(), pool: pool() };
-    let token = shutdown.clone();
-    let agent = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let tasks = TaskSet::under(token.clone());
-            let informers = Informers::new(&client, &tasks);
-            Announcer::new(config, &client, &informers).unwrap().run(token).await.unwrap();
-            tasks.join().await;
-        });
-    };
-    let thread = std::thread::spawn(move || netlink::netns::in_netns(&path, agent).unwrap());
-    (shutdown, thread)
+    Agent::start(netns, move |tasks| async move {
+        let informers = Informers::new(&client, &tasks);
+        Announcer::new(config, &client, &informers).unwrap().run(tasks.token()).await.unwrap();
+    })
 }
 
 #[tokio::test]
@@ -92,7 +87,7 @@ async fn one_node_announces_and_another_takes_over_when_it_is_lost() {
     let api = FakeApi::new();
     let mut exposed = service("web", "LoadBalancer");
     exposed["status"] = json!({ "loadBalancer": { "ingress": [{ "ip": "172.28.128.200" }] } });
-    api.put("services", exposed);
+    api.put(SERVICES, exposed);
     let spaces: Vec<_> = ["one", "two"].map(|name| scratch(&format!("announce-{name}"))).into_iter().collect();
     for (space, address) in spaces.iter().zip(["172.28.128.11/24", "172.28.128.12/24"]) {
         let handle = space.handle().unwrap();
@@ -101,15 +96,16 @@ async fn one_node_announces_and_another_takes_over_when_it_is_lost() {
         handle.add_address(&link, address.parse().unwrap()).unwrap();
         handle.set_up(&link).unwrap();
     }
-    ["one", "two"].iter().for_each(|name| api.put("nodes", node(name, "True")));
+    for name in ["one", "two"] {
+        api.put(NODES, node(name, "True"));
+    }
     let agents = [
         announce(&api, spaces[0].path(), "one", "172.28.128.11"),
         announce(&api, spaces[1].path(), "two", "172.28.128.12"),
     ];
-    api.wait_until(|api| holder(api).is_some_and(|holder| !holder.is_empty())).await;
+    wait_until(&api, |api| holder(api).is_some_and(|holder| !holder.is_empty())).await;
     let first = holder(&api).unwrap();
     let second = if first == "one" { "two" } else { "one" };
-    let agents: Vec<_> = agents.into_iter().collect();
     let lost = usize::from(first == "two");
 
     // The holder's node is declared lost: the other one takes the lease at once, and says so on the LAN.
@@ -121,8 +117,8 @@ async fn one_node_announces_and_another_takes_over_when_it_is_lost() {
     });
     let frames = frames.unwrap();
     let started = std::time::Instant::now();
-    api.put("nodes", node(&first, "Unknown"));
-    api.wait_until(|api| holder(api).as_deref() == Some(second)).await;
+    api.put(NODES, node(&first, "Unknown"));
+    wait_until(&api, |api| holder(api).as_deref() == Some(second)).await;
     loop {
         let frame = frames.receive().await.unwrap();
         if arp::question(&frame)
@@ -132,9 +128,6 @@ async fn one_node_announces_and_another_takes_over_when_it_is_lost() {
         }
     }
     assert!(started.elapsed().as_millis() < 1000, "failover took {:?}", started.elapsed());
-    for (shutdown, thread) in agents {
-        shutdown.cancel();
-        thread.join().unwrap();
-    }
+    agents.into_iter().for_each(Agent::stop);
     assert_eq!(holder(&api).as_deref(), Some(""), "given up on the way out");
 }

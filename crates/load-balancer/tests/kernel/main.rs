@@ -3,26 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agents;
-#[path = "../../../service-proxy/tests/kernel/fake_api.rs"]
-mod fake_api;
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
 use load_balancer::arp;
 use netlink::netns::OwnedNetns;
 use netlink::{PacketSocket, VethPeer};
-
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: kernel tests need root to make network namespaces");
-    }
-    root
-}
+use testkit::netns::root;
 
 fn scratch(name: &str) -> OwnedNetns {
-    OwnedNetns::create(PathBuf::from(format!("/run/netns/lb-{name}-{}", std::process::id()))).unwrap()
+    testkit::netns::scratch(&format!("lb-{name}"))
 }
 
 /// A client that asks for an address by sending to it, and a node that answers ARP without having the address.

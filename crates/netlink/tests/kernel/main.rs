@@ -9,18 +9,10 @@ use netlink::netns::{self, OwnedNetns};
 use netlink::{
     Change, ForwardingEntry, Handle, Ipv4Cidr, MacAddress, Monitor, Neighbour, Route, RouteTarget, VethPeer, VxlanSpec,
 };
-
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: kernel tests need root to make network namespaces");
-    }
-    root
-}
+use testkit::netns::root;
 
 fn scratch(name: &str) -> OwnedNetns {
-    let path = PathBuf::from(format!("/run/netns/netlink-{name}-{}", std::process::id()));
-    OwnedNetns::create(path).unwrap()
+    testkit::netns::scratch(&format!("netlink-{name}"))
 }
 
 fn cidr(text: &str) -> Ipv4Cidr {

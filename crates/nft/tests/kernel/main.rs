@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use netlink::netns::OwnedNetns;
@@ -11,23 +10,15 @@ use nft::{
     Bits, ChainKind, Data, DataType, Datum, Element, Fake, Hook, HookPoint, Kernel, Monitor, Nft, Notice, Operand,
     Rejection, Remember, Rule, Set, Statement, Table, Transaction, Value, Verdict,
 };
+use testkit::netns::root;
 
 const FRONTEND: [DataType; 3] = [DataType::Ipv4Addr, DataType::InetProto, DataType::InetService];
 const FRONTEND_KEY: [Value; 3] = [Value::DestinationAddress, Value::Protocol, Value::DestinationPort];
 const INDEXED: [DataType; 4] = [DataType::Ipv4Addr, DataType::InetProto, DataType::InetService, DataType::Mark];
 const BACKEND: [DataType; 2] = [DataType::Ipv4Addr, DataType::InetService];
 
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: kernel tests need root to make network namespaces");
-    }
-    root
-}
-
 fn scratch(name: &str) -> OwnedNetns {
-    let path = PathBuf::from(format!("/run/netns/nft-{name}-{}", std::process::id()));
-    OwnedNetns::create(path).unwrap()
+    testkit::netns::scratch(&format!("nft-{name}"))
 }
 
 /// Runs a check on the fake, and on the kernel in a namespace of the test's own.

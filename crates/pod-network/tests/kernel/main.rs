@@ -4,23 +4,15 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use netlink::netns::OwnedNetns;
 use netlink::{Ipv4Cidr, Route, RouteTarget, VethPeer};
 use pod_network::{Config, HostPort, Member, OverlayConfig, PodNetwork, Protocol, Tunnel};
-
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: kernel tests need root to make network namespaces");
-    }
-    root
-}
+use testkit::netns::root;
 
 fn scratch(test: &str, name: &str) -> OwnedNetns {
-    let path = PathBuf::from(format!("/run/netns/podnet-{test}-{name}-{}", std::process::id()));
-    OwnedNetns::create(path).unwrap()
+    testkit::netns::scratch(&format!("podnet-{test}-{name}"))
 }
 
 struct Node {

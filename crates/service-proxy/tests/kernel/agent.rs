@@ -5,12 +5,15 @@ use std::path::Path;
 
 use controller_runtime::Informers;
 use nft::{Kernel, Listing, Nft, Notice, Table, Transaction};
-use rt::TaskSet;
 use serde_json::json;
 use service_proxy::{NodeFacts, ProxyConfig, ServiceProxy, TABLE};
+use testkit::FakeApi;
+use testkit::netns::{Agent, root};
 
-use crate::fake_api::FakeApi;
-use crate::{Lan, PODS, ask, root};
+use crate::{Lan, PODS, ask};
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
 
 fn service(node_port: Option<u16>) -> serde_json::Value {
     json!({ "metadata": { "namespace": "default", "name": "web" },
@@ -36,22 +39,13 @@ fn endpoints(listing: Option<&Listing>) -> usize {
     listing.and_then(|listing| listing.sets.get("endpoints")).map_or(0, Vec::len)
 }
 
-/// Runs a proxy inside the node's namespace on a runtime of its own thread, as a process would.
-fn start(lan: &Lan, api: &FakeApi) -> (rt::CancellationToken, std::thread::JoinHandle<()>) {
-    let (shutdown, path, client) = (rt::CancellationToken::new(), lan.node.path().to_owned(), api.client());
-    let token = shutdown.clone();
-    let agent = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let tasks = TaskSet::under(token.clone());
-            let informers = Informers::new(&client, &tasks);
-            let node = NodeFacts { name: "node1".to_owned(), cluster_cidr: "10.244.0.0/16".parse().unwrap() };
-            ServiceProxy::new(ProxyConfig { node }, &informers).unwrap().run(token).await.unwrap();
-            tasks.join().await;
-        });
-    };
-    let thread = std::thread::spawn(move || netlink::netns::in_netns(&path, agent).unwrap());
-    (shutdown, thread)
+fn start(lan: &Lan, api: &FakeApi) -> Agent {
+    let client = api.client();
+    Agent::start(lan.node.path(), move |tasks| async move {
+        let informers = Informers::new(&client, &tasks);
+        let node = NodeFacts { name: "node1".to_owned(), cluster_cidr: "10.244.0.0/16".parse().unwrap() };
+        ServiceProxy::new(ProxyConfig { node }, &informers).unwrap().run(tasks.token()).await.unwrap();
+    })
 }
 
 #[tokio::test]
@@ -60,16 +54,16 @@ async fn the_proxy_follows_its_objects_restores_its_rules_and_leaves_them_when_i
         return;
     }
     let (lan, api) = (Lan::new("agent"), FakeApi::new());
-    api.put("services", service(None));
-    api.put("endpointslices", slice(&[]));
-    let (shutdown, agent) = start(&lan, &api);
+    api.put(SERVICES, service(None));
+    api.put(SLICES, slice(&[]));
+    let agent = start(&lan, &api);
     let node = lan.node.path();
     wait_for_rules(node, |rules| rules.is_some_and(|rules| !rules.sets["services"].is_empty())).await;
     assert_eq!(ask(&lan.client, "10.96.0.7:80").unwrap_err(), ErrorKind::ConnectionRefused);
 
-    api.put("endpointslices", slice(&PODS[..1]));
+    api.put(SLICES, slice(&PODS[..1]));
     wait_for_rules(node, |rules| endpoints(rules) == 1).await;
-    api.put("services", service(Some(30080)));
+    api.put(SERVICES, service(Some(30080)));
     wait_for_rules(node, |rules| endpoints(rules) == 2).await;
 
     let meddler = Kernel::open_in(node).unwrap();
@@ -80,13 +74,11 @@ async fn the_proxy_follows_its_objects_restores_its_rules_and_leaves_them_when_i
     meddler.apply(&flush).unwrap();
     wait_for_rules(node, |rules| rules.is_some_and(|rules| !rules.chains["services"].rules.is_empty())).await;
 
-    shutdown.cancel();
-    agent.join().unwrap();
+    agent.stop();
     assert_eq!(endpoints(meddler.list(&Table::ip(TABLE)).unwrap().as_ref()), 2, "rules stay");
 
-    api.delete("services", "default", "web");
-    let (shutdown, agent) = start(&lan, &api);
+    api.remove(&format!("{SERVICES}/web"));
+    let agent = start(&lan, &api);
     wait_for_rules(node, |rules| endpoints(rules) == 0).await;
-    shutdown.cancel();
-    agent.join().unwrap();
+    agent.stop();
 }

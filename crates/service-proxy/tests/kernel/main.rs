@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agent;
-mod fake_api;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -22,18 +21,11 @@ use nft::conntrack::KernelConntrack;
 use nft::{Kernel, Nft, Transaction};
 use serde_json::{Value, json};
 use service_proxy::{NodeFacts, Rules, TABLE, plan_service};
+use testkit::netns::root;
 
 const CLIENT: &str = "172.28.128.1";
 const NODE: &str = "172.28.128.10";
 const PODS: [&str; 2] = ["10.244.1.2", "10.244.1.3"];
-
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: kernel tests need root to make network namespaces");
-    }
-    root
-}
 
 struct Lan {
     client: OwnedNetns,
@@ -44,9 +36,7 @@ struct Lan {
 
 impl Lan {
     fn new(test: &str) -> Self {
-        let space = |name: &str| {
-            OwnedNetns::create(PathBuf::from(format!("/run/netns/proxy-{test}-{name}-{}", std::process::id()))).unwrap()
-        };
+        let space = |name: &str| testkit::netns::scratch(&format!("proxy-{test}-{name}"));
         let (client, node) = (space("client"), space("node"));
         let pods: Vec<_> = PODS.iter().map(|address| space(address)).collect();
         cable(&node, "lan0", "172.28.128.10/24", &client, "172.28.128.1/24");

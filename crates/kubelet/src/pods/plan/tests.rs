@@ -166,3 +166,27 @@ fn a_rejected_pod_starts_nothing() {
     let seen = Observed { failed: Some(failure), final_status_written: true, ..Default::default() };
     check(&three("Always"), &seen, expect![""]);
 }
+
+#[test]
+fn a_tear_down_that_failed_is_tried_again_later() {
+    let mut pod = pod(json!({ "containers": [{ "name": "main" }] }));
+    pod.metadata.deletion_timestamp = Some(api::metav1::Time(now()));
+    let retry_at = Some(now() + SignedDuration::from_secs(2));
+    let mut seen = Observed { final_status_written: true, tear_down_retry_at: retry_at, ..ready() };
+    check(&pod, &seen, expect!["wake in 2s"]);
+    seen.tear_down_retry_at = Some(now());
+    check(&pod, &seen, expect!["TearDown"]);
+}
+
+#[test]
+fn a_pod_is_over_when_the_api_has_forgotten_it_and_nothing_is_left_here() {
+    let mut seen = Observed { ending: true, ..ready() };
+    assert!(!is_over(&seen));
+    (seen.sandbox_exists, seen.volumes_ready) = (false, false);
+    assert!(is_over(&seen), "as of a pod that was never let in");
+    seen.containers.insert("main".into(), running());
+    assert!(!is_over(&seen));
+    seen.containers.clear();
+    seen.ending = false;
+    assert!(!is_over(&seen));
+}
