@@ -7,7 +7,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::UserInfo;
 use crate::pki::ClientTrust;
-use crate::token::{Claims, ISSUER, Reference, ServiceAccountKey, TokenError};
+use crate::remembered::Remembered;
+use crate::token::{self, Claims, ISSUER, Reference, ServiceAccountKey, TokenError};
 
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
@@ -37,18 +38,25 @@ pub enum AuthnError {
 pub struct Verified {
     pub user: UserInfo,
     pub audiences: Vec<String>,
-    pub claims: Claims,
+    pub claims: Arc<Claims>,
 }
 
 pub struct Authenticator {
     trust: ClientTrust,
     key: Arc<crate::pki::Pki>,
     live: Arc<dyn LiveObjects>,
+    certificates: Remembered<Certified>,
+}
+
+/// Whom a chain that leads to the authority stands for, and until when.
+struct Certified {
+    user: UserInfo,
+    not_after: u64,
 }
 
 impl Authenticator {
     pub fn new(trust: ClientTrust, pki: Arc<crate::pki::Pki>, live: Arc<dyn LiveObjects>) -> Self {
-        Authenticator { trust, key: pki, live }
+        Authenticator { trust, key: pki, live, certificates: Remembered::default() }
     }
 
     fn key(&self) -> &ServiceAccountKey {
@@ -75,8 +83,21 @@ impl Authenticator {
     }
 
     fn certificate(&self, chain: &[CertificateDer<'_>]) -> Result<UserInfo, AuthnError> {
+        let certified = self.certificates.get_or_verify(chain.iter().map(AsRef::as_ref), || self.certify(chain))?;
+        if certified.not_after < token::now() {
+            // To be told in the verifier's words.
+            self.trust.verify(chain).map_err(AuthnError::Certificate)?;
+        }
+        Ok(certified.user.clone())
+    }
+
+    fn certify(&self, chain: &[CertificateDer<'_>]) -> Result<Certified, AuthnError> {
         self.trust.verify(chain).map_err(AuthnError::Certificate)?;
-        user_of_certificate(&chain[0]).ok_or(AuthnError::Unreadable)
+        let user = user_of_certificate(&chain[0]).ok_or(AuthnError::Unreadable)?;
+        let ends =
+            chain.iter().map(|cert| Some(X509Certificate::from_der(cert).ok()?.1.validity().not_after.timestamp()));
+        let not_after = ends.min().flatten().and_then(|end| u64::try_from(end).ok()).ok_or(AuthnError::Unreadable)?;
+        Ok(Certified { user, not_after })
     }
 
     fn header(&self, header: &str) -> Result<UserInfo, AuthnError> {
@@ -92,7 +113,7 @@ impl Authenticator {
         let claims = self.key().verify(token).map_err(AuthnError::Token)?;
         let matched: Vec<String> = audiences.iter().filter(|aud| claims.aud.contains(aud)).cloned().collect();
         if matched.is_empty() {
-            return Err(AuthnError::Audience(claims.aud));
+            return Err(AuthnError::Audience(claims.aud.clone()));
         }
         self.check_bindings(&claims)?;
         Ok(Verified { user: user_of_claims(&claims).authenticated(), audiences: matched, claims })

@@ -13,6 +13,7 @@ pub mod join;
 pub mod node;
 pub mod pki;
 pub mod rbac;
+mod remembered;
 pub mod token;
 mod user;
 

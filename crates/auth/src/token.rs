@@ -1,5 +1,6 @@
 //! Service-account tokens: signed statements about a service account, bound to a pod, node or secret and to audiences.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -9,6 +10,8 @@ use rcgen::{KeyPair, PublicKeyData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::remembered::Remembered;
 
 /// `iss` of every token, and the API server's own audience.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -84,7 +87,7 @@ impl Claims {
     }
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
@@ -94,6 +97,7 @@ pub struct ServiceAccountKey {
     public: Vec<u8>,
     encoding: EncodingKey,
     decoding: DecodingKey,
+    verified: Remembered<Claims>,
 }
 
 impl ServiceAccountKey {
@@ -105,6 +109,7 @@ impl ServiceAccountKey {
             public: pair.public_key_raw().to_vec(),
             encoding: EncodingKey::from_ec_pem(pem.as_bytes())?,
             decoding: DecodingKey::from_ec_pem(pair.public_key_pem().as_bytes())?,
+            verified: Remembered::default(),
         })
     }
 
@@ -114,12 +119,8 @@ impl ServiceAccountKey {
     }
 
     /// Verifies signature, issuer and times; audiences and bindings are the authenticator's.
-    pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.validate_aud = false;
-        validation.validate_exp = false;
-        validation.set_issuer(&[ISSUER]);
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)?.claims;
+    pub fn verify(&self, token: &str) -> Result<Arc<Claims>, TokenError> {
+        let claims = self.verified.get_or_verify([token.as_bytes()], || self.verify_signature(token))?;
         let now = now();
         if claims.exp <= now {
             return Err(TokenError::Expired);
@@ -128,6 +129,14 @@ impl ServiceAccountKey {
             return Err(TokenError::NotYet);
         }
         Ok(claims)
+    }
+
+    fn verify_signature(&self, token: &str) -> Result<Claims, TokenError> {
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.validate_aud = false;
+        validation.validate_exp = false;
+        validation.set_issuer(&[ISSUER]);
+        Ok(jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)?.claims)
     }
 
     /// The public key as a JSON web key set (`/openid/v1/jwks`).

@@ -88,7 +88,7 @@ impl HttpsTransport {
             let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
             let stream = TcpStream::connect((host, self.authority.port_u16().unwrap_or(443))).await?;
             stream.set_nodelay(true)?;
-            Ok::<_, std::io::Error>(TlsConnector::from(Arc::new(tls)).connect(self.host.clone(), stream).await?)
+            TlsConnector::from(Arc::new(tls)).connect(self.host.clone(), stream).await
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected.map_err(|error| failed(error.into())),

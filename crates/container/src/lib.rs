@@ -11,6 +11,7 @@ mod fake;
 mod layout;
 mod linux;
 mod monitor;
+mod processes;
 mod records;
 mod runtime;
 mod spec;
@@ -19,6 +20,7 @@ pub use config::{ContainerConfig, LogConfig, Mount, Propagation, Resources, Sand
 pub use fake::FakeRuntime;
 pub use linux::{LinuxRuntime, list_run_dir};
 pub use monitor::{VERB, dispatch};
+pub use processes::process_ended;
 pub use runtime::{
     ContainerRuntime, ContainerState, ContainerStats, ContainerStatus, ExecConfig, Exit, ExitReason, Reader,
     RuntimeError, RuntimeEvent, Sandbox, SandboxStatus, Session, TerminalSize, Writer,

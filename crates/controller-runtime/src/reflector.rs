@@ -27,6 +27,12 @@ enum Position {
     At(String),
 }
 
+enum Progress {
+    Moved,
+    /// A watch that ended without a word, as those of a server that stops: the next one waits.
+    None,
+}
+
 impl<K: Object> Reflector<K> {
     /// Runs until it is dropped. Reconnects, and lists again only when the server has forgotten its position.
     pub async fn run(self) {
@@ -34,7 +40,8 @@ impl<K: Object> Reflector<K> {
         let mut backoff = Backoff::new(BACKOFF_INITIAL, BACKOFF_MAX, 2.0);
         loop {
             match self.step(&mut position, &mut backoff).await {
-                Ok(()) => continue,
+                Ok(Progress::Moved) => continue,
+                Ok(Progress::None) => {}
                 Err(error) if error.is_gone() => position = Position::Unknown,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
@@ -45,12 +52,12 @@ impl<K: Object> Reflector<K> {
         }
     }
 
-    async fn step(&self, position: &mut Position, backoff: &mut Backoff) -> Result<(), Error> {
+    async fn step(&self, position: &mut Position, backoff: &mut Backoff) -> Result<Progress, Error> {
         match position {
             Position::Unknown => *position = Position::At(self.list().await?),
-            Position::At(version) => self.watch(version, backoff).await?,
+            Position::At(version) => return self.watch(version, backoff).await,
         }
-        Ok(())
+        Ok(Progress::Moved)
     }
 
     async fn list(&self) -> Result<String, Error> {
@@ -70,13 +77,15 @@ impl<K: Object> Reflector<K> {
     }
 
     /// Follows until the server ends the watch, which it does from time to time.
-    async fn watch(&self, version: &mut String, backoff: &mut Backoff) -> Result<(), Error> {
+    async fn watch(&self, version: &mut String, backoff: &mut Backoff) -> Result<Progress, Error> {
         let mut events = self.api.watch(&self.params, version).await?;
+        let mut progress = Progress::None;
         while let Some(event) = events.next().await {
             *version = self.apply(event?);
             backoff.reset();
+            progress = Progress::Moved;
         }
-        Ok(())
+        Ok(progress)
     }
 
     fn apply(&self, event: WatchEvent<K>) -> String {
@@ -99,4 +108,41 @@ impl<K: Object> Reflector<K> {
 fn trimmed<K: Object>(mut object: K) -> K {
     object.metadata_mut().managed_fields = None;
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use api::corev1::Pod;
+    use async_trait::async_trait;
+    use client::{Body, Client, Transport, TransportError, body};
+
+    use super::*;
+    use crate::lister::Lister;
+
+    /// Lists nothing, and ends every watch at once.
+    #[derive(Default)]
+    struct Stopping(AtomicU32);
+
+    #[async_trait]
+    impl Transport for Stopping {
+        async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportError> {
+            assert!(self.0.fetch_add(1, Ordering::Relaxed) < 100, "the reflector asks without a pause");
+            let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let list = r#"{"metadata":{"resourceVersion":"1"},"items":[]}"#;
+            Ok(http::Response::new(body(if is_watch { "" } else { list })))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_ends_at_once_is_asked_for_with_pauses() {
+        let transport = Arc::new(Stopping::default());
+        let client = Client::new(transport.clone(), "test");
+        let shared = Lister::<Pod>::of(Vec::new()).0;
+        let reflector = Reflector { api: Api::all(&client), params: ListParams::default(), shared };
+        let ended = tokio::time::timeout(Duration::from_secs(60), reflector.run()).await;
+        assert!(ended.is_err(), "it goes on");
+        assert!(transport.0.load(Ordering::Relaxed) > 10, "it asks again");
+    }
 }

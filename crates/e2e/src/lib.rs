@@ -8,10 +8,13 @@ pub mod cluster;
 pub mod kubectl;
 pub mod load;
 pub mod processes;
+pub mod server;
+pub mod terminal;
 pub mod walkthrough;
 
 pub use cluster::Cluster;
 pub use kubectl::Kubectl;
+pub use terminal::Terminal;
 
 use std::time::{Duration, Instant};
 

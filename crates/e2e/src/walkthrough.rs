@@ -27,7 +27,7 @@ pub fn run<'a>(walk: &Walk<'a>, tick: &mut dyn FnMut(&str)) -> Result<()> {
     let steps: [(&str, Step<'a>); 14] = [
         ("three nodes are Ready", Walk::nodes),
         ("a deployment is created and scaled by command, spread over the workers, and deleted", Walk::deploy),
-        ("the same from a file, with a Service beside it, edited and applied again", Walk::from_file),
+        ("the same from a file, with a Service beside it, edited and applied again", Walk::apply_file),
         ("a shell in a pod: hostname, address, other pods", Walk::shell),
         ("a pod by its own address, from every node", Walk::pod_address),
         ("`coracle ps` lists the containers of a node", Walk::containers),
@@ -77,7 +77,7 @@ impl Walk<'_> {
         self.no_pods(&format!("app={APP}"))
     }
 
-    fn from_file(&self) -> Result<()> {
+    fn apply_file(&self) -> Result<()> {
         let made = self.apply(&manifest(3, "ClusterIP"))?;
         ensure!(made.contains(&format!("deployment.apps/{APP} created")), "{made}");
         ensure!(made.contains(&format!("service/{SERVICE} created")), "{made}");

@@ -158,7 +158,10 @@ impl Faults<'_> {
     fn is_refused(&self, manifest: &str, because: &[&str]) -> Result<()> {
         let Err(error) = self.kubectl.with_input(&["create", "-f", "-"], manifest) else { bail!("it was accepted") };
         let text = error.to_string();
-        because.iter().try_for_each(|part| Ok(ensure!(text.contains(part), "{part:?} is missing in {text}")))
+        for part in because {
+            ensure!(text.contains(part), "{part:?} is missing in {text}");
+        }
+        Ok(())
     }
 }
 
@@ -547,7 +550,7 @@ fn within<T>(seconds: u64, what: &str, mut ask: impl FnMut() -> Result<Option<T>
             Err(error) => last = Some(error),
         }
     }
-    let last = last.map_or_else(|| anyhow::anyhow!("the answer was no"), |error| error);
+    let last = last.unwrap_or_else(|| anyhow::anyhow!("the answer was no"));
     Err(last.context(format!("{what}: not within {seconds} s")))
 }
 

@@ -11,7 +11,7 @@ const FEW: u32 = 60;
 fn walk(cluster: &Cluster, program: &[&str], requests: u32) {
     eprintln!("with {}", program.join(" "));
     let walk = Walk { cluster, kubectl: cluster.kubectl(program), requests };
-    run(&walk, &mut |what| eprintln!("  \u{2713} {what}")).unwrap();
+    run(&walk, &mut |what| eprintln!("  \u{2713} {what}")).expect("every step");
 }
 
 #[test]

@@ -36,7 +36,11 @@ enum Task {
     /// Print the sizes of files and functions
     Stats,
     /// Measure on this machine and print a table
-    Bench,
+    Bench {
+        /// Measure only the groups whose name has this text
+        #[arg(long, default_value = "")]
+        only: String,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,7 +52,7 @@ fn main() -> anyhow::Result<()> {
         Task::Image => image::build().map(|path| println!("{}", path.display())),
         Task::Codegen { shared } => codegen::run(&shared),
         Task::Stats => stats::run(),
-        Task::Bench => tasks::bench(),
+        Task::Bench { only } => tasks::bench(&only),
     }
 }
 

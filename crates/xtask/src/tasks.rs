@@ -64,22 +64,28 @@ pub fn ci() -> anyhow::Result<()> {
     test()
 }
 
-pub fn bench() -> anyhow::Result<()> {
-    set_up()?;
-    let binary = build()?;
+pub fn bench(only: &str) -> anyhow::Result<()> {
+    install(&[&PACKAGES[..], &["wrk"]].concat())?;
+    let directory =
+        build_static(&["--package", "coracle", "--package", "service-proxy", "--bin", "coracle", "--example", "load"])?;
     let archive = image::build()?;
-    run(cargo(&["run", "--release", "--package", "e2e", "--bin", "bench"])
-        .env("CORACLE_BIN", binary)
+    run(cargo(&["run", "--release", "--package", "e2e", "--bin", "bench", "--", "--only", only])
+        .env("CORACLE_BIN", directory.join("coracle"))
+        .env("CORACLE_SERVICE_LOAD", directory.join("examples/load"))
         .env("CORACLE_IMAGE", archive))
 }
 
-/// Installs what is missing of Debian's packages.
 fn set_up() -> anyhow::Result<()> {
+    install(&PACKAGES)
+}
+
+/// Installs what is missing of Debian's packages.
+fn install(packages: &[&str]) -> anyhow::Result<()> {
     let installed = |package: &&str| {
         let query = Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]).output();
         query.is_ok_and(|output| output.stdout.ends_with(b"install ok installed"))
     };
-    let missing: Vec<_> = PACKAGES.iter().filter(|package| !installed(package)).collect();
+    let missing: Vec<_> = packages.iter().filter(|package| !installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -97,17 +103,20 @@ fn set_up() -> anyhow::Result<()> {
 const RUSTFLAGS: &str =
     "-C target-feature=+crt-static -C link-arg=-Wl,--icf=all -C link-arg=-Wl,-z,pack-relative-relocs";
 
-/// The binary, optimised, in one static file: pods of the system run it where there are no libraries.
 fn build() -> anyhow::Result<PathBuf> {
+    Ok(build_static(&["--package", "coracle"])?.join("coracle"))
+}
+
+/// Optimised, each in one static file: pods of the system run it where there are no libraries. The directory of the files.
+fn build_static(what: &[&str]) -> anyhow::Result<PathBuf> {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace('-', "_"));
-    run(cargo(&["build", "--release", "--package", "coracle", "--target", &triple])
+    run(cargo(&["build", "--release", "--target", &triple])
+        .args(what)
         .env(flags, RUSTFLAGS)
         .env("LIBSECCOMP_LINK_TYPE", "static")
         .env("LIBSECCOMP_LIB_PATH", format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH)))?;
-    let binary = target().join(triple).join("release/coracle");
-    ensure!(binary.exists(), "{} was not built", binary.display());
-    Ok(binary)
+    Ok(target().join(triple).join("release"))
 }
 
 pub fn target() -> PathBuf {

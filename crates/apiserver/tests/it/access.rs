@@ -12,8 +12,8 @@ use crate::{Bench, whole};
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 async fn status_with_certificate(bench: &Bench, pem: &str, path: &str) -> u16 {
-    let mut request = Request::get(path).body(whole("")).unwrap();
-    let cert = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let mut request = Request::get(path).body(whole("")).expect("a request");
+    let cert = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
     request.extensions_mut().insert(PeerCertificates(Arc::new(vec![cert])));
     bench.send(request, None).await.status().as_u16()
 }

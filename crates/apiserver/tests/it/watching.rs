@@ -16,7 +16,7 @@ struct Watch {
 
 impl Watch {
     async fn open(bench: &Bench, query: &str) -> Watch {
-        let request = Request::get(format!("{MAPS}?watch=1&{query}")).body(whole("")).unwrap();
+        let request = Request::get(format!("{MAPS}?watch=1&{query}")).body(whole("")).expect("a request");
         let response = bench.send(request, Some(&UserInfo::master("admin"))).await;
         assert_eq!(response.status(), 200);
         Watch { body: response.into_body(), buffer: Vec::new() }
@@ -27,11 +27,11 @@ impl Watch {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                let mut event: Value = serde_json::from_slice(&line).unwrap();
-                return Some((event["type"].as_str().unwrap().to_string(), event["object"].take()));
+                let mut event: Value = serde_json::from_slice(&line).expect("an event");
+                return Some((event["type"].as_str().expect("a type").to_string(), event["object"].take()));
             }
-            let frame = self.body.frame().await?.unwrap();
-            self.buffer.extend_from_slice(&frame.into_data().unwrap());
+            let frame = self.body.frame().await?.expect("a whole body");
+            self.buffer.extend_from_slice(&frame.into_data().expect("data"));
         }
     }
 }

@@ -180,10 +180,8 @@ pub fn exec(args: &[&str]) -> ExecConfig {
 /// All output, then the exit code.
 pub async fn finish(session: Session) -> (String, i32) {
     let mut text = String::new();
-    for stream in [session.stdout, session.stderr] {
-        if let Some(mut stream) = stream {
-            stream.read_to_string(&mut text).await.expect("output");
-        }
+    for mut stream in [session.stdout, session.stderr].into_iter().flatten() {
+        stream.read_to_string(&mut text).await.expect("output");
     }
     (text, session.exit.await.expect("an exit code"))
 }

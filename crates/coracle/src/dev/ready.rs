@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use anyhow::bail;
 use api::appsv1::{DaemonSet, Deployment};
-use api::corev1::Node;
+use api::corev1::{Node, NodeCondition};
 use client::{Client, Object};
 use controller_runtime::{Informers, Lister};
 use indicatif::{ProgressBar, ProgressStyle};
 use rt::TaskSet;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use super::state::Cluster;
@@ -87,16 +84,21 @@ pub async fn wait(cluster: &Cluster, client: &Client, progress: &Progress) -> an
 async fn first_death(cluster: &Cluster) -> anyhow::Result<String> {
     let mut watched = Vec::new();
     for node in &cluster.nodes {
-        let Some(pid) = cluster.pid(&node.name).and_then(Pid::from_raw) else { return Ok(node.name.clone()) };
-        let handle = AsyncFd::with_interest(pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)?;
-        watched.push(Box::pin(async move { handle.readable().await.map(|_| node.name.clone()) }));
+        let Some(pid) = cluster.pid(&node.name) else { return Ok(node.name.clone()) };
+        watched.push(Box::pin(async move { container::process_ended(pid).await.map(|()| node.name.clone()) }));
     }
     Ok(futures::future::select_all(watched).await.0?)
 }
 
 impl Seen {
-    /// What the cluster still lacks.
+    /// What the cluster still lacks, and what the nodes say of themselves that may be why.
     fn missing(&self, nodes: usize) -> Option<String> {
+        let waiting = self.waiting(nodes)?;
+        let pressures: Vec<String> = self.nodes.list().iter().flat_map(|node| pressures(node)).collect();
+        Some(if pressures.is_empty() { waiting } else { format!("{waiting}; {}", pressures.join(", ")) })
+    }
+
+    fn waiting(&self, nodes: usize) -> Option<String> {
         let ready = self.nodes.list().iter().filter(|node| is_ready(node)).count();
         if ready < nodes {
             return Some(format!("waiting for nodes ({ready}/{nodes} ready)"));
@@ -119,6 +121,34 @@ impl Seen {
 }
 
 fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    holding(node).any(|condition| condition.type_ == "Ready")
+}
+
+/// A node under pressure takes no pods that do not tolerate it.
+fn pressures(node: &Node) -> Vec<String> {
+    let pressing = holding(node).filter(|condition| condition.type_.ends_with("Pressure"));
+    pressing.map(|condition| format!("{} has {}", node.name(), condition.type_)).collect()
+}
+
+/// The conditions of the node that are true.
+fn holding(node: &Node) -> impl Iterator<Item = &NodeCondition> {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.filter(|condition| condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_node_under_pressure_is_named() {
+        let condition = |kind: &str, status: &str| json!({ "type": kind, "status": status });
+        let conditions =
+            [condition("Ready", "True"), condition("DiskPressure", "True"), condition("PIDPressure", "False")];
+        let node = json!({ "metadata": { "name": "node1" }, "status": { "conditions": conditions } });
+        let node: Node = serde_json::from_value(node).expect("a node");
+        assert!(is_ready(&node));
+        assert_eq!(pressures(&node), ["node1 has DiskPressure"]);
+    }
 }

@@ -11,8 +11,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use e2e::cluster::{binary, succeeded};
+use e2e::server::{Scratch, Server};
 use e2e::{Cluster, Kubectl, eventually, processes};
 use serde_json::{Value, json};
 
@@ -128,16 +129,16 @@ fn machine() -> Result<String> {
 // ---- the control plane alone ----
 
 fn control_plane(table: &mut Table) -> Result<()> {
-    let directory = Scratch::new()?;
-    let (began, server) = (Instant::now(), Server::start(&directory.0)?);
+    let directory = Scratch::new("bench")?;
+    let (began, server) = (Instant::now(), Server::start(directory.path())?);
     server.ready()?;
     table.row("time to API ready, fresh", &milliseconds(began.elapsed()));
-    server.idle(table, "control plane alone")?;
-    match server.wrk_token() {
-        Ok(token) => loaded(table, server, &token, &directory.0),
+    server_idle(&server, table, "control plane alone")?;
+    match wrk_token(&server) {
+        Ok(token) => loaded(table, server, &token, directory.path()),
         Err(error) => {
             table.skip("GET, LIST, creates, restart", &format!("{error:#}"));
-            server.end()
+            server.end().map(drop)
         }
     }
 }
@@ -146,135 +147,55 @@ fn loaded(table: &mut Table, server: Server, token: &str, directory: &Path) -> R
     let script = directory.join("create.lua");
     fs::write(&script, CREATE)?;
     throughput(table, &server, token, &script)?;
-    let count = server.fill(token, &script)?;
+    let count = fill(&server, token, &script)?;
     server.end()?;
     let (began, server) = (Instant::now(), Server::start(directory)?);
     server.ready()?;
     table.row(&format!("time to API ready, restarted with {count} objects"), &milliseconds(began.elapsed()));
-    server.end()
+    server.end().map(drop)
 }
 
-/// A directory for one run, gone with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("coracle-bench-{}", std::process::id()));
-        fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
+fn server_idle(server: &Server, table: &mut Table, what: &str) -> Result<()> {
+    let find = || processes::all().remove(&server.pid()).context("the server ended");
+    let began = find()?;
+    std::thread::sleep(IDLE);
+    let now = find()?;
+    let memory = now.proportional_memory().context("read the server's memory")?;
+    table.row(&format!("idle, {what}"), &usage(memory, now.ticks - began.ticks));
+    Ok(())
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A token that may do everything, since wrk presents no certificate.
+fn wrk_token(server: &Server) -> Result<String> {
+    ensure!(Command::new("wrk").arg("-v").output().is_ok(), "wrk is not on this machine");
+    eventually("the namespace default", || server.kubectl("get namespace default").map(Some))?;
+    let kind = |kind: &str, version: &str, name: &str| json!({"kind": kind, "apiVersion": version, "metadata": {"name": name}});
+    let mut account = kind("ServiceAccount", "v1", "bench");
+    account["metadata"]["namespace"] = "default".into();
+    server.create(&account)?;
+    let mut binding = kind("ClusterRoleBinding", "rbac.authorization.k8s.io/v1", "bench");
+    binding["roleRef"] =
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
+    binding["subjects"] = json!([{"kind": "ServiceAccount", "name": "bench", "namespace": "default"}]);
+    server.create(&binding)?;
+    let request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {"audiences": [], "expirationSeconds": 3600}});
+    let proxy = Proxy::start(&server.kubeconfig, None)?;
+    let answer = proxy.post("/api/v1/namespaces/default/serviceaccounts/bench/token", &request)?;
+    Ok(answer["status"]["token"].as_str().with_context(|| format!("no token in {answer}"))?.to_owned())
 }
 
-/// `coracle server --disable-agent`.
-struct Server {
-    child: Child,
-    port: u16,
-    kubeconfig: PathBuf,
-}
-
-impl Server {
-    fn start(directory: &Path) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let kubeconfig = directory.join("kubeconfig");
-        let log = fs::File::create(directory.join("log"))?;
-        let mut command = Command::new(binary());
-        command.args(["server", "--disable-agent", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"]);
-        command
-            .args([format!("--https-listen-port={port}"), format!("--data-dir={}", directory.join("data").display())]);
-        command.args([format!("--run-dir={}", directory.join("run").display())]);
-        command.arg(format!("--write-kubeconfig={}", kubeconfig.display()));
-        let child =
-            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("start the server")?;
-        Ok(Self { child, port, kubeconfig })
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("https://127.0.0.1:{}{path}", self.port)
-    }
-
-    fn ready(&self) -> Result<()> {
-        let url = self.url("/readyz");
-        eventually("the API is ready", || {
-            let output = Command::new("curl").args(["-ksf", "-m", "2", &url]).output()?;
-            Ok(output.status.success().then_some(()))
-        })
-    }
-
-    fn kubectl(&self, arguments: &str) -> Result<String> {
-        let mut command = Command::new(binary());
-        command.arg("kubectl").arg("--kubeconfig").arg(&self.kubeconfig).args(arguments.split_whitespace());
-        succeeded(arguments, &command.output()?)
-    }
-
-    fn create(&self, object: &Value) -> Result<()> {
-        let mut command = Command::new(binary());
-        command.arg("kubectl").arg("--kubeconfig").arg(&self.kubeconfig).args(["create", "-f", "-"]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        child.stdin.take().context("its input is piped")?.write_all(object.to_string().as_bytes())?;
-        succeeded("kubectl create", &child.wait_with_output()?).map(drop)
-    }
-
-    fn idle(&self, table: &mut Table, what: &str) -> Result<()> {
-        let find = || processes::all().remove(&self.child.id()).context("the server ended");
-        let began = find()?;
-        std::thread::sleep(IDLE);
-        let now = find()?;
-        let memory = now.proportional_memory().context("read the server's memory")?;
-        table.row(&format!("idle, {what}"), &usage(memory, now.ticks - began.ticks));
-        Ok(())
-    }
-
-    /// A token that may do everything, since wrk presents no certificate.
-    fn wrk_token(&self) -> Result<String> {
-        ensure!(Command::new("wrk").arg("-v").output().is_ok(), "wrk is not on this machine");
-        eventually("the namespace default", || self.kubectl("get namespace default").map(Some))?;
-        let kind = |kind: &str, version: &str, name: &str| json!({"kind": kind, "apiVersion": version, "metadata": {"name": name}});
-        let mut account = kind("ServiceAccount", "v1", "bench");
-        account["metadata"]["namespace"] = "default".into();
-        self.create(&account)?;
-        let mut binding = kind("ClusterRoleBinding", "rbac.authorization.k8s.io/v1", "bench");
-        binding["roleRef"] =
-            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"});
-        binding["subjects"] = json!([{"kind": "ServiceAccount", "name": "bench", "namespace": "default"}]);
-        self.create(&binding)?;
-        let request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {"audiences": [], "expirationSeconds": 3600}});
-        let proxy = Proxy::start(kubectl_program()?, &self.kubeconfig, None)?;
-        let answer = proxy.post("/api/v1/namespaces/default/serviceaccounts/bench/token", &request)?;
-        Ok(answer["status"]["token"].as_str().with_context(|| format!("no token in {answer}"))?.to_owned())
-    }
-
-    /// Makes objects until there are enough for the restart, and says how many there are.
-    fn fill(&self, token: &str, script: &Path) -> Result<u64> {
-        let proxy = Proxy::start(kubectl_program()?, &self.kubeconfig, None)?;
-        for _ in 0..FILL_ROUNDS_MAX {
-            let list = proxy.get("/api/v1/namespaces/default/configmaps?limit=1")?;
-            let count = list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0) + 1;
-            if count >= OBJECTS {
-                return Ok(count);
-            }
-            wrk(&self.url("/api/v1/namespaces/default/configmaps"), token, Some(script))?;
+/// Makes objects until there are enough for the restart, and says how many there are.
+fn fill(server: &Server, token: &str, script: &Path) -> Result<u64> {
+    let proxy = Proxy::start(&server.kubeconfig, None)?;
+    for _ in 0..FILL_ROUNDS_MAX {
+        let list = proxy.get("/api/v1/namespaces/default/configmaps?limit=1")?;
+        let count = list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0) + 1;
+        if count >= OBJECTS {
+            return Ok(count);
         }
-        bail!("{FILL_ROUNDS_MAX} loads did not make {OBJECTS} objects")
+        wrk(&server.url("/api/v1/namespaces/default/configmaps"), token, Some(script))?;
     }
-
-    fn end(mut self) -> Result<()> {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status()?;
-        ensure!(status.success(), "end the server");
-        self.child.wait().map(drop).context("wait for the server's end")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    bail!("{FILL_ROUNDS_MAX} loads did not make {OBJECTS} objects")
 }
 
 fn throughput(table: &mut Table, server: &Server, token: &str, script: &Path) -> Result<()> {
@@ -325,8 +246,8 @@ fn on_cluster(table: &mut Table, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
     let began = Instant::now();
     let cluster = Cluster::start(NAME)?;
     table.row("`dev up` of three nodes until ready", &seconds(began.elapsed()));
-    let program = kubectl_program()?;
-    let kubectl = cluster.kubectl(&[program]);
+    let own = binary();
+    let kubectl = cluster.kubectl(&[own.to_str().context("the binary's path is text")?, "kubectl"]);
     served(table, &cluster, &kubectl, began)?;
     if wanted("idle") {
         table.group("idle", idle);
@@ -335,15 +256,9 @@ fn on_cluster(table: &mut Table, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
         table.group("DNS", |table| dns(table, &cluster));
     }
     if wanted("pods") {
-        table.group("pods", |table| pods(table, &cluster, program));
+        table.group("pods", |table| pods(table, &cluster));
     }
     Ok(())
-}
-
-fn kubectl_program() -> Result<&'static str> {
-    let program = "/usr/bin/kubectl";
-    ensure!(Path::new(program).exists(), "{program} is not on this machine");
-    Ok(program)
 }
 
 fn served(table: &mut Table, cluster: &Cluster, kubectl: &Kubectl, began: Instant) -> Result<()> {
@@ -403,8 +318,8 @@ fn dns(table: &mut Table, cluster: &Cluster) -> Result<()> {
 
 // ---- pods ----
 
-fn pods(table: &mut Table, cluster: &Cluster, program: &str) -> Result<()> {
-    let proxy = Proxy::start(program, &cluster.kubeconfig, Some(&cluster.context()))?;
+fn pods(table: &mut Table, cluster: &Cluster) -> Result<()> {
+    let proxy = Proxy::start(&cluster.kubeconfig, Some(&cluster.context()))?;
     let running = proxy.watch_running()?;
     let mut times = Vec::new();
     for number in 0..PODS_ONE_BY_ONE {
@@ -476,9 +391,9 @@ struct Proxy {
 }
 
 impl Proxy {
-    fn start(program: &str, kubeconfig: &Path, context: Option<&str>) -> Result<Self> {
-        let mut command = Command::new(program);
-        command.arg("--kubeconfig").arg(kubeconfig);
+    fn start(kubeconfig: &Path, context: Option<&str>) -> Result<Self> {
+        let mut command = Command::new(binary());
+        command.arg("kubectl").arg("--kubeconfig").arg(kubeconfig);
         command.args(context.into_iter().flat_map(|context| ["--context", context]));
         let mut child =
             command.args(["proxy", "--port=0"]).stdout(Stdio::piped()).spawn().context("start kubectl proxy")?;
@@ -561,25 +476,12 @@ impl Drop for Proxy {
 // ---- the service proxy ----
 
 fn service_rules(table: &mut Table) -> Result<()> {
-    let Some(cargo) = std::env::var_os("CARGO") else {
-        table.skip("service rules", "run by `cargo xtask bench`, which knows cargo");
+    let Some(load) = std::env::var_os("CORACLE_SERVICE_LOAD") else {
+        table.skip("service rules", "CORACLE_SERVICE_LOAD names no program; `cargo xtask bench` builds it");
         return Ok(());
     };
     for services in ["1000", "5000"] {
-        let mut command = Command::new(&cargo);
-        command.args([
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            "service-proxy",
-            "--example",
-            "load",
-            "--",
-            services,
-            "2",
-        ]);
-        let text = succeeded("the load of services", &command.output()?)?;
+        let text = succeeded("the load of services", &Command::new(&load).args([services, "2"]).output()?)?;
         text.lines().for_each(|line| table.row(&format!("rules of {services} services"), line));
     }
     Ok(())
