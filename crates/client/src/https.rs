@@ -86,7 +86,7 @@ impl HttpsTransport {
         tls.alpn_protocols = vec![alpn.to_vec()];
         let connecting = async {
             let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
-            let stream = TcpStream::connect((host, self.authority.port_u16().unwrap_or(443))).await?;
+            let stream = names::connect(host, self.authority.port_u16().unwrap_or(443)).await?;
             stream.set_nodelay(true)?;
             TlsConnector::from(Arc::new(tls)).connect(self.host.clone(), stream).await
         };

@@ -1,6 +1,6 @@
 //! A node: the kubelet with its images, its containers and its part of the pod network.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use container::LinuxRuntime;
 use controller_runtime::{Informers, Selection};
 use image::{Images, Registries};
 use kubelet::{Dependencies, HostPort, Kubelet, NetworkError, PodAddresses, PodRef};
+use names::Names;
 use rt::TaskSet;
 
 use crate::join::{Credentials, Joining};
@@ -93,18 +94,26 @@ impl NodeArguments {
     }
 
     /// The given address, or the one by which `server` is reached.
-    pub fn address(&self, server: &str) -> anyhow::Result<IpAddr> {
+    pub async fn address(&self, server: &str) -> anyhow::Result<IpAddr> {
         if let Some(address) = self.node_ip {
             return Ok(address);
         }
-        let authority = server.split_once("://").map_or(server, |(_, rest)| rest).trim_end_matches('/');
-        // Connecting a datagram socket sends nothing: it only asks the routes.
-        let socket = UdpSocket::bind("0.0.0.0:0").context("open a socket")?;
-        socket
-            .connect(authority)
-            .with_context(|| format!("find the way to {authority}; --node-ip names the address"))?;
-        Ok(socket.local_addr()?.ip())
+        let uri: http::Uri = server.parse().with_context(|| format!("read the server's address {server:?}"))?;
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let advice = || format!("find the way to {host}; --node-ip names the address");
+        let addresses = Names::default().addresses(host).await.with_context(advice)?;
+        let port = uri.port_u16().unwrap_or(443);
+        let there: Vec<SocketAddr> = addresses.into_iter().map(|address| (address, port).into()).collect();
+        source_address(&there).with_context(advice)
     }
+}
+
+/// The address that this machine has towards the first of these that it knows a way to.
+pub fn source_address(there: &[SocketAddr]) -> std::io::Result<IpAddr> {
+    // Connecting a datagram socket sends nothing: it only asks the routes.
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(there)?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// Where images are kept: the same below every data directory.
@@ -116,7 +125,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     logging::start();
     require_root()?;
     let Arguments { server, token, node } = arguments;
-    let (name, address) = (node.name()?, node.address(&server)?);
+    let (name, address) = (node.name()?, node.address(&server).await?);
     let directory = node.data_dir.join("agent");
     let joining = Joining { server: &server, token: &token, node_name: &name, node_ip: address, directory: &directory };
     let credentials = crate::join::credentials(&joining).await?;

@@ -110,7 +110,8 @@ impl Arguments {
             return Ok(self.bind_address);
         }
         // Which address this machine has towards others; where it has no way out, it is alone.
-        Ok(self.node.address("192.0.2.1:9").unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 9));
+        Ok(crate::agent::source_address(&[elsewhere]).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
     }
 }
 

@@ -11,7 +11,6 @@ mod digest;
 mod fetch;
 mod images;
 mod manifest;
-mod names;
 mod reference;
 mod registries;
 mod service;

@@ -10,6 +10,7 @@ use http::{Request, Response, Uri};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use names::{LookupError, Names};
 use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use rustls_pki_types::pem::PemObject;
@@ -19,7 +20,6 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::names::{LookupError, Names};
 use crate::registries::Tls;
 
 /// Of each address of a registry.

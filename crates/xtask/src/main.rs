@@ -58,5 +58,6 @@ fn main() -> anyhow::Result<()> {
 
 /// The root of the repository.
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).expect("crates/xtask is below the root").to_path_buf()
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use client::{Body, BoxError, Endpoint, HttpsTransport, Transport, TransportError, Upgraded};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use crate::Streams;
 use crate::failure::Failure;
@@ -67,7 +67,12 @@ pub fn transport(endpoint: Endpoint, manners: Manners, streams: Streams) -> Resu
             let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             let prefix = if prefix.is_empty() { String::new() } else { format!("/{}", prefix.trim_end_matches('/')) };
             let server = endpoint.server.clone();
-            Ok(mannered(Arc::new(PlainTransport { server, authority: authority.to_owned(), prefix })))
+            let bad = |error: http::uri::InvalidUri| client::TransportError::Connect {
+                server: server.clone(),
+                source: error.into(),
+            };
+            let authority = authority.parse().map_err(bad).map_err(client::Error::from)?;
+            Ok(mannered(Arc::new(PlainTransport { server, authority, prefix })))
         }
         None => {
             let inner = HttpsTransport::new(endpoint).map_err(client::Error::from)?;
@@ -137,7 +142,7 @@ impl Transport for Mannered {
 /// HTTP without TLS: what `kubectl proxy` offers on loopback. A connection per request.
 struct PlainTransport {
     server: String,
-    authority: String,
+    authority: Authority,
     prefix: String,
 }
 
@@ -145,13 +150,13 @@ impl PlainTransport {
     async fn exchange(&self, mut request: Request<Body>) -> Result<Response<hyper::body::Incoming>, TransportError> {
         let connect = |source: BoxError| TransportError::Connect { server: self.server.clone(), source };
         let exchange = |source: BoxError| TransportError::Exchange { server: self.server.clone(), source };
-        let address =
-            if self.authority.contains(':') { self.authority.clone() } else { format!("{}:80", self.authority) };
-        let stream = TcpStream::connect(address).await.map_err(|error| connect(error.into()))?;
+        let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
+        let stream = names::connect(host, self.authority.port_u16().unwrap_or(80)).await;
+        let stream = stream.map_err(|error| connect(error.into()))?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, driver) = handshake.map_err(|error| exchange(error.into()))?;
         drive(async move { driver.with_upgrades().await.map_err(BoxError::from) });
-        let host = HeaderValue::from_str(&self.authority).map_err(|error| exchange(error.into()))?;
+        let host = HeaderValue::from_str(self.authority.as_str()).map_err(|error| exchange(error.into()))?;
         request.headers_mut().insert(header::HOST, host);
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() =

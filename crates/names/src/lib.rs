@@ -1,8 +1,11 @@
-//! Names of registries to addresses: `/etc/hosts`, then the name servers of `/etc/resolv.conf`.
+//! Names of hosts to addresses: `/etc/hosts`, then the name servers of `/etc/resolv.conf`.
 //!
 //! Not by the C library: one that is linked in statically loads the machine's modules for this, and those fit only a
-//! machine with the same C library. Both files are read for each name: they change, and pulls are rare.
+//! machine with the same C library. Both files are read for each name: they change, and connections to names are rare.
+//!
+//! Must not know: who connects, and why. Start at [`Names::addresses`].
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
@@ -11,17 +14,18 @@ use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::parse_resolv_conf;
+use tokio::net::TcpStream;
 
 /// Where this machine says who is who.
 #[derive(Clone, Debug)]
-pub(crate) struct Names {
+pub struct Names {
     hosts: PathBuf,
     resolv_conf: PathBuf,
 }
 
 /// Why a name has no address, as Go's resolver says it.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LookupError {
+pub enum LookupError {
     #[error("lookup {name}: no such host")]
     Unknown { name: String },
     #[error("lookup {name}: it is not in {hosts}, and {resolv_conf} names no usable name server: {why}")]
@@ -76,6 +80,19 @@ impl Names {
         }
         LookupError::Server { name, resolv_conf: text(&self.resolv_conf), why: error.to_string() }
     }
+}
+
+/// Connects to the first of the host's addresses that answers.
+pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = Names::default().addresses(host).await.map_err(io::Error::other)?;
+    let mut first = None;
+    for address in addresses {
+        match TcpStream::connect((address, port)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
 }
 
 fn text(path: &Path) -> String {
