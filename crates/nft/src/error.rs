@@ -12,6 +12,9 @@ pub enum Error {
     /// The fake refused it: the kernel would have done so too.
     #[error("{operation}: {reason}")]
     Invalid { operation: String, reason: String },
+    /// Others changed the rules again and again while the table was read.
+    #[error("list table {table}: it changes faster than it can be read")]
+    Disturbed { table: String },
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
 }
@@ -29,6 +32,7 @@ impl Error {
         match self {
             Self::Refused { source, .. } => source.raw_os_error() == Some(libc::ENOENT),
             Self::Invalid { reason, .. } => reason.starts_with("no such"),
+            Self::Disturbed { .. } => false,
             Self::Netlink(error) => error.is_absent(),
         }
     }

@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use netlink::Ipv4Cidr;
 use netlink::socket::Socket;
-use netlink::wire::{self, Encoder, attributes, be32, find};
+use netlink::wire::{self, Encoder, Message, attributes, be32, find};
 
 use crate::encode::{
-    GET_CHAIN, GET_RULE, GET_SET, GET_SET_ELEMENT, GET_TABLE, TABLE, UDATA_COMMENT, family_number, generic_header,
-    message_kind,
+    GET_CHAIN, GET_GENERATION, GET_RULE, GET_SET, GET_SET_ELEMENT, GET_TABLE, TABLE, UDATA_COMMENT, family_number,
+    generic_header, message_kind,
 };
 use crate::{Data, DataType, Datum, Element, Error, Table, Verdict};
 
 const REQUEST_DUMP: u16 = 0x301;
+const REQUEST_ACK: u16 = 0x5;
+/// Transactions of others that may fall between the requests of one reading, each time anew.
+const ATTEMPTS_MAX: usize = 20;
 const GENERIC_HEADER_LEN: usize = 4;
 const TYPE_VERDICT: u32 = 0xffff_ff00;
 
@@ -33,19 +36,15 @@ pub struct ListedChain {
 
 pub(crate) fn read(socket: &Socket, table: &Table) -> Result<Option<Listing>, Error> {
     let reader = Reader { socket, table };
-    if !reader.exists()? {
-        return Ok(None);
+    // Like nft itself. While a transaction is just becoming visible, a part of it may still be seen alone.
+    for _ in 0..ATTEMPTS_MAX {
+        let before = reader.generation()?;
+        let listing = reader.listing();
+        if reader.generation()? == before {
+            return listing;
+        }
     }
-    let mut listing = Listing { chains: reader.chains()?, sets: BTreeMap::new() };
-    for (chain, comment) in reader.rules()? {
-        listing.chains.entry(chain).or_default().rules.push(comment);
-    }
-    for set in reader.sets()? {
-        let mut elements = reader.elements(&set)?;
-        elements.sort_by(|left, right| left.key.cmp(&right.key));
-        listing.sets.insert(set.name, elements);
-    }
-    Ok(Some(listing))
+    Err(Error::Disturbed { table: table.to_string() })
 }
 
 struct Reader<'a> {
@@ -61,6 +60,35 @@ struct Shape {
 }
 
 impl Reader<'_> {
+    /// In several requests, between which others may change the table.
+    fn listing(&self) -> Result<Option<Listing>, Error> {
+        if !self.exists()? {
+            return Ok(None);
+        }
+        let mut listing = Listing { chains: self.chains()?, sets: BTreeMap::new() };
+        for (chain, comment) in self.rules()? {
+            listing.chains.entry(chain).or_default().rules.push(comment);
+        }
+        for set in self.sets()? {
+            let mut elements = self.elements(&set)?;
+            elements.sort_by(|left, right| left.key.cmp(&right.key));
+            listing.sets.insert(set.name, elements);
+        }
+        Ok(Some(listing))
+    }
+
+    /// Counts the transactions of this network namespace.
+    fn generation(&self) -> Result<Option<u32>, Error> {
+        let encode = |sequence| {
+            let mut out = Encoder::new();
+            out.begin(message_kind(GET_GENERATION), REQUEST_ACK, sequence, &generic_header(0, 0));
+            out.end();
+            out.as_bytes().to_vec()
+        };
+        let read = |message: Message<'_>| find(message.payload.get(GENERIC_HEADER_LEN..)?, 1).and_then(be32);
+        Ok(self.socket.dump(&|| "read the generation of the rules".to_owned(), &encode, read)?.pop())
+    }
+
     /// Asks for a list, and reads from each answer that is about our table.
     fn dump<T>(&self, request: u16, set: Option<&str>, read: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>, Error> {
         let encode = |sequence| self.encode(request, set, sequence);

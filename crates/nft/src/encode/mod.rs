@@ -27,6 +27,7 @@ pub(crate) const NEW_SET_ELEMENT: u16 = 12;
 pub(crate) const GET_SET_ELEMENT: u16 = 13;
 pub(crate) const DEL_SET_ELEMENT: u16 = 14;
 pub(crate) const NEW_GENERATION: u16 = 15;
+pub(crate) const GET_GENERATION: u16 = 16;
 
 const REQUEST: u16 = 0x001;
 const CREATE: u16 = 0x400;

@@ -35,8 +35,17 @@ async fn wait_for_rules(netns: &Path, predicate: impl Fn(Option<&Listing>) -> bo
     }
 }
 
+fn elements(listing: Option<&Listing>, set: &str) -> usize {
+    listing.and_then(|listing| listing.sets.get(set)).map_or(0, Vec::len)
+}
+
 fn endpoints(listing: Option<&Listing>) -> usize {
-    listing.and_then(|listing| listing.sets.get("endpoints")).map_or(0, Vec::len)
+    elements(listing, "endpoints")
+}
+
+/// Whether the chain is there and has rules.
+fn is_filled(listing: Option<&Listing>, chain: &str) -> bool {
+    listing.and_then(|listing| listing.chains.get(chain)).is_some_and(|chain| !chain.rules.is_empty())
 }
 
 fn start(lan: &Lan, api: &FakeApi) -> Agent {
@@ -58,7 +67,7 @@ async fn the_proxy_follows_its_objects_restores_its_rules_and_leaves_them_when_i
     api.put(SLICES, slice(&[]));
     let agent = start(&lan, &api);
     let node = lan.node.path();
-    wait_for_rules(node, |rules| rules.is_some_and(|rules| !rules.sets["services"].is_empty())).await;
+    wait_for_rules(node, |rules| elements(rules, "services") > 0).await;
     assert_eq!(ask(&lan.client, "10.96.0.7:80").unwrap_err(), ErrorKind::ConnectionRefused);
 
     api.put(SLICES, slice(&PODS[..1]));
@@ -72,7 +81,7 @@ async fn the_proxy_follows_its_objects_restores_its_rules_and_leaves_them_when_i
     let mut flush = Transaction::new(Table::ip(TABLE));
     flush.flush_chain("services");
     meddler.apply(&flush).unwrap();
-    wait_for_rules(node, |rules| rules.is_some_and(|rules| !rules.chains["services"].rules.is_empty())).await;
+    wait_for_rules(node, |rules| is_filled(rules, "services")).await;
 
     agent.stop();
     assert_eq!(endpoints(meddler.list(&Table::ip(TABLE)).unwrap().as_ref()), 2, "rules stay");
