@@ -41,6 +41,9 @@ pub struct Arguments {
 /// What a node is started with, alone or beside a server.
 #[derive(Args, Clone)]
 pub struct NodeArguments {
+    /// Flags by their long names, as YAML; the files of `<FILE>.d` follow. The command line goes first
+    #[arg(short, long, value_name = "FILE", env = "CORACLE_CONFIG_FILE", default_value = crate::config_file::DEFAULT)]
+    pub config: PathBuf,
     /// The name of the node [default: the host's name]
     #[arg(long, env = "CORACLE_NODE_NAME")]
     pub node_name: Option<String>,

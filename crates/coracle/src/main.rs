@@ -4,6 +4,7 @@
 
 mod addons;
 mod agent;
+mod config_file;
 mod dev;
 mod images;
 mod in_process;
@@ -16,7 +17,7 @@ mod system_pods;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -67,17 +68,22 @@ fn main() -> ExitCode {
     if is_kubectl() {
         return kubectl::main(std::env::args().skip(1).collect());
     }
-    let arguments = Arguments::parse();
+    let arguments = match config_file::complete(&Arguments::command(), std::env::args_os().collect()) {
+        Ok(line) => Arguments::parse_from(line),
+        Err(error) => return failed(&error),
+    };
     if let Command::Kubectl { arguments } = arguments.command {
         return kubectl::main(arguments);
     }
     match run(arguments.command) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("Error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("Error: {error:#}");
+    ExitCode::FAILURE
 }
 
 fn is_kubectl() -> bool {

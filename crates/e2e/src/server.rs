@@ -49,6 +49,7 @@ impl Server {
         let output = fs::File::options().create(true).append(true).open(&log)?;
         let mut command = Command::new(binary());
         command.args(["server", "--disable-agent", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"]);
+        command.arg("--config=/dev/null");
         command
             .args([format!("--https-listen-port={port}"), format!("--data-dir={}", directory.join("data").display())]);
         command.args([format!("--run-dir={}", directory.join("run").display())]);

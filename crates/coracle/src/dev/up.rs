@@ -174,6 +174,8 @@ fn write_etc(cluster: &Cluster, node: &NodeRecord, etc: &Path) -> anyhow::Result
 /// What the node's program is started with.
 fn arguments(cluster: &Cluster, node: &NodeRecord, token: &JoinToken) -> anyhow::Result<Vec<String>> {
     let common = [
+        // The machine's own file is not about the nodes of a dev cluster.
+        "--config=/dev/null".to_owned(),
         format!("--node-name={}", node.name),
         format!("--node-ip={}", node.address),
         format!("--cgroup-root={}", cluster.cgroup(&node.name)),
