@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::exec::{takes_terminal, with_streams};
+use super::exec::{PROCESS_FLAGS, takes_terminal, with_streams};
 use super::named::{RUNNING_TIMEOUT, one_object};
 use crate::command::{Command, runs};
 use crate::failure::{Failure, fail};
-use crate::flags::{Flag, Parsed};
+use crate::flags::Parsed;
 use crate::objects::{Call, Info};
 use crate::remote::{Order, Remote, default_container, pod_behind, run_remote};
 use crate::session::Session;
@@ -15,17 +15,10 @@ pub const COMMAND: Command = Command {
     name: "attach",
     about: "Attach to a running container",
     usage: "(POD | TYPE/NAME) -c CONTAINER [options]",
-    flags: &[FLAGS, RUNNING_TIMEOUT],
+    flags: &[PROCESS_FLAGS, RUNNING_TIMEOUT],
     run: runs!(run),
     ..Command::EMPTY
 };
-
-const FLAGS: &[Flag] = &[
-    Flag::text("container", "Container name.").short('c'),
-    Flag::switch("quiet", "Only print output from the remote session").short('q'),
-    Flag::switch("stdin", "Pass stdin to the container").short('i'),
-    Flag::switch("tty", "Stdin is a TTY").short('t'),
-];
 
 async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     let [named] = parsed.arguments.as_slice() else {

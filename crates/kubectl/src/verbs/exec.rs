@@ -14,12 +14,13 @@ pub const COMMAND: Command = Command {
     name: "exec",
     about: "Execute a command in a container",
     usage: "(POD | TYPE/NAME) [-c CONTAINER] [flags] -- COMMAND [args...] [options]",
-    flags: &[FILENAME_FLAGS, FLAGS, RUNNING_TIMEOUT],
+    flags: &[FILENAME_FLAGS, PROCESS_FLAGS, RUNNING_TIMEOUT],
     run: runs!(run),
     ..Command::EMPTY
 };
 
-const FLAGS: &[Flag] = &[
+/// Of every verb that joins a process.
+pub(super) const PROCESS_FLAGS: &[Flag] = &[
     Flag::text("container", "Container name.").short('c'),
     Flag::switch("quiet", "Only print output from the remote session").short('q'),
     Flag::switch("stdin", "Pass stdin to the container").short('i'),
