@@ -95,7 +95,7 @@ impl fmt::Display for Status {
 impl std::error::Error for Status {}
 
 /// `"name"` with Go's quotes.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     serde_json::to_string(text).expect("a string is JSON")
 }
 

@@ -24,7 +24,6 @@ pub trait DynamicSchema: Sync + Send {
     fn list_kind(&self) -> ListKind;
     fn list_keys(&self) -> &[&str];
     fn preserves_unknown_fields(&self) -> bool;
-    fn required(&self) -> &[&str];
 }
 
 /// A place in a schema: ask it what lies there and what lies below.
@@ -170,14 +169,6 @@ impl<'a> SchemaNode<'a> {
     /// The fields of a static object.
     pub fn fields(&self) -> &'static [Field] {
         self.static_definition().map(Definition::fields).unwrap_or_default()
-    }
-
-    pub fn required(&self) -> &'a [&'a str] {
-        match self {
-            Self::Static { ty: Type::Object(index), .. } => by_index(*index).required,
-            Self::Static { .. } => &[],
-            Self::Dynamic(schema) => schema.required(),
-        }
     }
 
     /// The definition of a static object.

@@ -1,0 +1,25 @@
+//! Values against a schema, with the words of upstream's OpenAPI validator.
+
+pub mod formats;
+mod limits;
+mod outcome;
+pub mod pattern;
+mod value;
+
+use apimachinery::field::{ErrorList, Path};
+use serde_json::Value;
+
+use crate::structural::Structural;
+
+/// A path that is not there prints like this. Upstream's clients see it.
+pub const NO_PATH: &str = "<nil>";
+
+/// Judges a new value.
+pub fn validate(value: &Value, schema: &Structural, path: &Path) -> ErrorList {
+    value::Judge { old: None, nested: false }.judge(value, schema, "").into_errors(path)
+}
+
+/// Judges a change: what did not change may be as wrong as it was.
+pub fn validate_update(value: &Value, old: Option<&Value>, schema: &Structural, path: &Path) -> ErrorList {
+    value::Judge { old, nested: false }.judge(value, schema, "").into_errors(path)
+}

@@ -1,0 +1,189 @@
+//! Structural schemas: what an `openAPIV3Schema` becomes so that every request can be judged by it.
+//!
+//! A [`Structural`] is compiled once for a version of a definition. It keeps neither descriptions nor examples (they stay
+//! in the stored definition, where OpenAPI finds them), shares the names of its fields, and has no parts for what a place
+//! does not say. Start at [`Structural::compile`]; what is done with a schema has one module a verb.
+
+mod compile;
+mod correlate;
+mod defaulting;
+mod intern;
+mod lists;
+mod metadata;
+mod prune;
+mod schema;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use compile::Unsupported;
+pub use correlate::MapList;
+pub use defaulting::{default, drop_nulls_without_defaults};
+pub use lists::check_lists;
+pub use metadata::{Malformed, check_metadata, coerce};
+pub use prune::prune;
+
+/// One place of a schema.
+#[derive(Debug, Default, PartialEq)]
+pub struct Structural {
+    pub ty: Type,
+    pub list: List,
+    pub nullable: bool,
+    pub int_or_string: bool,
+    pub preserves_unknown: bool,
+    pub embedded: bool,
+    /// Merged, compared and replaced as a whole.
+    pub atomic_map: bool,
+    /// In alphabetical order.
+    pub properties: Box<[(Arc<str>, Structural)]>,
+    pub items: Option<Box<Structural>>,
+    pub additional: Additional,
+    pub default: Option<Box<Value>>,
+    /// In the order in which they are judged.
+    pub constraints: Box<[Constraint]>,
+    pub extra: Option<Box<Extra>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Type {
+    #[default]
+    Unsaid,
+    Object,
+    Array,
+    String,
+    Integer,
+    Number,
+    Boolean,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum List {
+    #[default]
+    Atomic,
+    Set,
+    Map,
+}
+
+#[derive(Debug, Default, PartialEq)]
+pub enum Additional {
+    #[default]
+    Unsaid,
+    Bool(bool),
+    Schema(Box<Structural>),
+}
+
+/// What few places have.
+#[derive(Debug, Default, PartialEq)]
+pub struct Extra {
+    /// Kept for the life of the process: few and short.
+    pub list_keys: Box<[&'static str]>,
+    pub rules: Box<[Rule]>,
+}
+
+/// An entry of `x-kubernetes-validations`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rule {
+    pub rule: Box<str>,
+    pub message: Box<str>,
+    pub message_expression: Box<str>,
+    pub reason: Box<str>,
+    pub field_path: Box<str>,
+    pub optional_old_self: bool,
+}
+
+/// What is asked of a value beside its type.
+#[derive(Debug, PartialEq)]
+pub enum Constraint {
+    AnyOf(Box<[Structural]>),
+    OneOf(Box<[Structural]>),
+    AllOf(Box<[Structural]>),
+    Not(Box<Structural>),
+    MaxLength(i64),
+    MinLength(i64),
+    Pattern(Arc<str>),
+    Format(Box<str>),
+    MultipleOf(f64),
+    Minimum { limit: f64, exclusive: bool },
+    Maximum { limit: f64, exclusive: bool },
+    MinItems(i64),
+    MaxItems(i64),
+    UniqueItems,
+    Enum(Box<[Value]>),
+    MinProperties(i64),
+    MaxProperties(i64),
+    Required(Box<[Arc<str>]>),
+}
+
+impl Structural {
+    pub fn property(&self, name: &str) -> Option<&Structural> {
+        let found = self.properties.binary_search_by(|(other, _)| (**other).cmp(name)).ok()?;
+        Some(&self.properties[found].1)
+    }
+
+    /// The schema of all fields that are not properties.
+    pub fn additional_schema(&self) -> Option<&Structural> {
+        match &self.additional {
+            Additional::Schema(schema) => Some(schema),
+            _ => None,
+        }
+    }
+
+    /// The schema of a field, by whichever way it has one.
+    pub fn field(&self, name: &str) -> Option<&Structural> {
+        self.property(name).or_else(|| self.additional_schema())
+    }
+
+    pub fn list_keys(&self) -> &[&'static str] {
+        self.extra.as_ref().map(|extra| &*extra.list_keys).unwrap_or_default()
+    }
+
+    pub fn rules(&self) -> &[Rule] {
+        self.extra.as_ref().map(|extra| &*extra.rules).unwrap_or_default()
+    }
+
+    pub fn all_of(&self) -> &[Structural] {
+        let found = self.constraints.iter().find_map(|constraint| match constraint {
+            Constraint::AllOf(all) => Some(&**all),
+            _ => None,
+        });
+        found.unwrap_or_default()
+    }
+
+    /// The schemas right below, without those of junctors.
+    pub fn children(&self) -> impl Iterator<Item = &Structural> {
+        let named = self.properties.iter().map(|(_, child)| child);
+        named.chain(self.items.as_deref()).chain(self.additional_schema())
+    }
+}
+
+impl Type {
+    pub fn of(name: &str) -> Self {
+        match name {
+            "object" => Self::Object,
+            "array" => Self::Array,
+            "string" => Self::String,
+            "integer" => Self::Integer,
+            "number" => Self::Number,
+            "boolean" => Self::Boolean,
+            _ => Self::Unsaid,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unsaid => "",
+            Self::Object => "object",
+            Self::Array => "array",
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+        }
+    }
+}
+
+/// The fields of an object that say what it is.
+pub(crate) fn is_meta(name: &str) -> bool {
+    matches!(name, "apiVersion" | "kind" | "metadata")
+}
