@@ -38,7 +38,7 @@ impl Part {
 pub struct Change<'a> {
     pub server: &'a Inner,
     pub call: &'a Call,
-    pub resource: &'static Resource,
+    pub resource: &'a Resource,
     pub part: Part,
     pub namespace: &'a str,
     pub name: &'a str,
@@ -69,7 +69,7 @@ impl Change<'_> {
 
     /// Creates `object`, whose namespace and name are settled.
     pub async fn create(&self, mut object: Value) -> Result<Item, Status> {
-        let (now, strategy) = (self.call.now_text(), self.resource.strategy);
+        let (now, strategy) = (self.call.now_text(), &self.resource.strategy);
         fill_system_fields(&mut object, &now);
         strategy.default(&mut object);
         // Before the server's own additions: they are nobody's fields.
@@ -100,8 +100,7 @@ impl Change<'_> {
 
     /// What admission and the strategy added takes the form of everything that is decoded.
     fn normalize(&self, object: &mut Value) -> Result<(), Status> {
-        let Some(definition) = api::schema::definition(self.resource.schema) else { return Ok(()) };
-        strict::normalize(object, definition.node()).map(drop).map_err(Status::internal)
+        strict::normalize(object, self.resource.schema.node()).map(drop).map_err(Status::internal)
     }
 
     fn dry_create(&self, object: Value) -> Result<Item, Status> {
@@ -175,7 +174,7 @@ impl Change<'_> {
 
     /// The object as it would be stored, admitted and valid.
     async fn next_state(&self, old: &Value, wanted: Value) -> Result<(Value, crate::allocate::Reservation), Status> {
-        let (now, strategy) = (self.call.now_text(), self.resource.strategy);
+        let (now, strategy) = (self.call.now_text(), &self.resource.strategy);
         let mut new = wanted;
         keep_system_fields(&mut new, old);
         strategy.default(&mut new);
@@ -247,7 +246,6 @@ impl Change<'_> {
     }
 
     pub fn manage(&self, old: Option<&Value>, new: &mut Value) {
-        let Some(definition) = api::schema::definition(self.resource.schema) else { return };
         let api_version = self.resource.api_version();
         let subresource = self.part.subresource();
         let manager = Manager { name: &self.manager, api_version: &api_version, subresource };
@@ -256,7 +254,7 @@ impl Change<'_> {
             Part::Status => &["spec"],
             _ => &[],
         };
-        managed_fields::update(old, new, definition.node(), &manager, ignored, &self.call.now_text());
+        managed_fields::update(old, new, self.resource.schema.node(), &manager, ignored, &self.call.now_text());
     }
 
     pub fn write_error(&self, error: WriteError) -> Status {
@@ -275,7 +273,7 @@ enum Attempt {
 }
 
 /// The stored form of a working value.
-pub fn draft(resource: &'static Resource, value: &Value) -> Draft {
+pub fn draft(resource: &Resource, value: &Value) -> Draft {
     let mut stored = value.clone();
     if resource.storage.is_some() {
         stored = resource.strategy.to_storage(stored);
@@ -285,7 +283,7 @@ pub fn draft(resource: &'static Resource, value: &Value) -> Draft {
         map.remove("kind");
     }
     let (group, name) = resource.storage();
-    let owner = catalog::of_storage(group, name).unwrap_or(resource);
+    let owner = catalog::of_storage(group, name).map_or(resource, AsRef::as_ref);
     let header = catalog::header(owner, &stored);
     Draft::new(&stored, header)
 }
@@ -323,7 +321,7 @@ fn same(old: &Value, new: &Value) -> bool {
 }
 
 /// Whether an update takes away the last thing that a deletion waited for.
-fn ends(resource: &'static Resource, old: &Value, new: &Value) -> bool {
+fn ends(resource: &Resource, old: &Value, new: &Value) -> bool {
     if object::deletion_timestamp(new).is_none() || object::finalizers(new).next().is_some() {
         return false;
     }

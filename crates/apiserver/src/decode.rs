@@ -1,19 +1,36 @@
 //! From a request body to an object of the expected kind.
 
+use api::schema::SchemaNode;
 use apimachinery::strict::{self, DecodeError};
 use apimachinery::{Gvk, Status};
 use bytes::Bytes;
 use http::HeaderMap;
+use registry::strategy::Resource;
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::catalog::ResourceExt;
 use crate::negotiate::{BodyFormat, body_format};
 use crate::options::FieldValidation;
 
-/// The kind that an endpoint takes, and its definition.
+/// The kind that an endpoint takes, and its fields.
 pub struct Expected<'a> {
     pub gvk: Gvk,
-    pub schema: &'a str,
+    pub node: SchemaNode<'a>,
+}
+
+impl<'a> Expected<'a> {
+    pub fn of(resource: &'a Resource) -> Self {
+        Self { gvk: resource.gvk(), node: resource.schema.node() }
+    }
+}
+
+impl Expected<'static> {
+    /// A built-in kind that has no resource of its own.
+    pub fn kind(group: &str, version: &str, kind: &str) -> Self {
+        let definition = api::schema::kind(group, version, kind).expect("a built-in kind is in the schema tables");
+        Self { gvk: Gvk::new(group, version, kind), node: definition.node() }
+    }
 }
 
 /// Any body as JSON, without a schema.
@@ -60,10 +77,7 @@ pub fn object(call: &Call, body: &[u8], expected: &Expected<'_>, validation: Fie
 pub fn typed(call: &Call, json: &[u8], expected: &Expected<'_>, validation: FieldValidation) -> Result<Value, Status> {
     let kind = expected.gvk.kind.as_str();
     check_kind(json, &expected.gvk)?;
-    let Some(definition) = api::schema::definition(expected.schema) else {
-        return serde_json::from_slice(json).map_err(|error| cannot_parse(&error));
-    };
-    let decoded = strict::decode(json, definition.node()).map_err(|error| decode_error(&error, &expected.gvk))?;
+    let decoded = strict::decode(json, expected.node).map_err(|error| decode_error(&error, &expected.gvk))?;
     let mut object = decoded.object;
     if let Some(map) = object.as_object_mut() {
         map.insert("apiVersion".into(), expected.gvk.api_version().into());

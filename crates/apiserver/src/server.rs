@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use auth::Authorizer;
 use auth::authn::{Authenticator, LiveObjects};
 use auth::pki::{ClientTrust, Names, Pki, PkiError, ServerIdentity};
@@ -14,6 +15,7 @@ use store::{Key, OpenError, Options, Store};
 
 use crate::allocate::Allocators;
 use crate::body::Body;
+use crate::catalog::Catalog;
 use crate::config::{Config, Storage};
 use crate::follow::Indexes;
 use crate::serve::Identity;
@@ -52,6 +54,8 @@ pub struct Inner {
     pub pki: Arc<Pki>,
     pub authenticator: Authenticator,
     pub authorizer: Arc<Authorizer>,
+    /// What is served now.
+    pub catalog: ArcSwap<Catalog>,
     pub indexes: Indexes,
     pub allocators: Allocators,
     pub limits: Limits,
@@ -124,6 +128,7 @@ impl Inner {
         Ok(Inner {
             authenticator: Authenticator::new(trust, pki.clone(), live),
             authorizer: Arc::new(Authorizer::default()),
+            catalog: ArcSwap::new(Catalog::built_in()),
             indexes: Indexes::default(),
             allocators: Allocators::load(&config, &store),
             limits: Limits::new(config.mutating_in_flight_max, config.readonly_in_flight_max),

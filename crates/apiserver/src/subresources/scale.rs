@@ -1,11 +1,11 @@
 //! `scale`: the replica count of a kind, as an autoscaling/v1 Scale.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use apimachinery::field::{ErrorList, Path};
-use apimachinery::{GroupKind, Gvk, Status, object};
+use apimachinery::{GroupKind, Status, object};
 use http::{Response, StatusCode};
-use registry::strategy::{Column, Resource, ScalePaths, Strategy};
+use registry::strategy::{Column, Resource, ScalePaths, Schema, Strategy, StrategyRef};
 use serde_json::{Value, json};
 
 use crate::body::Body;
@@ -18,31 +18,29 @@ use crate::options::WriteOptions;
 use crate::server::Inner;
 use crate::verbs::patch::PatchType;
 
-const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
-
 /// How a Scale is shown; it is stored nowhere.
-static SCALE: Resource = Resource {
+static SCALE: LazyLock<Resource> = LazyLock::new(|| Resource {
     group: "autoscaling",
     version: "v1",
     kind: "Scale",
     name: "scales",
     singular: "scale",
-    short_names: &[],
-    categories: &[],
+    short_names: Vec::new(),
+    categories: Vec::new(),
     namespaced: true,
     verbs: &[],
-    subresources: &[],
-    schema: SCHEMA,
+    subresources: Vec::new(),
+    schema: Schema::Definition("io.k8s.api.autoscaling.v1.Scale"),
     storage: None,
-    strategy: &ScaleView,
-    storage_version_hash: "",
-    deprecation: "",
-};
+    strategy: StrategyRef::BuiltIn(&ScaleView),
+    storage_version_hash: String::new(),
+    deprecation: String::new(),
+});
 
 struct ScaleView;
 
 impl Strategy for ScaleView {
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::text("Name"), Column::of("Desired", "integer"), Column::of("Available", "integer"), Column::AGE] }
     }
 
@@ -57,7 +55,7 @@ impl Strategy for ScaleView {
     }
 }
 
-pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let Some(paths) = resource.strategy.scale() else { return Err(Status::path_not_found()) };
     if call.info.verb == "get" {
         let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
@@ -72,7 +70,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) 
     let wish = if is_patch {
         Wish::Patch(PatchType::of(call)?, &body)
     } else {
-        let expected = Expected { gvk: Gvk::new("autoscaling", "v1", "Scale"), schema: SCHEMA };
+        let expected = Expected::of(&SCALE);
         Wish::Whole(decode::object(call, &body, &expected, options.field_validation)?)
     };
     let unconditional = match &wish {
@@ -91,15 +89,15 @@ enum Wish<'a> {
 
 fn rescaled(
     call: &Call,
-    resource: &'static Resource,
-    paths: &ScalePaths,
+    resource: &Resource,
+    paths: &ScalePaths<'_>,
     wish: &Wish<'_>,
     old: &Value,
 ) -> Result<Value, Status> {
     let scale = match wish {
         Wish::Whole(scale) => scale.clone(),
         Wish::Patch(kind, body) => {
-            kind.apply(&scale_of(old, paths), body, SCHEMA).map_err(|error| error.to_status())?
+            kind.apply(&scale_of(old, paths), body, SCALE.schema.node()).map_err(|error| error.to_status())?
         }
     };
     let name = call.info.name.as_str();
@@ -125,7 +123,7 @@ fn set_pointer(object: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
+fn scale_of(object: &Value, paths: &ScalePaths<'_>) -> Value {
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     let metadata: serde_json::Map<String, Value> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
         .into_iter()

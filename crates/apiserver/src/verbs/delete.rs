@@ -33,7 +33,7 @@ const ANSWER_WITH_OBJECT: &[(&str, &str)] = &[
     ("storage.k8s.io", "storageclasses"),
 ];
 
-pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = read_options(call).await?;
     let change = delete_change(server, call, resource, &options, &call.info.namespace, &call.info.name);
     let deleted = delete(&change, &options).await?;
@@ -47,7 +47,7 @@ async fn read_options(call: &Call) -> Result<DeleteOptions, Status> {
 fn delete_change<'a>(
     server: &'a Inner,
     call: &'a Call,
-    resource: &'static Resource,
+    resource: &'a Resource,
     options: &DeleteOptions,
     namespace: &'a str,
     name: &'a str,
@@ -60,7 +60,7 @@ fn delete_change<'a>(
     Change { name, namespace, ..Change::of(server, call, resource, Part::Main, &write) }
 }
 
-fn answer(call: &Call, resource: &'static Resource, options: &DeleteOptions, deleted: &Deleted) -> Response<Body> {
+fn answer(call: &Call, resource: &Resource, options: &DeleteOptions, deleted: &Deleted) -> Response<Body> {
     match deleted {
         Deleted::Now(last) if ANSWER_WITH_OBJECT.contains(&(resource.group, resource.name)) => {
             encode::object(call, StatusCode::OK, resource, last)
@@ -254,11 +254,7 @@ async fn remove(change: &Change<'_>, key: Key, current: &Object, plan: &Plan) ->
 }
 
 /// Deletes all objects that the selectors choose, and answers with them.
-pub async fn collection(
-    server: &Arc<Inner>,
-    call: &Call,
-    resource: &'static Resource,
-) -> Result<Response<Body>, Status> {
+pub async fn collection(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = read_options(call).await?;
     let list = ListOptions::of(call, false)?;
     let filter = Filter::new(resource, &list)?;

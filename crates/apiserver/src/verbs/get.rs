@@ -12,7 +12,7 @@ use crate::encode::{self, Item};
 use crate::options;
 use crate::server::Inner;
 
-pub fn run(server: &Inner, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     // Upstream hands a malformed version to the storage of a single object, whose complaint becomes a 500.
     let version = options::version(call.query.text("resourceVersion"));
     let version = version.map_err(|status| Status::failure(500, "", status.message))?;

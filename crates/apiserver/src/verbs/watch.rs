@@ -27,7 +27,7 @@ const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// Without a limit of its own a watch ends at random between half an hour and an hour.
 const TIMEOUT_SECONDS_MIN: u64 = 1800;
 
-pub fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub fn run(server: &Arc<Inner>, call: &Call, resource: &Arc<Resource>) -> Result<Response<Body>, Status> {
     if call.accept.format == Format::Yaml {
         return Err(Status::not_acceptable(&["application/json"]));
     }
@@ -46,7 +46,7 @@ pub fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Res
 fn open(
     server: &Arc<Inner>,
     call: &Call,
-    resource: &'static Resource,
+    resource: &Arc<Resource>,
     options: &ListOptions,
     filter: Filter,
 ) -> Result<Stream, Status> {
@@ -203,36 +203,36 @@ impl Stream {
 
 /// Turns changes into the client's shape.
 struct Encoder {
-    resource: &'static Resource,
+    resource: Arc<Resource>,
     shape: Shape,
     table: Table,
     columns_sent: bool,
 }
 
 impl Encoder {
-    fn new(call: &Call, resource: &'static Resource) -> Encoder {
-        Encoder { resource, shape: call.shape(), table: Table::new(call, resource), columns_sent: false }
+    fn new(call: &Call, resource: &Arc<Resource>) -> Encoder {
+        Encoder { resource: resource.clone(), shape: call.shape(), table: Table::new(call), columns_sent: false }
     }
 
     fn at_revision(&self, object: &Object, revision: Revision) -> Value {
-        let mut value = encode::served(self.resource, object);
+        let mut value = encode::served(&self.resource, object);
         apimachinery::object::set_resource_version(&mut value, &revision.to_string());
         value
     }
 
     fn event(&mut self, kind: &str, item: &Item) -> Bytes {
         if self.shape != Shape::Object {
-            return self.shaped(kind, item.value(self.resource));
+            return self.shaped(kind, item.value(&self.resource));
         }
         let mut out = Vec::with_capacity(1024);
         out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
-        item.write(self.resource, true, &mut out);
+        item.write(&self.resource, true, &mut out);
         out.extend_from_slice(b"}\n");
         out.into()
     }
 
     fn bookmark(&mut self, revision: Revision, end_of_initial: bool) -> Bytes {
-        let value = encode::bookmark(self.resource, revision.0, end_of_initial);
+        let value = encode::bookmark(&self.resource, revision.0, end_of_initial);
         match self.shape {
             Shape::Object => frame("BOOKMARK", &value),
             _ => self.shaped("BOOKMARK", value),
@@ -247,8 +247,8 @@ impl Encoder {
         let metadata = json!({"resourceVersion": version});
         // A bookmark's row has nothing but its metadata.
         let table = match std::mem::replace(&mut self.columns_sent, true) {
-            false => self.table.whole(&[value], metadata),
-            true => self.table.rows(&[value], metadata),
+            false => self.table.whole(&self.resource, &[value], metadata),
+            true => self.table.rows(&self.resource, &[value], metadata),
         };
         frame(kind, &table)
     }
