@@ -42,9 +42,9 @@ impl Item {
     /// Appends the JSON text; stored bytes are copied. `kind`: with apiVersion and kind, which lists leave out.
     pub fn write(&self, resource: &Resource, kind: bool, out: &mut Vec<u8>) {
         match self {
-            Item::Stored(stored) if resource.storage.is_none() => splice(resource, kind, &stored.json(), out),
-            Item::Stored(stored) => write_value(&served(resource, stored), kind, out),
-            Item::Value(value) => write_value(value, kind, out),
+            Item::Stored(stored) if reads_as_stored(resource, stored) => splice(resource, kind, &stored.json(), out),
+            Item::Stored(stored) => write_value(&served(resource, stored), kind || resource.custom.is_some(), out),
+            Item::Value(value) => write_value(value, kind || resource.custom.is_some(), out),
         }
     }
 }
@@ -52,11 +52,32 @@ impl Item {
 /// The stored object as a working value: in the served version, with apiVersion and kind.
 pub fn served(resource: &Resource, stored: &Object) -> Value {
     let mut value = stored.value();
-    if resource.storage.is_some() {
-        value = resource.strategy.from_storage(value);
-    }
     set_kind(resource, &mut value);
+    if !reads_as_stored(resource, stored) {
+        value = resource.strategy.from_storage(value);
+        set_kind(resource, &mut value);
+    }
     value
+}
+
+/// Whether the stored text is what clients get, besides kind and version.
+fn reads_as_stored(resource: &Resource, stored: &Object) -> bool {
+    match &resource.custom {
+        None => resource.storage.is_none(),
+        Some(custom) => {
+            custom.storage_version == resource.version
+                && stored.revision.0 >= custom.settled
+                && stored_version(&stored.json()) == Some(resource.version)
+        }
+    }
+}
+
+/// The version that the text of a custom object begins with. It stands first as the keys are in order, unless somebody
+/// has a field that sorts before it.
+fn stored_version(json: &[u8]) -> Option<&str> {
+    let rest = json.strip_prefix(br#"{"apiVersion":""#)?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&rest[..end]).ok()?.rsplit('/').next()
 }
 
 pub fn set_kind(resource: &Resource, value: &mut Value) {
@@ -66,8 +87,13 @@ pub fn set_kind(resource: &Resource, value: &mut Value) {
     }
 }
 
-/// Stored text has neither apiVersion nor kind: they are put in front.
+/// Stored text has neither apiVersion nor kind: they are put in front. Of custom objects only the kind is missing.
 fn splice(resource: &Resource, kind: bool, json: &[u8], out: &mut Vec<u8>) {
+    if resource.custom.is_some() {
+        out.extend_from_slice(format!(r#"{{"kind":"{}","#, resource.kind).as_bytes());
+        out.extend_from_slice(&json[1..]);
+        return;
+    }
     if !kind {
         out.extend_from_slice(json);
         return;

@@ -31,4 +31,6 @@ mod storage;
 pub mod strategy;
 
 pub use resources::{by_kind, resource, resources};
-pub use strategy::{Column, Context, NameRule, Resource, ScalePaths, Schema, Strategy, StrategyRef, Subresource};
+pub use strategy::{
+    Column, Context, Custom, NameRule, Resource, ScalePaths, Schema, Strategy, StrategyRef, Subresource,
+};

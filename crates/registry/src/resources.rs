@@ -119,6 +119,7 @@ fn resolve(entry: &Entry) -> Resource {
         subresources,
         schema: Schema::Definition(schema.name),
         storage: storage_of(group, version, name),
+        custom: None,
         strategy: StrategyRef::BuiltIn(strategy),
         storage_version_hash: facts.storage_version_hash.into(),
         deprecation: deprecation(group, name).into(),

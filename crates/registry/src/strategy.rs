@@ -27,10 +27,27 @@ pub struct Resource {
     /// `(group, resource)` under which objects are stored when another resource owns the storage
     /// (events.k8s.io/v1 events live with core/v1 events).
     pub storage: Option<(&'static str, &'static str)>,
+    /// Of a kind that a definition brought.
+    pub custom: Option<Custom>,
     pub strategy: StrategyRef,
     pub storage_version_hash: String,
     /// Text of a `Warning` header on every request for the resource; empty when it is not deprecated.
     pub deprecation: String,
+}
+
+/// What is known of a custom resource beside what every resource has. Its objects are stored with their apiVersion.
+pub struct Custom {
+    /// Name of the CustomResourceDefinition.
+    pub definition: String,
+    /// The version in which objects are stored.
+    pub storage_version: &'static str,
+    /// Objects of this revision and later were written under the schema of this resource. Older ones are pruned and
+    /// defaulted when they are read.
+    pub settled: u64,
+    /// `spec.conversion.webhook` where versions differ by more than their names.
+    pub webhook: Option<Value>,
+    /// The definition is going; nothing new is created.
+    pub terminating: bool,
 }
 
 /// Where the fields of a resource are described.
@@ -129,6 +146,11 @@ pub trait Strategy: Sync + Send {
     /// Drops what a creator may not set (status, disabled fields).
     fn prepare_for_create(&self, object: &mut Value, _context: &Context<'_>) {
         reset_status(object);
+    }
+
+    /// Brings what a client sent into the form of the kind, and names what the kind does not know or what stands twice.
+    fn decode(&self, object: &mut Value, node: SchemaNode<'_>) -> Result<Vec<String>, String> {
+        apimachinery::strict::normalize(object, node)
     }
 
     /// Fills in what the client left out. Must be idempotent.

@@ -24,7 +24,7 @@ pub async fn run(
     sub: &'static str,
 ) -> Result<Response<Body>, Status> {
     if call.info.verb == "get" {
-        return super::read(server, call, resource);
+        return super::read(server, call, resource).await;
     }
     let is_patch = call.info.verb == "patch";
     let options = WriteOptions::of(call, if is_patch { "PatchOptions" } else { "UpdateOptions" })?;

@@ -12,6 +12,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
+use crate::custom::convert;
 use crate::decode::{self, Expected};
 use crate::encode::{self, Item};
 use crate::options::WriteOptions;
@@ -32,6 +33,7 @@ static SCALE: LazyLock<Resource> = LazyLock::new(|| Resource {
     subresources: Vec::new(),
     schema: Schema::Definition("io.k8s.api.autoscaling.v1.Scale"),
     storage: None,
+    custom: None,
     strategy: StrategyRef::BuiltIn(&ScaleView),
     storage_version_hash: String::new(),
     deprecation: String::new(),
@@ -60,7 +62,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     if call.info.verb == "get" {
         let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
         let stored = stored.ok_or_else(|| call.not_found(resource, &call.info.name))?;
-        let scale = scale_of(&encode::served(resource, &stored), &paths);
+        let scale = scale_of(&convert::one(server, resource, stored).await?.value(resource), &paths);
         return Ok(encode::object(call, StatusCode::OK, &SCALE, &Item::Value(scale)));
     }
     let is_patch = call.info.verb == "patch";

@@ -14,18 +14,20 @@ use store::{Header, Key, Object, Revision, Snapshot};
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
-use crate::encode::{self, Item};
+use crate::custom::convert;
+use crate::encode;
 use crate::options::{ListOptions, VersionMatch};
 use crate::server::Inner;
 use crate::verbs::get::check_reached;
 
-pub fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = ListOptions::of(call, false)?;
     let filter = Filter::new(resource, &options)?;
     let start = Start::of(server, resource, &options)?;
     let page = read(&start, resource, &call.info.namespace, &filter, options.limit);
-    let items: Vec<Item> = page.objects.iter().cloned().map(Item::Stored).collect();
-    Ok(encode::list(call, resource, &items, page.metadata(start.snapshot.revision())))
+    let metadata = page.metadata(start.snapshot.revision());
+    let items = convert::to_served(server, resource, page.objects).await?;
+    Ok(encode::list(call, resource, &items, metadata))
 }
 
 /// Judges objects by their headers, without parsing them.

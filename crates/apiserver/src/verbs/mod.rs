@@ -36,9 +36,9 @@ pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<B
     call.negotiate(true)?;
     check_table_options(call)?;
     match verb {
-        "get" => get::run(server, call, resource),
-        "list" => list::run(server, call, resource),
-        "watch" => watch::run(server, call, resource),
+        "get" => get::run(server, call, resource).await,
+        "list" => list::run(server, call, resource).await,
+        "watch" => watch::run(server, call, resource).await,
         "create" => create::run(server, call, resource).await,
         "update" => update::run(server, call, resource, Part::Main).await,
         "patch" => patch::run(server, call, resource, Part::Main).await,

@@ -92,8 +92,8 @@ impl Patcher<'_> {
 
     fn normalize(&self, new: &mut Value) -> Result<(), Status> {
         let shown = || String::from_utf8_lossy(&self.body).into_owned();
-        let mut problems =
-            strict::normalize(new, self.resource.schema.node()).map_err(|why| patch::undecodable(&shown(), &why))?;
+        let decoded = self.resource.strategy.decode(new, self.resource.schema.node());
+        let mut problems = decoded.map_err(|why| patch::undecodable(&shown(), &why))?;
         problems.extend(strict::duplicates(&self.body));
         if self.validation == FieldValidation::Strict && !problems.is_empty() {
             let why = format!("strict decoding error: {}", problems.join(", "));

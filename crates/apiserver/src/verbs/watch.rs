@@ -16,6 +16,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use crate::body::{self, Body};
 use crate::call::Call;
 use crate::catalog::ResourceExt;
+use crate::custom::convert;
 use crate::encode::{self, Item, Table};
 use crate::negotiate::{Format, Shape};
 use crate::options::ListOptions;
@@ -27,13 +28,13 @@ const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// Without a limit of its own a watch ends at random between half an hour and an hour.
 const TIMEOUT_SECONDS_MIN: u64 = 1800;
 
-pub fn run(server: &Arc<Inner>, call: &Call, resource: &Arc<Resource>) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Arc<Resource>) -> Result<Response<Body>, Status> {
     if call.accept.format == Format::Yaml {
         return Err(Status::not_acceptable(&["application/json"]));
     }
     let options = ListOptions::of(call, true)?;
     let filter = Filter::new(resource, &options)?;
-    let stream = open(server, call, resource, &options, filter)?;
+    let stream = open(server, call, resource, &options, filter).await?;
     let frames = futures::stream::unfold(stream, |mut stream| async move {
         let frame = stream.next().await?;
         Some((frame, stream))
@@ -43,7 +44,7 @@ pub fn run(server: &Arc<Inner>, call: &Call, resource: &Arc<Resource>) -> Result
     Ok(response)
 }
 
-fn open(
+async fn open(
     server: &Arc<Inner>,
     call: &Call,
     resource: &Arc<Resource>,
@@ -66,7 +67,9 @@ fn open(
         let snapshot = server.store.snapshot();
         if initial {
             let matching = snapshot.range(&prefix, None).filter(|(_, object)| filter.matches(&object.header));
-            pending.extend(matching.map(|(_, object)| encoder.event("ADDED", &Item::Stored(object.clone()))));
+            let matching = matching.map(|(_, object)| object.clone()).collect();
+            let items = convert::to_served(server, resource, matching).await?;
+            pending.extend(items.iter().map(|item| encoder.event("ADDED", item)));
         }
         if options.send_initial_events == Some(true) && options.bookmarks {
             pending.push_back(encoder.bookmark(snapshot.revision(), true));
@@ -94,6 +97,7 @@ fn open(
         deadline: Instant::now() + Duration::from_secs(seconds),
         bookmarks: options.bookmarks.then(bookmark_interval),
         stop: server.tasks.token(),
+        server: server.clone(),
     })
 }
 
@@ -114,6 +118,15 @@ struct Stream {
     deadline: Instant,
     bookmarks: Option<Interval>,
     stop: rt::CancellationToken,
+    server: Arc<Inner>,
+}
+
+/// What the client gets to see of an event.
+struct Shown {
+    kind: &'static str,
+    object: Arc<Object>,
+    /// The revision that the object is shown under, if it is not its own.
+    at: Option<Revision>,
 }
 
 /// Everything that wakes a watch.
@@ -131,7 +144,7 @@ impl Stream {
                 return Some(frame);
             }
             match self.wake().await {
-                Wake::Event(event) => self.take(&event),
+                Wake::Event(event) => self.take(&event).await,
                 Wake::Lagged => {
                     self.watcher = None;
                     let status = Status::expired("The resourceVersion for the provided watch is too old.");
@@ -162,33 +175,42 @@ impl Stream {
         }
     }
 
-    fn take(&mut self, event: &Event) {
+    async fn take(&mut self, event: &Event) {
         if event.revision <= self.from {
             return;
         }
-        let (kind, object) = match self.classify(event) {
-            Some(shown) => shown,
-            None => return,
-        };
-        let frame = self.encoder.event(kind, &object);
-        self.pending.push_back(frame);
+        let Some(shown) = self.classify(event) else { return };
+        match convert::one(&self.server, &self.encoder.resource, shown.object).await {
+            Ok(item) => {
+                let item = match shown.at {
+                    Some(revision) => Item::Value(self.encoder.at_revision(&item, revision)),
+                    None => item,
+                };
+                let frame = self.encoder.event(shown.kind, &item);
+                self.pending.push_back(frame);
+            }
+            Err(status) => {
+                self.watcher = None;
+                self.pending.push_back(error_event(&status));
+            }
+        }
     }
 
     /// What the change is to somebody who sees only what the selectors choose.
-    fn classify(&self, event: &Event) -> Option<(&'static str, Item)> {
+    fn classify(&self, event: &Event) -> Option<Shown> {
         let before = event.old.as_ref().is_some_and(|old| self.filter.matches(&old.header));
         let after = event.new.as_ref().is_some_and(|new| self.filter.matches(&new.header));
-        let shown = || Item::Stored(event.object().clone());
+        let shown = |kind| Some(Shown { kind, object: event.object().clone(), at: None });
         match (before, after) {
             (false, false) => None,
-            (false, true) => Some(("ADDED", shown())),
-            (true, true) => Some(("MODIFIED", shown())),
+            (false, true) => shown("ADDED"),
+            (true, true) => shown("MODIFIED"),
             // It lives on, but out of sight: its last visible state is shown, under the revision of the change.
             (true, false) if !event.is_delete() => {
-                let old = event.old.as_ref()?;
-                Some(("DELETED", Item::Value(self.encoder.at_revision(old, event.revision))))
+                let object = event.old.as_ref()?.clone();
+                Some(Shown { kind: "DELETED", object, at: Some(event.revision) })
             }
-            (true, false) => Some(("DELETED", shown())),
+            (true, false) => shown("DELETED"),
         }
     }
 
@@ -214,8 +236,8 @@ impl Encoder {
         Encoder { resource: resource.clone(), shape: call.shape(), table: Table::new(call), columns_sent: false }
     }
 
-    fn at_revision(&self, object: &Object, revision: Revision) -> Value {
-        let mut value = encode::served(&self.resource, object);
+    fn at_revision(&self, item: &Item, revision: Revision) -> Value {
+        let mut value = item.value(&self.resource);
         apimachinery::object::set_resource_version(&mut value, &revision.to_string());
         value
     }
