@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use apimachinery::{GroupKind, GroupResource, Gvk, object};
+use arc_swap::ArcSwap;
 use registry::strategy::{Resource, Subresource};
 use serde_json::Value;
 use store::{Header, Indexer, Key, Prefix};
+use tokio::sync::watch;
 
 use crate::serve::Documents;
 
@@ -21,6 +23,34 @@ pub struct Catalog {
     groups: Vec<Group>,
     /// What clients read about this catalog, made when it is first asked for.
     pub documents: Documents,
+}
+
+/// The catalog of this moment, and who waits for the next.
+pub struct Current {
+    catalog: ArcSwap<Catalog>,
+    changes: watch::Sender<()>,
+}
+
+impl Default for Current {
+    fn default() -> Self {
+        Current { catalog: ArcSwap::new(Catalog::built_in()), changes: watch::Sender::new(()) }
+    }
+}
+
+impl Current {
+    pub fn get(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    pub fn replace(&self, catalog: Catalog) {
+        self.catalog.store(Arc::new(catalog));
+        self.changes.send_replace(());
+    }
+
+    /// Tells when there is another catalog.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
 }
 
 /// A group that is served, with its versions; the preferred one first.

@@ -18,7 +18,7 @@ pub async fn handle(server: &Arc<Inner>, request: Request<Body>) -> Response<Bod
     let (mut parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query);
-    let mut call = Call::new(&mut parts, info, query, body, server.catalog.load_full());
+    let mut call = Call::new(&mut parts, info, query, body, server.catalog.get());
     let answer = run(server, &parts.extensions, &mut call).await;
     let mut response = answer.unwrap_or_else(|status| encode::status(failure_accept(&call), &status));
     add_headers(&call, &mut response);

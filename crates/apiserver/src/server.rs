@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use auth::Authorizer;
 use auth::authn::{Authenticator, LiveObjects};
 use auth::pki::{ClientTrust, Names, Pki, PkiError, ServerIdentity};
@@ -15,7 +14,6 @@ use store::{Key, OpenError, Options, Store};
 
 use crate::allocate::Allocators;
 use crate::body::Body;
-use crate::catalog::Catalog;
 use crate::config::{Config, Storage};
 use crate::follow::Indexes;
 use crate::serve::Identity;
@@ -55,7 +53,7 @@ pub struct Inner {
     pub authenticator: Authenticator,
     pub authorizer: Arc<Authorizer>,
     /// What is served now.
-    pub catalog: ArcSwap<Catalog>,
+    pub catalog: catalog::Current,
     pub indexes: Indexes,
     pub allocators: Allocators,
     pub limits: Limits,
@@ -128,7 +126,7 @@ impl Inner {
         Ok(Inner {
             authenticator: Authenticator::new(trust, pki.clone(), live),
             authorizer: Arc::new(Authorizer::default()),
-            catalog: ArcSwap::new(Catalog::built_in()),
+            catalog: catalog::Current::default(),
             indexes: Indexes::default(),
             allocators: Allocators::load(&config, &store),
             limits: Limits::new(config.mutating_in_flight_max, config.readonly_in_flight_max),

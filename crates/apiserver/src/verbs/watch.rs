@@ -11,6 +11,7 @@ use rand::Rng;
 use registry::strategy::Resource;
 use serde_json::{Value, json};
 use store::{Event, Object, Prefix, Revision, Watcher};
+use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::body::{self, Body};
@@ -97,6 +98,7 @@ async fn open(
         deadline: Instant::now() + Duration::from_secs(seconds),
         bookmarks: options.bookmarks.then(bookmark_interval),
         stop: server.tasks.token(),
+        catalogs: server.catalog.changes(),
         server: server.clone(),
     })
 }
@@ -119,6 +121,8 @@ struct Stream {
     bookmarks: Option<Interval>,
     stop: rt::CancellationToken,
     server: Arc<Inner>,
+    /// A custom resource may change its schema, or end.
+    catalogs: watch::Receiver<()>,
 }
 
 /// What the client gets to see of an event.
@@ -133,6 +137,7 @@ struct Shown {
 enum Wake {
     Event(Arc<Event>),
     Lagged,
+    Catalog,
     Bookmark,
     End,
 }
@@ -150,6 +155,7 @@ impl Stream {
                     let status = Status::expired("The resourceVersion for the provided watch is too old.");
                     self.pending.push_back(error_event(&status));
                 }
+                Wake::Catalog => self.take_catalog(),
                 Wake::Bookmark => self.bookmark(),
                 Wake::End => return None,
             }
@@ -170,8 +176,18 @@ impl Stream {
             biased;
             () = self.stop.cancelled() => Wake::End,
             () = tokio::time::sleep_until(self.deadline) => Wake::End,
+            Ok(()) = self.catalogs.changed(), if self.encoder.resource.custom.is_some() => Wake::Catalog,
             event = watcher.next() => event.map_or(Wake::Lagged, Wake::Event),
             () = tick => Wake::Bookmark,
+        }
+    }
+
+    /// Goes on under the newest schema; the stream of a resource that is served no longer ends.
+    fn take_catalog(&mut self) {
+        let old = &self.encoder.resource;
+        match self.server.catalog.get().find(old.group, old.version, old.name) {
+            Some(new) => self.encoder.resource = new.clone(),
+            None => self.watcher = None,
         }
     }
 
