@@ -19,7 +19,7 @@ pub enum Operation {
 /// A write on its way to the store.
 pub struct Request<'a> {
     pub operation: Operation,
-    pub resource: &'static Resource,
+    pub resource: &'a Resource,
     pub subresource: &'a str,
     pub namespace: &'a str,
     pub name: &'a str,

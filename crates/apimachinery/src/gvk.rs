@@ -1,5 +1,6 @@
 //! Names of kinds, resources and objects.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde_json::Value;
@@ -154,5 +155,47 @@ impl ObjectKey {
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
+}
+/// The order in which versions of a group are preferred, the greatest first: stable ones before beta before alpha, newer
+/// ones first; other names come last, alphabetically from their end.
+pub fn compare_versions(a: &str, b: &str) -> Ordering {
+    match (version_rank(a), version_rank(b)) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        (Some(_), None) => Ordering::Greater,
+        (None, Some(_)) => Ordering::Less,
+        (None, None) => b.cmp(a),
+    }
+}
+
+/// Stability, major and minor of `v2`, `v1beta3`, `v1alpha1`.
+fn version_rank(version: &str) -> Option<(u8, u64, u64)> {
+    let rest = version.strip_prefix('v')?;
+    let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (major, rest) = rest.split_at(digits);
+    let number = |text: &str| text.parse().ok().filter(|_| !text.starts_with('0') || text.len() == 1);
+    let major = number(major)?;
+    if rest.is_empty() {
+        return Some((2, major, 0));
+    }
+    let (stability, minor) = match (rest.strip_prefix("beta"), rest.strip_prefix("alpha")) {
+        (Some(minor), _) => (1, minor),
+        (_, Some(minor)) => (0, minor),
+        _ => return None,
+    };
+    Some((stability, major, number(minor)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_preferred_as_kubernetes_does() {
+        let mut versions =
+            ["foo10", "v11alpha2", "v1", "v3beta1", "foo1", "v10", "v2", "v12alpha1", "v10beta3", "v11beta2"];
+        versions.sort_by(|a, b| compare_versions(b, a));
+        let order = ["v10", "v2", "v1", "v11beta2", "v10beta3", "v3beta1", "v12alpha1", "v11alpha2", "foo1", "foo10"];
+        assert_eq!(versions, order);
     }
 }

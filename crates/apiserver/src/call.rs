@@ -1,13 +1,17 @@
 //! One request on its way through the pipeline.
 
+use std::sync::Arc;
+
 use apimachinery::{GroupResource, Status};
 use auth::UserInfo;
+use http::request::Parts;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use registry::strategy::{Context, Resource};
 
 use crate::body::Body;
+use crate::catalog::Catalog;
 use crate::negotiate::{Accept, Shape};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
@@ -26,21 +30,24 @@ pub struct Call {
     body: Mutex<Option<Body>>,
     /// For streams: the connection behind the request.
     pub upgrade: Mutex<Option<hyper::upgrade::OnUpgrade>>,
+    /// What is served while this request lasts.
+    pub catalog: Arc<Catalog>,
 }
 
 impl Call {
-    pub fn new(method: Method, info: RequestInfo, query: Query, headers: HeaderMap, body: Body) -> Call {
+    pub fn new(parts: &mut Parts, info: RequestInfo, query: Query, body: Body, catalog: Arc<Catalog>) -> Call {
         Call {
-            method,
+            method: parts.method.clone(),
             info,
             query,
-            headers,
+            headers: std::mem::take(&mut parts.headers),
             user: UserInfo::default(),
             accept: Accept::default(),
             now: Timestamp::now(),
             warnings: Mutex::default(),
             body: Mutex::new(Some(body)),
-            upgrade: Mutex::default(),
+            upgrade: Mutex::new(parts.extensions.remove()),
+            catalog,
         }
     }
 

@@ -1,28 +1,155 @@
 //! The resources that are served, by path and by place in the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use apimachinery::{GroupKind, GroupResource, Gvk, object};
+use arc_swap::ArcSwap;
 use registry::strategy::{Resource, Subresource};
 use serde_json::Value;
 use store::{Header, Indexer, Key, Prefix};
+use tokio::sync::watch;
 
-static BY_PATH: LazyLock<HashMap<(&'static str, &'static str, &'static str), &'static Resource>> =
-    LazyLock::new(|| registry::resources().iter().map(|r| ((r.group, r.version, r.name), r)).collect());
+use crate::serve::Documents;
 
-static BY_STORAGE: LazyLock<HashMap<(&'static str, &'static str), &'static Resource>> = LazyLock::new(|| {
-    let owners = registry::resources().iter().filter(|resource| resource.storage.is_none());
-    owners.map(|resource| ((resource.group, resource.name), resource)).collect()
-});
-
-pub fn find(group: &str, version: &str, name: &str) -> Option<&'static Resource> {
-    BY_PATH.get(&(group, version, name)).copied()
+/// Everything that is served at one moment: built-in kinds, and those that definitions brought. It never changes; a
+/// definition that comes or goes makes another one.
+pub struct Catalog {
+    /// In the order of group, version and name.
+    by_path: Vec<Arc<Resource>>,
+    /// In the order of group and name; those that own their storage.
+    by_storage: Vec<Arc<Resource>>,
+    custom: Vec<Arc<Resource>>,
+    groups: Vec<Group>,
+    /// What clients read about this catalog, made when it is first asked for.
+    pub documents: Documents,
 }
 
-/// The resource that stores objects under this group and name.
-pub fn of_storage(group: &str, name: &str) -> Option<&'static Resource> {
-    BY_STORAGE.get(&(group, name)).copied()
+/// The catalog of this moment, and who waits for the next.
+pub struct Current {
+    catalog: ArcSwap<Catalog>,
+    changes: watch::Sender<()>,
+}
+
+impl Default for Current {
+    fn default() -> Self {
+        Current { catalog: ArcSwap::new(Catalog::built_in()), changes: watch::Sender::new(()) }
+    }
+}
+
+impl Current {
+    pub fn get(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    pub fn replace(&self, catalog: Catalog) {
+        self.catalog.store(Arc::new(catalog));
+        self.changes.send_replace(());
+    }
+
+    /// Tells when there is another catalog.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+}
+
+/// A group that is served, with its versions; the preferred one first.
+pub struct Group {
+    pub name: &'static str,
+    pub versions: Vec<&'static str>,
+}
+
+static BUILT_IN: LazyLock<Arc<Catalog>> = LazyLock::new(|| Arc::new(Catalog::new(Vec::new())));
+
+impl Catalog {
+    /// The built-in kinds and `custom` ones: for each definition, the version in which objects are stored comes first.
+    pub fn new(custom: Vec<Arc<Resource>>) -> Catalog {
+        let all = registry::resources().iter().chain(&custom);
+        let mut by_path: Vec<_> = all.clone().cloned().collect();
+        by_path.sort_by_key(|resource| (resource.group, resource.version, resource.name));
+        let mut by_storage: Vec<_> = all.filter(|resource| resource.storage.is_none()).cloned().collect();
+        by_storage.sort_by_key(|resource| (resource.group, resource.name));
+        by_storage.dedup_by_key(|resource| (resource.group, resource.name));
+        let groups = groups(&custom);
+        Catalog { by_path, by_storage, custom, groups, documents: Documents::default() }
+    }
+
+    /// In the order of discovery.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    pub fn group_versions(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.groups.iter().flat_map(|group| group.versions.iter().map(|version| (group.name, *version)))
+    }
+
+    pub fn of_version(&self, group: &str, version: &str) -> impl Iterator<Item = &Arc<Resource>> {
+        self.resources().filter(move |resource| resource.group == group && resource.version == version)
+    }
+
+    /// What is served when nobody defined anything.
+    pub fn built_in() -> Arc<Catalog> {
+        BUILT_IN.clone()
+    }
+
+    pub fn find(&self, group: &str, version: &str, name: &str) -> Option<&Arc<Resource>> {
+        let found = self.by_path.binary_search_by(|r| (r.group, r.version, r.name).cmp(&(group, version, name)));
+        found.ok().map(|index| &self.by_path[index])
+    }
+
+    /// The resource that stores objects under this group and name.
+    pub fn of_storage(&self, group: &str, name: &str) -> Option<&Arc<Resource>> {
+        let found = self.by_storage.binary_search_by(|r| (r.group, r.name).cmp(&(group, name)));
+        found.ok().map(|index| &self.by_storage[index])
+    }
+
+    /// The resource of a kind, in one version.
+    pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Resource>> {
+        self.resources().find(|r| (r.group, r.version, r.kind) == (group, version, kind))
+    }
+
+    /// Built-in kinds in discovery's order, then the others.
+    pub fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        registry::resources().iter().chain(&self.custom)
+    }
+
+    pub fn custom(&self) -> &[Arc<Resource>] {
+        &self.custom
+    }
+}
+
+/// Groups with something served: the built-in ones in their own order, then the others by name. Versions of the latter
+/// stand in the order of Kubernetes: stable ones first, then beta, then alpha.
+fn groups(custom: &[Arc<Resource>]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for facts in api::discovery::groups() {
+        let served =
+            |version: &str| registry::resources().iter().any(|r| r.group == facts.name && r.version == version);
+        let versions: Vec<_> = facts.versions.iter().map(|version| version.name).filter(|name| served(name)).collect();
+        if !versions.is_empty() {
+            groups.push(Group { name: facts.name, versions });
+        }
+    }
+    let mut added: BTreeMap<&'static str, BTreeSet<&'static str>> = BTreeMap::new();
+    for resource in custom {
+        added.entry(resource.group).or_default().insert(resource.version);
+    }
+    for (name, versions) in added {
+        let mut versions: Vec<_> = versions.into_iter().collect();
+        versions.sort_by(|a, b| apimachinery::gvk::compare_versions(b, a));
+        groups.push(Group { name, versions });
+    }
+    groups
+}
+
+/// A built-in resource.
+pub fn built_in(group: &str, version: &str, name: &str) -> Option<&'static Arc<Resource>> {
+    BUILT_IN.find(group, version, name)
+}
+
+/// The built-in resource that stores objects under this group and name.
+pub fn of_storage(group: &str, name: &str) -> Option<&'static Arc<Resource>> {
+    BUILT_IN.of_storage(group, name)
 }
 
 /// Shorthands for a resource's names.
@@ -35,11 +162,11 @@ pub trait ResourceExt {
     fn storage(&self) -> (&'static str, &'static str);
     fn key(&self, namespace: &str, name: &str) -> Key;
     fn prefix(&self, namespace: &str) -> Prefix;
-    fn subresource(&self, name: &str) -> Option<&'static Subresource>;
+    fn subresource(&self, name: &str) -> Option<&Subresource>;
     fn has_verb(&self, verb: &str) -> bool;
 }
 
-impl ResourceExt for &'static Resource {
+impl ResourceExt for Resource {
     fn gvk(&self) -> Gvk {
         Gvk::new(self.group, self.version, self.kind)
     }
@@ -75,7 +202,7 @@ impl ResourceExt for &'static Resource {
         Key::prefix(group, resource, Some(namespace).filter(|ns| self.namespaced && !ns.is_empty()))
     }
 
-    fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+    fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|sub| sub.name == name)
     }
 
@@ -85,7 +212,7 @@ impl ResourceExt for &'static Resource {
 }
 
 /// What the store is told about an object.
-pub fn header(resource: &'static Resource, value: &Value) -> Header {
+pub fn header(resource: &Resource, value: &Value) -> Header {
     let labels = object::labels(value).into_iter().flatten();
     let label = |(key, value): (&String, &Value)| (key.as_str().into(), value.as_str().unwrap_or_default().into());
     let fields = resource.strategy.fields(value);

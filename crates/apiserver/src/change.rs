@@ -5,14 +5,15 @@ use std::sync::Arc;
 use admission::Operation;
 use apimachinery::managed_fields::{self, Manager};
 use apimachinery::validation::object_meta;
-use apimachinery::{Status, object, strict};
+use apimachinery::{Status, object};
 use registry::strategy::Resource;
 use serde_json::Value;
 use store::{Draft, Object, WriteError};
 
 use crate::call::Call;
 use crate::catalog::{self, ResourceExt};
-use crate::encode::{Item, served};
+use crate::custom::convert;
+use crate::encode::Item;
 use crate::server::Inner;
 
 /// Which part of an object an endpoint writes.
@@ -38,7 +39,7 @@ impl Part {
 pub struct Change<'a> {
     pub server: &'a Inner,
     pub call: &'a Call,
-    pub resource: &'static Resource,
+    pub resource: &'a Resource,
     pub part: Part,
     pub namespace: &'a str,
     pub name: &'a str,
@@ -62,14 +63,19 @@ impl Change<'_> {
         Status::modified(&self.resource.group_resource(), self.name)
     }
 
-    /// The draft of a working value: in the stored version, without apiVersion and kind.
-    pub fn draft(&self, value: &Value) -> Draft {
-        draft(self.resource, value)
+    /// The draft of a working value, in the stored version.
+    pub async fn draft(&self, value: &Value) -> Result<Draft, Status> {
+        convert::to_storage(self.server, self.resource, value).await
+    }
+
+    /// The working value of a stored object, in the version of this request.
+    pub async fn read(&self, stored: &Arc<Object>) -> Result<Value, Status> {
+        Ok(convert::one(self.server, self.resource, stored.clone()).await?.value(self.resource))
     }
 
     /// Creates `object`, whose namespace and name are settled.
     pub async fn create(&self, mut object: Value) -> Result<Item, Status> {
-        let (now, strategy) = (self.call.now_text(), self.resource.strategy);
+        let (now, strategy) = (self.call.now_text(), &self.resource.strategy);
         fill_system_fields(&mut object, &now);
         strategy.default(&mut object);
         // Before the server's own additions: they are nobody's fields.
@@ -91,8 +97,8 @@ impl Change<'_> {
             return self.dry_create(object);
         }
         let key = self.resource.key(self.namespace, self.name);
-        let stored =
-            self.server.store.create(key, self.draft(&object)).await.map_err(|error| self.write_error(error))?;
+        let draft = self.draft(&object).await?;
+        let stored = self.server.store.create(key, draft).await.map_err(|error| self.write_error(error))?;
         reservation.commit();
         self.server.indexes.wait_for(self.resource, stored.revision).await;
         Ok(Item::Stored(stored))
@@ -100,8 +106,8 @@ impl Change<'_> {
 
     /// What admission and the strategy added takes the form of everything that is decoded.
     fn normalize(&self, object: &mut Value) -> Result<(), Status> {
-        let Some(definition) = api::schema::definition(self.resource.schema) else { return Ok(()) };
-        strict::normalize(object, definition.node()).map(drop).map_err(Status::internal)
+        let decoded = self.resource.strategy.decode(object, self.resource.schema.node());
+        decoded.map(drop).map_err(Status::internal)
     }
 
     fn dry_create(&self, object: Value) -> Result<Item, Status> {
@@ -136,7 +142,7 @@ impl Change<'_> {
         let key = self.resource.key(self.namespace, self.name);
         let mut current = self.server.store.get(&key).ok_or_else(|| self.not_found())?;
         loop {
-            let old = served(self.resource, &current);
+            let old = self.read(&current).await?;
             let wanted = compute(&old)?;
             match self.try_update(&current, old, wanted).await? {
                 Attempt::Done(item) => return Ok(Updated { item, created: false }),
@@ -155,7 +161,7 @@ impl Change<'_> {
             return Ok(Attempt::Done(Item::Value(new)));
         }
         let key = self.resource.key(self.namespace, self.name);
-        let draft = self.draft(&new);
+        let draft = self.draft(&new).await?;
         let written = if ends(self.resource, &old, &new) {
             let deleted = self.server.store.delete(key, current.revision, Some(draft)).await;
             deleted.inspect(|_| self.server.allocators.release(self.resource, &new))
@@ -175,7 +181,7 @@ impl Change<'_> {
 
     /// The object as it would be stored, admitted and valid.
     async fn next_state(&self, old: &Value, wanted: Value) -> Result<(Value, crate::allocate::Reservation), Status> {
-        let (now, strategy) = (self.call.now_text(), self.resource.strategy);
+        let (now, strategy) = (self.call.now_text(), &self.resource.strategy);
         let mut new = wanted;
         keep_system_fields(&mut new, old);
         strategy.default(&mut new);
@@ -247,7 +253,6 @@ impl Change<'_> {
     }
 
     pub fn manage(&self, old: Option<&Value>, new: &mut Value) {
-        let Some(definition) = api::schema::definition(self.resource.schema) else { return };
         let api_version = self.resource.api_version();
         let subresource = self.part.subresource();
         let manager = Manager { name: &self.manager, api_version: &api_version, subresource };
@@ -256,7 +261,7 @@ impl Change<'_> {
             Part::Status => &["spec"],
             _ => &[],
         };
-        managed_fields::update(old, new, definition.node(), &manager, ignored, &self.call.now_text());
+        managed_fields::update(old, new, self.resource.schema.node(), &manager, ignored, &self.call.now_text());
     }
 
     pub fn write_error(&self, error: WriteError) -> Status {
@@ -274,18 +279,23 @@ enum Attempt {
     Outrun(Arc<Object>),
 }
 
-/// The stored form of a working value.
-pub fn draft(resource: &'static Resource, value: &Value) -> Draft {
+/// The stored form of a working value, where no webhook is needed for it.
+pub fn draft(resource: &Resource, value: &Value) -> Draft {
     let mut stored = value.clone();
     if resource.storage.is_some() {
         stored = resource.strategy.to_storage(stored);
     }
     if let Some(map) = stored.as_object_mut() {
-        map.remove("apiVersion");
         map.remove("kind");
+        match &resource.custom {
+            Some(custom) => {
+                map.insert("apiVersion".into(), format!("{}/{}", resource.group, custom.storage_version).into())
+            }
+            None => map.remove("apiVersion"),
+        };
     }
     let (group, name) = resource.storage();
-    let owner = catalog::of_storage(group, name).unwrap_or(resource);
+    let owner = catalog::of_storage(group, name).map_or(resource, AsRef::as_ref);
     let header = catalog::header(owner, &stored);
     Draft::new(&stored, header)
 }
@@ -323,7 +333,7 @@ fn same(old: &Value, new: &Value) -> bool {
 }
 
 /// Whether an update takes away the last thing that a deletion waited for.
-fn ends(resource: &'static Resource, old: &Value, new: &Value) -> bool {
+fn ends(resource: &Resource, old: &Value, new: &Value) -> bool {
     if object::deletion_timestamp(new).is_none() || object::finalizers(new).next().is_some() {
         return false;
     }

@@ -1,19 +1,42 @@
 //! From a request body to an object of the expected kind.
 
+use api::schema::SchemaNode;
 use apimachinery::strict::{self, DecodeError};
 use apimachinery::{Gvk, Status};
 use bytes::Bytes;
 use http::HeaderMap;
+use registry::strategy::Resource;
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::catalog::ResourceExt;
 use crate::negotiate::{BodyFormat, body_format};
 use crate::options::FieldValidation;
 
-/// The kind that an endpoint takes, and its definition.
+/// The kind that an endpoint takes, and its fields.
 pub struct Expected<'a> {
     pub gvk: Gvk,
-    pub schema: &'a str,
+    pub node: SchemaNode<'a>,
+    /// Where the kind came at run time.
+    custom: Option<&'a Resource>,
+}
+
+impl<'a> Expected<'a> {
+    pub fn of(resource: &'a Resource) -> Self {
+        Self {
+            gvk: resource.gvk(),
+            node: resource.schema.node(),
+            custom: Some(resource).filter(|resource| resource.custom.is_some()),
+        }
+    }
+}
+
+impl Expected<'static> {
+    /// A built-in kind that has no resource of its own.
+    pub fn kind(group: &str, version: &str, kind: &str) -> Self {
+        let definition = api::schema::kind(group, version, kind).expect("a built-in kind is in the schema tables");
+        Self { gvk: Gvk::new(group, version, kind), node: definition.node(), custom: None }
+    }
 }
 
 /// Any body as JSON, without a schema.
@@ -58,18 +81,38 @@ pub fn object(call: &Call, body: &[u8], expected: &Expected<'_>, validation: Fie
 
 /// Decodes JSON text against a definition.
 pub fn typed(call: &Call, json: &[u8], expected: &Expected<'_>, validation: FieldValidation) -> Result<Value, Status> {
+    if let Some(resource) = expected.custom {
+        return custom(call, json, resource, validation);
+    }
     let kind = expected.gvk.kind.as_str();
     check_kind(json, &expected.gvk)?;
-    let Some(definition) = api::schema::definition(expected.schema) else {
-        return serde_json::from_slice(json).map_err(|error| cannot_parse(&error));
-    };
-    let decoded = strict::decode(json, definition.node()).map_err(|error| decode_error(&error, &expected.gvk))?;
+    let decoded = strict::decode(json, expected.node).map_err(|error| decode_error(&error, &expected.gvk))?;
     let mut object = decoded.object;
     if let Some(map) = object.as_object_mut() {
         map.insert("apiVersion".into(), expected.gvk.api_version().into());
         map.insert("kind".into(), kind.into());
     }
     complain(call, &expected.gvk, decoded.problems, validation)?;
+    Ok(object)
+}
+
+/// Custom objects must say what they are.
+fn custom(call: &Call, json: &[u8], resource: &Resource, validation: FieldValidation) -> Result<Value, Status> {
+    let mut object: Value = serde_json::from_slice(json).map_err(|error| cannot_parse(&error))?;
+    if apimachinery::object::kind(&object).is_empty() {
+        let text = String::from_utf8_lossy(json);
+        return Err(Status::bad_request(format!("Object 'Kind' is missing in '{}'", text.trim())));
+    }
+    let (given, expected) = (apimachinery::object::api_version(&object).to_string(), resource.api_version());
+    if given != expected {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({given}) does not match the expected API version ({expected})"
+        )));
+    }
+    let mut problems = strict::duplicates(json);
+    let decoded = resource.strategy.decode(&mut object, resource.schema.node());
+    problems.extend(decoded.map_err(Status::bad_request)?);
+    complain(call, &resource.gvk(), problems, validation)?;
     Ok(object)
 }
 

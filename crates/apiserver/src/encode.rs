@@ -32,7 +32,7 @@ impl From<Arc<Object>> for Item {
 
 impl Item {
     /// The object as it is served, with apiVersion and kind.
-    pub fn value(&self, resource: &'static Resource) -> Value {
+    pub fn value(&self, resource: &Resource) -> Value {
         match self {
             Item::Stored(stored) => served(resource, stored),
             Item::Value(value) => value.clone(),
@@ -40,34 +40,60 @@ impl Item {
     }
 
     /// Appends the JSON text; stored bytes are copied. `kind`: with apiVersion and kind, which lists leave out.
-    pub fn write(&self, resource: &'static Resource, kind: bool, out: &mut Vec<u8>) {
+    pub fn write(&self, resource: &Resource, kind: bool, out: &mut Vec<u8>) {
         match self {
-            Item::Stored(stored) if resource.storage.is_none() => splice(resource, kind, &stored.json(), out),
-            Item::Stored(stored) => write_value(&served(resource, stored), kind, out),
-            Item::Value(value) => write_value(value, kind, out),
+            Item::Stored(stored) if reads_as_stored(resource, stored) => splice(resource, kind, &stored.json(), out),
+            Item::Stored(stored) => write_value(&served(resource, stored), kind || resource.custom.is_some(), out),
+            Item::Value(value) => write_value(value, kind || resource.custom.is_some(), out),
         }
     }
 }
 
 /// The stored object as a working value: in the served version, with apiVersion and kind.
-pub fn served(resource: &'static Resource, stored: &Object) -> Value {
+pub fn served(resource: &Resource, stored: &Object) -> Value {
     let mut value = stored.value();
-    if resource.storage.is_some() {
-        value = resource.strategy.from_storage(value);
-    }
     set_kind(resource, &mut value);
+    if !reads_as_stored(resource, stored) {
+        value = resource.strategy.from_storage(value);
+        set_kind(resource, &mut value);
+    }
     value
 }
 
-pub fn set_kind(resource: &'static Resource, value: &mut Value) {
+/// Whether the stored text is what clients get, besides kind and version.
+fn reads_as_stored(resource: &Resource, stored: &Object) -> bool {
+    match &resource.custom {
+        None => resource.storage.is_none(),
+        Some(custom) => {
+            custom.storage_version == resource.version
+                && stored.revision.0 >= custom.settled
+                && stored_version(&stored.json()) == Some(resource.version)
+        }
+    }
+}
+
+/// The version that the text of a custom object begins with. It stands first as the keys are in order, unless somebody
+/// has a field that sorts before it.
+fn stored_version(json: &[u8]) -> Option<&str> {
+    let rest = json.strip_prefix(br#"{"apiVersion":""#)?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&rest[..end]).ok()?.rsplit('/').next()
+}
+
+pub fn set_kind(resource: &Resource, value: &mut Value) {
     if let Some(map) = value.as_object_mut() {
         map.insert("apiVersion".into(), resource.api_version().into());
         map.insert("kind".into(), resource.kind.into());
     }
 }
 
-/// Stored text has neither apiVersion nor kind: they are put in front.
-fn splice(resource: &'static Resource, kind: bool, json: &[u8], out: &mut Vec<u8>) {
+/// Stored text has neither apiVersion nor kind: they are put in front. Of custom objects only the kind is missing.
+fn splice(resource: &Resource, kind: bool, json: &[u8], out: &mut Vec<u8>) {
+    if resource.custom.is_some() {
+        out.extend_from_slice(format!(r#"{{"kind":"{}","#, resource.kind).as_bytes());
+        out.extend_from_slice(&json[1..]);
+        return;
+    }
     if !kind {
         out.extend_from_slice(json);
         return;
@@ -94,7 +120,7 @@ fn write_value(value: &Value, kind: bool, out: &mut Vec<u8>) {
 }
 
 /// One object in the shape that the client asked for.
-pub fn object(call: &Call, code: StatusCode, resource: &'static Resource, item: &Item) -> Response<Body> {
+pub fn object(call: &Call, code: StatusCode, resource: &Resource, item: &Item) -> Response<Body> {
     match call.shape() {
         Shape::Object => {
             let mut out = Vec::with_capacity(2048);
@@ -104,7 +130,7 @@ pub fn object(call: &Call, code: StatusCode, resource: &'static Resource, item: 
         Shape::Table => {
             let value = item.value(resource);
             let version = object::resource_version(&value).to_string();
-            value_response(call, code, &Table::new(call, resource).whole(&[value], json!({"resourceVersion": version})))
+            value_response(call, code, &Table::new(call).whole(resource, &[value], json!({"resourceVersion": version})))
         }
         Shape::PartialMetadata | Shape::PartialMetadataList => {
             value_response(call, code, &partial(&item.value(resource)))
@@ -118,12 +144,12 @@ pub fn value_response(call: &Call, code: StatusCode, value: &Value) -> Response<
 }
 
 /// A list in the shape that the client asked for.
-pub fn list(call: &Call, resource: &'static Resource, items: &[Item], metadata: Value) -> Response<Body> {
+pub fn list(call: &Call, resource: &Resource, items: &[Item], metadata: Value) -> Response<Body> {
     match call.shape() {
         Shape::Object | Shape::PartialMetadata => text(call, StatusCode::OK, list_text(resource, items, &metadata)),
         Shape::Table => {
             let values: Vec<Value> = items.iter().map(|item| item.value(resource)).collect();
-            value_response(call, StatusCode::OK, &Table::new(call, resource).whole(&values, metadata))
+            value_response(call, StatusCode::OK, &Table::new(call).whole(resource, &values, metadata))
         }
         Shape::PartialMetadataList => {
             let items: Vec<Value> = items.iter().map(|item| partial(&item.value(resource))).collect();
@@ -138,7 +164,7 @@ pub fn list(call: &Call, resource: &'static Resource, items: &[Item], metadata: 
     }
 }
 
-fn list_text(resource: &'static Resource, items: &[Item], metadata: &Value) -> Vec<u8> {
+fn list_text(resource: &Resource, items: &[Item], metadata: &Value) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 + items.len() * 1024);
     let head = format!(
         r#"{{"kind":"{}","apiVersion":"{}","metadata":{metadata},"items":["#,
@@ -167,7 +193,6 @@ pub fn partial(value: &Value) -> Value {
 
 /// Builds Tables of one resource.
 pub struct Table {
-    resource: &'static Resource,
     include: Include,
     now: i64,
 }
@@ -179,24 +204,24 @@ enum Include {
 }
 
 impl Table {
-    pub fn new(call: &Call, resource: &'static Resource) -> Table {
+    pub fn new(call: &Call) -> Table {
         let include = match call.query.text("includeObject") {
             "None" => Include::Nothing,
             "Object" => Include::Object,
             _ => Include::Metadata,
         };
-        Table { resource, include, now: call.now.as_second() }
+        Table { include, now: call.now.as_second() }
     }
 
-    pub fn whole(&self, values: &[Value], metadata: Value) -> Value {
-        let mut table = self.rows(values, metadata);
-        table["columnDefinitions"] = self.columns();
+    pub fn whole(&self, resource: &Resource, values: &[Value], metadata: Value) -> Value {
+        let mut table = self.rows(resource, values, metadata);
+        table["columnDefinitions"] = columns(resource);
         table
     }
 
     /// Without column definitions: what a watch sends after its first event.
-    pub fn rows(&self, values: &[Value], metadata: Value) -> Value {
-        let rows: Vec<Value> = values.iter().map(|value| self.row(value)).collect();
+    pub fn rows(&self, resource: &Resource, values: &[Value], metadata: Value) -> Value {
+        let rows: Vec<Value> = values.iter().map(|value| self.row(resource, value)).collect();
         json!({
             "kind": "Table",
             "apiVersion": "meta.k8s.io/v1",
@@ -206,52 +231,51 @@ impl Table {
         })
     }
 
-    fn columns(&self) -> Value {
-        let columns = self.resource.strategy.columns().iter();
-        let definitions = columns.map(|column| {
-            json!({
-                "name": column.name,
-                "type": column.kind,
-                "format": column.format,
-                "description": column.description,
-                "priority": column.priority,
-            })
-        });
-        definitions.collect()
-    }
-
-    fn row(&self, value: &Value) -> Value {
-        let cells = self.resource.strategy.row(value, self.now);
+    fn row(&self, resource: &Resource, value: &Value) -> Value {
+        let cells = resource.strategy.row(value, self.now);
         let object = match self.include {
             Include::Nothing => Value::Null,
             Include::Metadata => partial(value),
             Include::Object => value.clone(),
         };
         let mut row = json!({"cells": cells, "object": object});
-        if let Some(condition) = self.completed(value) {
+        if let Some(condition) = completed(resource, value) {
             row["conditions"] = json!([condition]);
         }
         row
     }
+}
 
-    /// Clients hide or dim the rows of what has come to its end.
-    fn completed(&self, value: &Value) -> Option<Value> {
-        if self.resource.schema != "io.k8s.api.core.v1.Pod" {
-            return None;
-        }
-        let (reason, message) = match value.pointer("/status/phase")?.as_str()? {
-            "Succeeded" => ("Succeeded", "The pod has completed successfully."),
-            "Failed" => ("Failed", "The pod failed."),
-            _ => return None,
-        };
-        Some(json!({"type": "Completed", "status": "True", "reason": reason, "message": message}))
+fn columns(resource: &Resource) -> Value {
+    let columns = resource.strategy.columns().iter();
+    let definitions = columns.map(|column| {
+        json!({
+            "name": column.name,
+            "type": column.kind,
+            "format": column.format,
+            "description": column.description,
+            "priority": column.priority,
+        })
+    });
+    definitions.collect()
+}
+
+/// Clients hide or dim the rows of what has come to its end.
+fn completed(resource: &Resource, value: &Value) -> Option<Value> {
+    if (resource.group, resource.kind) != ("", "Pod") {
+        return None;
     }
+    let (reason, message) = match value.pointer("/status/phase")?.as_str()? {
+        "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+        "Failed" => ("Failed", "The pod failed."),
+        _ => return None,
+    };
+    Some(json!({"type": "Completed", "status": "True", "reason": reason, "message": message}))
 }
 
 /// The object of a bookmark: the kind with nothing in it but a version.
-pub fn bookmark(resource: &'static Resource, version: u64, end_of_initial: bool) -> Value {
-    let definition = api::schema::definition(resource.schema);
-    let mut value = definition.map(|d| strict::zero(d.node())).unwrap_or_else(|| json!({}));
+pub fn bookmark(resource: &Resource, version: u64, end_of_initial: bool) -> Value {
+    let mut value = strict::zero(resource.schema.node());
     set_kind(resource, &mut value);
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), version.to_string().into());
@@ -274,7 +298,7 @@ pub fn status(accept: Accept, status: &Status) -> Response<Body> {
     response
 }
 
-fn text(call: &Call, code: StatusCode, json: Vec<u8>) -> Response<Body> {
+pub fn text(call: &Call, code: StatusCode, json: Vec<u8>) -> Response<Body> {
     let content_type = call.accept.format.content_type();
     let text = format_json(call.accept, json);
     if call.accept.gzip && text.len() >= GZIP_BYTES_MIN {

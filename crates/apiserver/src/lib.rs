@@ -13,6 +13,7 @@ mod call;
 mod catalog;
 mod change;
 mod config;
+mod custom;
 mod decode;
 mod encode;
 mod event_ttl;

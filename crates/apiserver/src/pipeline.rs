@@ -18,9 +18,7 @@ pub async fn handle(server: &Arc<Inner>, request: Request<Body>) -> Response<Bod
     let (mut parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query);
-    let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-    let mut call = Call::new(parts.method.clone(), info, query, std::mem::take(&mut parts.headers), body);
-    *call.upgrade.lock() = upgrade;
+    let mut call = Call::new(&mut parts, info, query, body, server.catalog.get());
     let answer = run(server, &parts.extensions, &mut call).await;
     let mut response = answer.unwrap_or_else(|status| encode::status(failure_accept(&call), &status));
     add_headers(&call, &mut response);
@@ -57,7 +55,7 @@ async fn run(server: &Arc<Inner>, extensions: &http::Extensions, call: &mut Call
     if call.info.path.contains("//") {
         return Err(Status::path_not_found());
     }
-    if !serve::discovery::is_served(&call.info.path) {
+    if !serve::discovery::is_served(call) {
         return Ok(serve::page_not_found());
     }
     match call.info.is_resource {

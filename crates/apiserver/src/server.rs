@@ -52,6 +52,8 @@ pub struct Inner {
     pub pki: Arc<Pki>,
     pub authenticator: Authenticator,
     pub authorizer: Arc<Authorizer>,
+    /// What is served now.
+    pub catalog: catalog::Current,
     pub indexes: Indexes,
     pub allocators: Allocators,
     pub limits: Limits,
@@ -124,6 +126,7 @@ impl Inner {
         Ok(Inner {
             authenticator: Authenticator::new(trust, pki.clone(), live),
             authorizer: Arc::new(Authorizer::default()),
+            catalog: catalog::Current::default(),
             indexes: Indexes::default(),
             allocators: Allocators::load(&config, &store),
             limits: Limits::new(config.mutating_in_flight_max, config.readonly_in_flight_max),

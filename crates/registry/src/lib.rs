@@ -18,6 +18,7 @@ mod core;
 mod defaults;
 mod discovery;
 mod events;
+pub mod names;
 mod networking;
 mod node;
 mod others;
@@ -30,4 +31,6 @@ mod storage;
 pub mod strategy;
 
 pub use resources::{by_kind, resource, resources};
-pub use strategy::{Column, Context, NameRule, Resource, ScalePaths, Strategy, Subresource};
+pub use strategy::{
+    Column, Context, Custom, NameRule, Resource, ScalePaths, Schema, Strategy, StrategyRef, Subresource,
+};

@@ -1,8 +1,8 @@
 //! The ordered slice of everything that is served.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use crate::strategy::{Resource, Strategy, Subresource};
+use crate::strategy::{Resource, Schema, Strategy, StrategyRef, Subresource};
 use crate::{
     admissionregistration, apps, autoscaling, batch, coordination, core, discovery, events, networking, node, others,
     policy, rbac, scheduling, storage,
@@ -85,18 +85,19 @@ const ENTRIES: &[Entry] = &[
 ];
 
 /// Everything that is served; within a group version in discovery's order.
-pub fn resources() -> &'static [Resource] {
-    static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| ENTRIES.iter().map(resolve).collect());
+pub fn resources() -> &'static [Arc<Resource>] {
+    static RESOURCES: LazyLock<Vec<Arc<Resource>>> =
+        LazyLock::new(|| ENTRIES.iter().map(resolve).map(Arc::new).collect());
     &RESOURCES
 }
 
 /// The resource of that plural name.
-pub fn resource(group: &str, version: &str, name: &str) -> Option<&'static Resource> {
+pub fn resource(group: &str, version: &str, name: &str) -> Option<&'static Arc<Resource>> {
     resources().iter().find(|resource| (resource.group, resource.version, resource.name) == (group, version, name))
 }
 
 /// The stored or reviewed resource of that kind.
-pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static Resource> {
+pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static Arc<Resource>> {
     resources().iter().find(|resource| (resource.group, resource.version, resource.kind) == (group, version, kind))
 }
 
@@ -111,16 +112,17 @@ fn resolve(entry: &Entry) -> Resource {
         kind: facts.kind,
         name,
         singular: facts.singular,
-        short_names: facts.short_names,
-        categories: facts.categories,
+        short_names: facts.short_names.to_vec(),
+        categories: facts.categories.to_vec(),
         namespaced: facts.namespaced,
         verbs: facts.verbs,
-        subresources: subresources.leak(),
-        schema: schema.name,
+        subresources,
+        schema: Schema::Definition(schema.name),
         storage: storage_of(group, version, name),
-        strategy,
-        storage_version_hash: facts.storage_version_hash,
-        deprecation: deprecation(group, name),
+        custom: None,
+        strategy: StrategyRef::BuiltIn(strategy),
+        storage_version_hash: facts.storage_version_hash.into(),
+        deprecation: deprecation(group, name).into(),
     }
 }
 
@@ -161,7 +163,7 @@ mod tests {
     fn zero(resource: &Resource) -> serde_json::Value {
         let gvk = apimachinery::Gvk::new(resource.group, resource.version, resource.kind);
         let mut object = serde_json::json!({"apiVersion": gvk.api_version(), "kind": gvk.kind});
-        let node = api::schema::definition(resource.schema).expect("resolved").node();
+        let node = resource.schema.node();
         apimachinery::strict::normalize(&mut object, node).expect("fits");
         object
     }
@@ -171,7 +173,7 @@ mod tests {
         let groups = [];
         let context = crate::Context { now: "", namespace: "", user: "", user_uid: "", user_groups: &groups };
         for resource in resources() {
-            let (mut object, old, strategy) = (zero(resource), zero(resource), resource.strategy);
+            let (mut object, old, strategy) = (zero(resource), zero(resource), &resource.strategy);
             strategy.default(&mut object);
             let defaulted = object.clone();
             strategy.default(&mut object);

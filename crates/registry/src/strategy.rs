@@ -1,9 +1,15 @@
 //! The seam between the pipeline and a kind.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use api::schema::{DynamicSchema, SchemaNode};
 use apimachinery::field::ErrorList;
 use serde_json::Value;
 
-/// A resource as it is served: one row of discovery, and its strategy.
+/// A resource as it is served: one row of discovery, and its strategy. Of a built-in kind, or made at run time from a
+/// CustomResourceDefinition; names of the latter are kept by [`crate::names::intern`].
 pub struct Resource {
     pub group: &'static str,
     pub version: &'static str,
@@ -11,21 +17,79 @@ pub struct Resource {
     /// Plural name as it stands in the path.
     pub name: &'static str,
     pub singular: &'static str,
-    pub short_names: &'static [&'static str],
-    pub categories: &'static [&'static str],
+    pub short_names: Vec<&'static str>,
+    pub categories: Vec<&'static str>,
     pub namespaced: bool,
     /// In discovery's order: alphabetical.
     pub verbs: &'static [&'static str],
-    pub subresources: &'static [Subresource],
-    /// Name of the definition in the schema tables, e.g. `io.k8s.api.core.v1.Pod`.
-    pub schema: &'static str,
+    pub subresources: Vec<Subresource>,
+    pub schema: Schema,
     /// `(group, resource)` under which objects are stored when another resource owns the storage
     /// (events.k8s.io/v1 events live with core/v1 events).
     pub storage: Option<(&'static str, &'static str)>,
-    pub strategy: &'static dyn Strategy,
-    pub storage_version_hash: &'static str,
+    /// Of a kind that a definition brought.
+    pub custom: Option<Custom>,
+    pub strategy: StrategyRef,
+    pub storage_version_hash: String,
     /// Text of a `Warning` header on every request for the resource; empty when it is not deprecated.
-    pub deprecation: &'static str,
+    pub deprecation: String,
+}
+
+/// What is known of a custom resource beside what every resource has. Its objects are stored with their apiVersion.
+pub struct Custom {
+    /// Name of the CustomResourceDefinition.
+    pub definition: String,
+    /// The version in which objects are stored.
+    pub storage_version: &'static str,
+    /// Objects of this revision and later were written under the schema of this resource. Older ones are pruned and
+    /// defaulted when they are read.
+    pub settled: u64,
+    /// `spec.conversion.webhook` where versions differ by more than their names.
+    pub webhook: Option<Value>,
+    /// The definition is going; nothing new is created.
+    pub terminating: bool,
+}
+
+/// Where the fields of a resource are described.
+pub enum Schema {
+    /// Name of the definition in the schema tables, e.g. `io.k8s.api.core.v1.Pod`.
+    Definition(&'static str),
+    /// Loaded at run time.
+    Dynamic(Arc<dyn DynamicSchema>),
+}
+
+impl Schema {
+    pub fn node(&self) -> SchemaNode<'_> {
+        match self {
+            Schema::Definition(name) => {
+                api::schema::definition(name).expect("every built-in kind has a definition").node()
+            }
+            Schema::Dynamic(schema) => SchemaNode::Dynamic(schema.as_ref()),
+        }
+    }
+
+    /// Whether the kind is one that the server itself brings.
+    pub fn is_built_in(&self) -> bool {
+        matches!(self, Schema::Definition(_))
+    }
+}
+
+/// A strategy of a built-in kind, or of a kind that came at run time.
+#[derive(Clone)]
+pub enum StrategyRef {
+    BuiltIn(&'static dyn Strategy),
+    Dynamic(Arc<dyn Strategy>),
+}
+
+impl Deref for StrategyRef {
+    type Target = dyn Strategy;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            StrategyRef::BuiltIn(strategy) => *strategy,
+            StrategyRef::Dynamic(strategy) => strategy.as_ref(),
+        }
+    }
 }
 
 /// A subresource of discovery. What it does is known by its name: `status` and `scale` are driven by the
@@ -40,22 +104,22 @@ pub struct Subresource {
 
 /// A printer column, as in a `Table`.
 pub struct Column {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// `string`, `integer`, `number`, `boolean`, `date`.
     pub kind: &'static str,
     /// `name` for the first column, else empty.
     pub format: &'static str,
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// 0 is always printed, 1 with `-o wide`.
     pub priority: i32,
 }
 
 /// Where a kind keeps what the `scale` subresource shows, as JSON pointers.
-pub struct ScalePaths {
-    pub spec_replicas: &'static str,
-    pub status_replicas: &'static str,
-    /// The label selector, `/spec/selector` for the built-in kinds.
-    pub selector: &'static str,
+pub struct ScalePaths<'a> {
+    pub spec_replicas: &'a str,
+    pub status_replicas: &'a str,
+    /// The label selector, `/spec/selector` for the built-in kinds. Empty when there is none.
+    pub selector: &'a str,
 }
 
 /// What the request says beside the object.
@@ -82,6 +146,11 @@ pub trait Strategy: Sync + Send {
     /// Drops what a creator may not set (status, disabled fields).
     fn prepare_for_create(&self, object: &mut Value, _context: &Context<'_>) {
         reset_status(object);
+    }
+
+    /// Brings what a client sent into the form of the kind, and names what the kind does not know or what stands twice.
+    fn decode(&self, object: &mut Value, node: SchemaNode<'_>) -> Result<Vec<String>, String> {
+        apimachinery::strict::normalize(object, node)
     }
 
     /// Fills in what the client left out. Must be idempotent.
@@ -145,7 +214,7 @@ pub trait Strategy: Sync + Send {
     }
 
     /// Columns besides Name and Age when empty.
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         DEFAULT_COLUMNS
     }
 
@@ -160,7 +229,7 @@ pub trait Strategy: Sync + Send {
         Vec::new()
     }
 
-    fn scale(&self) -> Option<ScalePaths> {
+    fn scale(&self) -> Option<ScalePaths<'_>> {
         None
     }
 
@@ -226,25 +295,29 @@ impl NameRule {
 impl Column {
     /// The first column of nearly every kind.
     pub const NAME: Self = Self {
-        name: "Name",
+        name: Cow::Borrowed("Name"),
         kind: "string",
         format: "name",
-        description: "Name must be unique within a namespace.",
+        description: Cow::Borrowed("Name must be unique within a namespace."),
         priority: 0,
     };
     pub const AGE: Self = Self::text("Age");
 
     pub const fn text(name: &'static str) -> Self {
-        Self { name, kind: "string", format: "", description: "", priority: 0 }
+        Self::new(name, "string", "", 0)
     }
 
     /// Printed with `-o wide` only.
     pub const fn wide(name: &'static str) -> Self {
-        Self { name, kind: "string", format: "", description: "", priority: 1 }
+        Self::new(name, "string", "", 1)
     }
 
     pub const fn of(name: &'static str, kind: &'static str) -> Self {
-        Self { name, kind, format: "", description: "", priority: 0 }
+        Self::new(name, kind, "", 0)
+    }
+
+    pub const fn new(name: &'static str, kind: &'static str, format: &'static str, priority: i32) -> Self {
+        Self { name: Cow::Borrowed(name), kind, format, description: Cow::Borrowed(""), priority }
     }
 }
 

@@ -1,35 +1,17 @@
 //! Discovery: what is served, in the legacy and in the aggregated form.
 
-use std::sync::LazyLock;
-
 use apimachinery::Status;
 use http::{HeaderValue, Response, StatusCode, header};
 use registry::strategy::{Resource, Subresource};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::catalog::{Catalog, Group};
 use crate::encode;
+use crate::serve::documents::Document;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-
-static AGGREGATED_CORE: LazyLock<Document> = LazyLock::new(|| Document::new(&aggregated(true)));
-static AGGREGATED_GROUPS: LazyLock<Document> = LazyLock::new(|| Document::new(&aggregated(false)));
-
-/// A document that does not change while the server runs.
-struct Document {
-    text: String,
-    etag: String,
-}
-
-impl Document {
-    fn new(value: &Value) -> Document {
-        let text = value.to_string();
-        let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect();
-        Document { text, etag: format!("\"{digest}\"") }
-    }
-}
 
 pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
     let path = call.info.path.clone();
@@ -37,12 +19,16 @@ pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
     let accept = call.header("accept");
     let wants_aggregated = accept.contains("as=APIGroupDiscoveryList") && accept.contains("v=v2;");
     match segments.as_slice() {
-        ["api"] if wants_aggregated || prefers_v2(accept) => Ok(document(call, &AGGREGATED_CORE)),
-        ["apis"] if wants_aggregated || prefers_v2(accept) => Ok(document(call, &AGGREGATED_GROUPS)),
+        ["api"] if wants_aggregated || prefers_v2(accept) => {
+            Ok(document(call, call.catalog.documents.aggregated(true, || aggregated(&call.catalog, true))))
+        }
+        ["apis"] if wants_aggregated || prefers_v2(accept) => {
+            Ok(document(call, call.catalog.documents.aggregated(false, || aggregated(&call.catalog, false))))
+        }
         ["api"] => legacy(call, &api_versions()),
-        ["apis"] => legacy(call, &group_list()),
+        ["apis"] => legacy(call, &group_list(&call.catalog.clone())),
         ["api", version] => resource_list(call, "", version),
-        ["apis", group] => match group_of(group) {
+        ["apis", group] => match group_of(&call.catalog, group) {
             Some(group) => legacy(call, &group),
             None => Err(Status::path_not_found()),
         },
@@ -52,9 +38,10 @@ pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
 }
 
 /// Whether a path is outside `/apis`, or names a group that is served. Upstream routes nothing for other groups.
-pub fn is_served(path: &str) -> bool {
-    let group = path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next()).filter(|group| !group.is_empty());
-    group.is_none_or(|group| group_versions().any(|(own, _)| own == group))
+pub fn is_served(call: &Call) -> bool {
+    let group =
+        call.info.path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next()).filter(|group| !group.is_empty());
+    group.is_none_or(|group| call.catalog.groups().iter().any(|own| own.name == group))
 }
 
 /// Some clients put the parameters in another order.
@@ -68,11 +55,11 @@ fn prefers_v2(accept: &str) -> bool {
 }
 
 fn document(call: &Call, document: &Document) -> Response<Body> {
-    let etag = HeaderValue::from_str(&document.etag).expect("hexadecimal digits are a header value");
-    let mut response = if call.header("if-none-match") == document.etag {
+    let etag = HeaderValue::from_str(&document.etag()).expect("hexadecimal digits are a header value");
+    let mut response = if call.header("if-none-match") == document.etag() {
         encode::plain(StatusCode::NOT_MODIFIED, AGGREGATED, bytes::Bytes::new())
     } else {
-        encode::plain(StatusCode::OK, AGGREGATED, document.text.clone().into())
+        encode::plain(StatusCode::OK, AGGREGATED, document.text.clone())
     };
     response.headers_mut().insert(header::ETAG, etag);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -85,33 +72,8 @@ fn legacy(call: &mut Call, value: &Value) -> Result<Response<Body>, Status> {
     Ok(encode::value_response(call, StatusCode::OK, value))
 }
 
-/// Groups with their versions, in the order of discovery; the preferred version first.
-pub fn group_versions() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let mut seen: Vec<(&str, &str)> = Vec::new();
-    for group in api::discovery::groups() {
-        for version in group.versions {
-            if resources(group.name, version.name).next().is_some() {
-                seen.push((group.name, version.name));
-            }
-        }
-    }
-    seen.into_iter()
-}
-
-fn resources(group: &'static str, version: &'static str) -> impl Iterator<Item = &'static Resource> {
-    registry::resources().iter().filter(move |resource| resource.group == group && resource.version == version)
-}
-
-/// Named groups in order, each with its versions.
-fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (group, version) in group_versions().filter(|(group, _)| !group.is_empty()) {
-        match groups.last_mut() {
-            Some((last, versions)) if *last == group => versions.push(version),
-            _ => groups.push((group, vec![version])),
-        }
-    }
-    groups
+fn named(catalog: &Catalog) -> impl Iterator<Item = &Group> {
+    catalog.groups().iter().filter(|group| !group.name.is_empty())
 }
 
 fn api_versions() -> Value {
@@ -122,31 +84,29 @@ fn api_versions() -> Value {
     })
 }
 
-fn group_value(group: &str, versions: &[&str]) -> Value {
-    let entry = |version: &&str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
-    let all: Vec<Value> = versions.iter().map(entry).collect();
-    json!({"name": group, "versions": all, "preferredVersion": versions.first().map(entry)})
+fn group_value(group: &Group) -> Value {
+    let entry = |version: &&str| json!({"groupVersion": format!("{}/{version}", group.name), "version": version});
+    let all: Vec<Value> = group.versions.iter().map(entry).collect();
+    json!({"name": group.name, "versions": all, "preferredVersion": group.versions.first().map(entry)})
 }
 
-fn group_list() -> Value {
-    let groups: Vec<Value> = groups().iter().map(|(group, versions)| group_value(group, versions)).collect();
+fn group_list(catalog: &Catalog) -> Value {
+    let groups: Vec<Value> = named(catalog).map(group_value).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
-fn group_of(name: &str) -> Option<Value> {
-    let groups = groups();
-    let (group, versions) = groups.iter().find(|(group, _)| *group == name)?;
-    let mut value = group_value(group, versions);
+fn group_of(catalog: &Catalog, name: &str) -> Option<Value> {
+    let mut value = group_value(named(catalog).find(|group| group.name == name)?);
     value["kind"] = "APIGroup".into();
     value["apiVersion"] = "v1".into();
     Some(value)
 }
 
 fn resource_list(call: &mut Call, group: &str, version: &str) -> Result<Response<Body>, Status> {
-    let Some((group, version)) = group_versions().find(|own| *own == (group, version)) else {
+    if !call.catalog.group_versions().any(|own| own == (group, version)) {
         return Err(Status::path_not_found());
-    };
-    let mut list: Vec<Value> = resources(group, version).flat_map(entries).collect();
+    }
+    let mut list: Vec<Value> = call.catalog.of_version(group, version).flat_map(|resource| entries(resource)).collect();
     list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
     let mut value = json!({
         "kind": "APIResourceList",
@@ -159,7 +119,7 @@ fn resource_list(call: &mut Call, group: &str, version: &str) -> Result<Response
     legacy(call, &value)
 }
 
-fn entries(resource: &'static Resource) -> Vec<Value> {
+fn entries(resource: &Resource) -> Vec<Value> {
     let mut own = json!({
         "name": resource.name,
         "singularName": resource.singular,
@@ -195,27 +155,28 @@ fn sub_entry(resource: &Resource, sub: &Subresource) -> Value {
     value
 }
 
-fn aggregated(core: bool) -> Value {
-    let groups: Vec<(&str, Vec<&str>)> = if core { vec![("", vec!["v1"])] } else { groups() };
-    let items: Vec<Value> = groups.iter().map(|(group, versions)| aggregated_group(group, versions)).collect();
+fn aggregated(catalog: &Catalog, core: bool) -> Value {
+    let groups = catalog.groups().iter().filter(|group| group.name.is_empty() == core);
+    let items: Vec<Value> = groups.map(|group| aggregated_group(catalog, group)).collect();
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
 }
 
-fn aggregated_group(group: &&'static str, versions: &[&'static str]) -> Value {
-    let versions: Vec<Value> = versions
+fn aggregated_group(catalog: &Catalog, group: &Group) -> Value {
+    let versions: Vec<Value> = group
+        .versions
         .iter()
         .map(|version| {
-            let mut resources: Vec<&'static Resource> = resources(group, version).collect();
+            let mut resources: Vec<_> = catalog.of_version(group.name, version).collect();
             resources.sort_by_key(|resource| resource.name);
-            let resources: Vec<Value> = resources.into_iter().map(aggregated_resource).collect();
+            let resources: Vec<Value> = resources.into_iter().map(|resource| aggregated_resource(resource)).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
-    let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+    let metadata = if group.name.is_empty() { json!({}) } else { json!({"name": group.name}) };
     json!({"metadata": metadata, "versions": versions})
 }
 
-fn aggregated_resource(resource: &'static Resource) -> Value {
+fn aggregated_resource(resource: &Resource) -> Value {
     // A kind of the resource's own group and version is told by its name alone.
     let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut value = json!({

@@ -20,7 +20,7 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn count(&self, call: &Call, code: StatusCode) {
-        let known = crate::catalog::find(&call.info.group, &call.info.version, &call.info.resource);
+        let known = call.catalog.find(&call.info.group, &call.info.version, &call.info.resource);
         // Only names of the catalog become labels: callers cannot fill the table with names of their own.
         let (resource, group) = known.map_or(("", ""), |resource| (resource.name, resource.group));
         let key = (call.info.verb, resource.to_string(), group.to_string(), code.as_u16());

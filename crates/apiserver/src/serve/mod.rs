@@ -1,12 +1,15 @@
 //! Everything that is served beside resources: the listener, discovery, health, version, joining nodes.
 
 pub mod discovery;
+mod documents;
 mod health;
 mod join;
 pub mod listen;
 pub mod metrics;
 mod openapi;
 mod version;
+
+pub use documents::Documents;
 
 use std::sync::Arc;
 
@@ -78,7 +81,7 @@ fn root(call: &mut Call) -> Result<Response<Body>, Status> {
         "/version",
     ];
     let mut paths: Vec<String> = fixed.iter().map(ToString::to_string).collect();
-    for (group, version) in discovery::group_versions().filter(|(group, _)| !group.is_empty()) {
+    for (group, version) in call.catalog.group_versions().filter(|(group, _)| !group.is_empty()) {
         paths.push(format!("/apis/{group}"));
         paths.push(format!("/apis/{group}/{version}"));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admission::Operation;
 use apimachinery::field::{ErrorList, Path};
-use apimachinery::{GroupKind, GroupResource, Gvk, Status, object};
+use apimachinery::{GroupKind, GroupResource, Status, object};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use crate::{catalog, encode};
 pub async fn run(server: &Arc<Inner>, call: &Call) -> Result<Response<Body>, Status> {
     let options = WriteOptions::of(call, "CreateOptions")?;
     let body = call.read_body().await?;
-    let expected = Expected { gvk: Gvk::new("", "v1", "Binding"), schema: "io.k8s.api.core.v1.Binding" };
+    let expected = Expected::kind("", "v1", "Binding");
     let binding = decode::object(call, &body, &expected, options.field_validation)?;
     let own = object::name(&binding);
     if !own.is_empty() && own != call.info.name {
@@ -46,7 +46,7 @@ async fn bind(
     options: &WriteOptions,
 ) -> Result<Response<Body>, Status> {
     validate(&binding, pod)?;
-    let Some(pods) = catalog::find("", "v1", "pods") else { return Err(Status::path_not_found()) };
+    let Some(pods) = catalog::built_in("", "v1", "pods") else { return Err(Status::path_not_found()) };
     let part = Part::Other("binding");
     let change = Change { name: pod, ..Change::of(server, call, pods, part, options) };
     change.mutate(Operation::Create, &mut binding, None).await?;

@@ -20,11 +20,11 @@ use crate::verbs::patch::PatchType;
 pub async fn run(
     server: &Arc<Inner>,
     call: &Call,
-    resource: &'static Resource,
+    resource: &Resource,
     sub: &'static str,
 ) -> Result<Response<Body>, Status> {
     if call.info.verb == "get" {
-        return super::read(server, call, resource);
+        return super::read(server, call, resource).await;
     }
     let is_patch = call.info.verb == "patch";
     let options = WriteOptions::of(call, if is_patch { "PatchOptions" } else { "UpdateOptions" })?;
@@ -34,9 +34,9 @@ pub async fn run(
     let updated = change
         .update(true, |old| {
             let wanted = match kind {
-                Some(kind) => kind.apply(old, &body, resource.schema).map_err(|error| error.to_status())?,
+                Some(kind) => kind.apply(old, &body, resource.schema.node()).map_err(|error| error.to_status())?,
                 None => {
-                    let expected = Expected { gvk: resource.gvk(), schema: resource.schema };
+                    let expected = Expected::of(resource);
                     decode::object(call, &body, &expected, options.field_validation)?
                 }
             };

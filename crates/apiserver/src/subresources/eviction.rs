@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admission::Operation;
 use apimachinery::status::Cause;
-use apimachinery::{Gvk, Status, labels, object};
+use apimachinery::{Status, labels, object};
 use http::{Response, StatusCode};
 use registry::strategy::Resource;
 use serde::Deserialize;
@@ -24,10 +24,10 @@ use crate::verbs::delete;
 /// Upstream's limit of evictions that wait for the controller to notice them.
 const DISRUPTED_PODS_MAX: usize = 2000;
 
-pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = WriteOptions::of(call, "CreateOptions")?;
     let body = call.read_body().await?;
-    let expected = Expected { gvk: Gvk::new("policy", "v1", "Eviction"), schema: "io.k8s.api.policy.v1.Eviction" };
+    let expected = Expected::kind("policy", "v1", "Eviction");
     let mut eviction = decode::object(call, &body, &expected, options.field_validation)?;
     let own = object::name(&eviction);
     if !own.is_empty() && own != call.info.name {
@@ -84,7 +84,7 @@ fn budgets_of(change: &Change<'_>, pod: &Value) -> Vec<Arc<Object>> {
 
 /// Takes one disruption from the budget, unless the pod is not healthy and the budget lets such pods go.
 async fn charge(change: &Change<'_>, pod: &Value, budget: &Arc<Object>) -> Result<(), Status> {
-    let Some(resource) = catalog::find("policy", "v1", "poddisruptionbudgets") else { return Ok(()) };
+    let Some(resource) = catalog::built_in("policy", "v1", "poddisruptionbudgets") else { return Ok(()) };
     let key = resource.key(change.namespace, &budget.header.name);
     loop {
         let Some(current) = change.server.store.get(&key) else { return Ok(()) };

@@ -17,10 +17,10 @@ use crate::options::WriteOptions;
 use crate::server::Inner;
 use crate::verbs::update::settle_name;
 
-pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = WriteOptions::of(call, "UpdateOptions")?;
     let body = call.read_body().await?;
-    let expected = Expected { gvk: resource.gvk(), schema: resource.schema };
+    let expected = Expected::of(resource);
     let mut wanted = decode::object(call, &body, &expected, options.field_validation)?;
     settle_name(call, &mut wanted)?;
     let change = Change::of(server, call, resource, Part::Other("finalize"), &options);

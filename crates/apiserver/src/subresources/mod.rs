@@ -21,15 +21,12 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::change::Part;
-use crate::encode::{self, Item};
+use crate::custom::convert;
+use crate::encode;
 use crate::server::Inner;
 use crate::verbs::{patch, update};
 
-pub async fn dispatch(
-    server: &Arc<Inner>,
-    call: &mut Call,
-    resource: &'static Resource,
-) -> Result<Response<Body>, Status> {
+pub async fn dispatch(server: &Arc<Inner>, call: &mut Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let name = call.info.subresource.clone();
     let Some(sub) = resource.subresource(&name) else { return Err(Status::path_not_found()) };
     if !sub.verbs.contains(&call.info.verb) {
@@ -56,7 +53,7 @@ pub async fn dispatch(
 async fn streamed(
     server: &Arc<Inner>,
     call: &mut Call,
-    resource: &'static Resource,
+    resource: &Resource,
     sub: &str,
 ) -> Result<Response<Body>, Status> {
     match (resource.name, sub) {
@@ -67,21 +64,17 @@ async fn streamed(
 }
 
 /// The object itself, read or written through one of its parts.
-async fn part(
-    server: &Arc<Inner>,
-    call: &Call,
-    resource: &'static Resource,
-    part: Part,
-) -> Result<Response<Body>, Status> {
+async fn part(server: &Arc<Inner>, call: &Call, resource: &Resource, part: Part) -> Result<Response<Body>, Status> {
     match call.info.verb {
-        "get" => read(server, call, resource),
+        "get" => read(server, call, resource).await,
         "update" => update::run(server, call, resource, part).await,
         _ => patch::run(server, call, resource, part).await,
     }
 }
 
-fn read(server: &Inner, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+async fn read(server: &Inner, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
     let stored = stored.ok_or_else(|| call.not_found(resource, &call.info.name))?;
-    Ok(encode::object(call, StatusCode::OK, resource, &Item::Stored(stored)))
+    let item = convert::one(server, resource, stored).await?;
+    Ok(encode::object(call, StatusCode::OK, resource, &item))
 }

@@ -43,7 +43,7 @@ fn invalid(text: &str) -> Status {
     Status::bad_request(format!("invalid service request {text:?}"))
 }
 
-pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let needs_slash = call.info.rest.is_empty() && !call.info.path.ends_with('/');
     if needs_slash && matches!(call.method, Method::GET | Method::HEAD) && !kubelet::is_upgrade(call) {
         return Ok(redirect(call));
@@ -91,7 +91,7 @@ fn rewrite_location(call: &Call, backend: &Backend, response: &mut Response<Body
     }
 }
 
-fn backend(server: &Inner, call: &Call, resource: &'static Resource, target: &Target<'_>) -> Result<Backend, Status> {
+fn backend(server: &Inner, call: &Call, resource: &Resource, target: &Target<'_>) -> Result<Backend, Status> {
     let address = match resource.name {
         "nodes" => return Backend::kubelet(server, target.name),
         "pods" => pod_address(server, call, resource, target)?,
@@ -103,12 +103,7 @@ fn backend(server: &Inner, call: &Call, resource: &'static Resource, target: &Ta
     Ok(Backend { address, tls: None })
 }
 
-fn pod_address(
-    server: &Inner,
-    call: &Call,
-    resource: &'static Resource,
-    target: &Target<'_>,
-) -> Result<SocketAddr, Status> {
+fn pod_address(server: &Inner, call: &Call, resource: &Resource, target: &Target<'_>) -> Result<SocketAddr, Status> {
     let stored = server.store.get(&resource.key(&call.info.namespace, target.name));
     let pod = stored.ok_or_else(|| call.not_found(resource, target.name))?.value();
     let ip = pod.pointer("/status/podIP").and_then(Value::as_str).and_then(|ip| ip.parse::<IpAddr>().ok());
@@ -138,7 +133,7 @@ fn check_dialled(ip: IpAddr) -> Result<(), Status> {
 fn service_address(
     server: &Inner,
     call: &Call,
-    resource: &'static Resource,
+    resource: &Resource,
     target: &Target<'_>,
 ) -> Result<SocketAddr, Status> {
     let stored = server.store.get(&resource.key(&call.info.namespace, target.name));

@@ -14,12 +14,7 @@ use crate::options::WriteOptions;
 use crate::server::Inner;
 
 /// The answer, if the resource is a question.
-pub fn run(
-    server: &Inner,
-    call: &Call,
-    resource: &'static Resource,
-    asked: &mut Value,
-) -> Result<Option<Value>, Status> {
+pub fn run(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) -> Result<Option<Value>, Status> {
     let answer = match (resource.group, resource.name) {
         ("authorization.k8s.io", "subjectaccessreviews") => subject_access(server, call, resource, asked, true)?,
         ("authorization.k8s.io", "localsubjectaccessreviews") => local_access(server, call, resource, asked)?,
@@ -33,7 +28,7 @@ pub fn run(
 }
 
 /// Records who asked, as upstream does even for questions.
-fn manage(server: &Inner, call: &Call, resource: &'static Resource, asked: &mut Value) -> Result<(), Status> {
+fn manage(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) -> Result<(), Status> {
     let options = WriteOptions::of(call, "CreateOptions")?;
     Change::of(server, call, resource, Part::Main, &options).manage(None, asked);
     Ok(())
@@ -77,7 +72,7 @@ fn terms(selector: Option<&FieldSelector>) -> Vec<SelectorTerm> {
     exact.map(|r| SelectorTerm { key: r.key.clone(), value: r.values[0].clone() }).collect()
 }
 
-fn local_access(server: &Inner, call: &Call, resource: &'static Resource, asked: &mut Value) -> Result<Value, Status> {
+fn local_access(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) -> Result<Value, Status> {
     let namespace = asked.pointer("/spec/resourceAttributes/namespace").and_then(Value::as_str).unwrap_or_default();
     if namespace != call.info.namespace {
         let mut errors = ErrorList::new();
@@ -96,7 +91,7 @@ fn invalid(resource: &Resource, errors: &ErrorList) -> Status {
 fn subject_access(
     server: &Inner,
     call: &Call,
-    resource: &'static Resource,
+    resource: &Resource,
     asked: &mut Value,
     named: bool,
 ) -> Result<Value, Status> {
@@ -192,7 +187,7 @@ fn self_rules(server: &Inner, call: &Call, asked: &mut Value) -> Result<Value, S
     Ok(asked.clone())
 }
 
-fn token(server: &Inner, call: &Call, resource: &'static Resource, asked: &mut Value) -> Result<Value, Status> {
+fn token(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) -> Result<Value, Status> {
     let token = asked.pointer("/spec/token").and_then(Value::as_str).unwrap_or_default().to_string();
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));

@@ -1,48 +1,48 @@
 //! `scale`: the replica count of a kind, as an autoscaling/v1 Scale.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use apimachinery::field::{ErrorList, Path};
-use apimachinery::{GroupKind, Gvk, Status, object};
+use apimachinery::{GroupKind, Status, object};
 use http::{Response, StatusCode};
-use registry::strategy::{Column, Resource, ScalePaths, Strategy};
+use registry::strategy::{Column, Resource, ScalePaths, Schema, Strategy, StrategyRef};
 use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
+use crate::custom::convert;
 use crate::decode::{self, Expected};
 use crate::encode::{self, Item};
 use crate::options::WriteOptions;
 use crate::server::Inner;
 use crate::verbs::patch::PatchType;
 
-const SCHEMA: &str = "io.k8s.api.autoscaling.v1.Scale";
-
 /// How a Scale is shown; it is stored nowhere.
-static SCALE: Resource = Resource {
+static SCALE: LazyLock<Resource> = LazyLock::new(|| Resource {
     group: "autoscaling",
     version: "v1",
     kind: "Scale",
     name: "scales",
     singular: "scale",
-    short_names: &[],
-    categories: &[],
+    short_names: Vec::new(),
+    categories: Vec::new(),
     namespaced: true,
     verbs: &[],
-    subresources: &[],
-    schema: SCHEMA,
+    subresources: Vec::new(),
+    schema: Schema::Definition("io.k8s.api.autoscaling.v1.Scale"),
     storage: None,
-    strategy: &ScaleView,
-    storage_version_hash: "",
-    deprecation: "",
-};
+    custom: None,
+    strategy: StrategyRef::BuiltIn(&ScaleView),
+    storage_version_hash: String::new(),
+    deprecation: String::new(),
+});
 
 struct ScaleView;
 
 impl Strategy for ScaleView {
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::text("Name"), Column::of("Desired", "integer"), Column::of("Available", "integer"), Column::AGE] }
     }
 
@@ -57,12 +57,12 @@ impl Strategy for ScaleView {
     }
 }
 
-pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let Some(paths) = resource.strategy.scale() else { return Err(Status::path_not_found()) };
     if call.info.verb == "get" {
         let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
         let stored = stored.ok_or_else(|| call.not_found(resource, &call.info.name))?;
-        let scale = scale_of(&encode::served(resource, &stored), &paths);
+        let scale = scale_of(&convert::one(server, resource, stored).await?.value(resource), &paths);
         return Ok(encode::object(call, StatusCode::OK, &SCALE, &Item::Value(scale)));
     }
     let is_patch = call.info.verb == "patch";
@@ -72,7 +72,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) 
     let wish = if is_patch {
         Wish::Patch(PatchType::of(call)?, &body)
     } else {
-        let expected = Expected { gvk: Gvk::new("autoscaling", "v1", "Scale"), schema: SCHEMA };
+        let expected = Expected::of(&SCALE);
         Wish::Whole(decode::object(call, &body, &expected, options.field_validation)?)
     };
     let unconditional = match &wish {
@@ -91,15 +91,15 @@ enum Wish<'a> {
 
 fn rescaled(
     call: &Call,
-    resource: &'static Resource,
-    paths: &ScalePaths,
+    resource: &Resource,
+    paths: &ScalePaths<'_>,
     wish: &Wish<'_>,
     old: &Value,
 ) -> Result<Value, Status> {
     let scale = match wish {
         Wish::Whole(scale) => scale.clone(),
         Wish::Patch(kind, body) => {
-            kind.apply(&scale_of(old, paths), body, SCHEMA).map_err(|error| error.to_status())?
+            kind.apply(&scale_of(old, paths), body, SCALE.schema.node()).map_err(|error| error.to_status())?
         }
     };
     let name = call.info.name.as_str();
@@ -125,7 +125,7 @@ fn set_pointer(object: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-fn scale_of(object: &Value, paths: &ScalePaths) -> Value {
+fn scale_of(object: &Value, paths: &ScalePaths<'_>) -> Value {
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     let metadata: serde_json::Map<String, Value> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
         .into_iter()

@@ -22,12 +22,7 @@ use crate::stages::authorize;
 const LOG_PARAMETERS: &[&str] =
     &["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream"];
 
-pub async fn run(
-    server: &Arc<Inner>,
-    call: &Call,
-    resource: &'static Resource,
-    sub: &str,
-) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource, sub: &str) -> Result<Response<Body>, Status> {
     if sub != "log" {
         authorize_upgrade(server, call, sub)?;
     }
@@ -58,7 +53,7 @@ fn authorize_upgrade(server: &Inner, call: &Call, sub: &str) -> Result<(), Statu
     authorize::check(server, &ask.in_namespace(&info.namespace).named(&info.name).subresource(sub))
 }
 
-async fn connect(server: &Inner, call: &Call, resource: &'static Resource, sub: &str) -> Result<(), Status> {
+async fn connect(server: &Inner, call: &Call, resource: &Resource, sub: &str) -> Result<(), Status> {
     let mut request = admission::Request {
         operation: Operation::Connect,
         resource,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use admission::Operation;
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::managed_fields::{self, Manager};
-use apimachinery::{GroupKind, GroupResource, Gvk, Status, object};
+use apimachinery::{GroupKind, GroupResource, Status, object};
 use auth::token::{Claims, ISSUER, Private, Reference};
 use http::{Response, StatusCode};
 use jiff::SignedDuration;
@@ -29,11 +29,10 @@ const SECONDS_MAX: i64 = 1 << 32;
 const EXTENDED_WHEN: i64 = 3607;
 const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
 
-pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = WriteOptions::of(call, "CreateOptions")?;
     let body = call.read_body().await?;
-    let schema = "io.k8s.api.authentication.v1.TokenRequest";
-    let expected = Expected { gvk: Gvk::new("authentication.k8s.io", "v1", "TokenRequest"), schema };
+    let expected = Expected::kind("authentication.k8s.io", "v1", "TokenRequest");
     let mut request = decode::object(call, &body, &expected, options.field_validation)?;
     let change = Change::of(server, call, resource, Part::Other("token"), &options);
     let account = server.store.get(&resource.key(change.namespace, change.name)).ok_or_else(|| change.not_found())?;

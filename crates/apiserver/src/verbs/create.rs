@@ -20,10 +20,10 @@ use crate::subresources::reviews;
 /// How often a generated name may be taken.
 const NAMES_MAX: usize = 8;
 
-pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = WriteOptions::of(call, "CreateOptions")?;
     let body = call.read_body().await?;
-    let expected = Expected { gvk: resource.gvk(), schema: resource.schema };
+    let expected = Expected::of(resource);
     let mut wanted = decode::object(call, &body, &expected, options.field_validation)?;
     settle_namespace(call, resource, &mut wanted)?;
     if let Some(review) = reviews::run(server, call, resource, &mut wanted)? {

@@ -33,7 +33,7 @@ const ANSWER_WITH_OBJECT: &[(&str, &str)] = &[
     ("storage.k8s.io", "storageclasses"),
 ];
 
-pub async fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = read_options(call).await?;
     let change = delete_change(server, call, resource, &options, &call.info.namespace, &call.info.name);
     let deleted = delete(&change, &options).await?;
@@ -47,7 +47,7 @@ async fn read_options(call: &Call) -> Result<DeleteOptions, Status> {
 fn delete_change<'a>(
     server: &'a Inner,
     call: &'a Call,
-    resource: &'static Resource,
+    resource: &'a Resource,
     options: &DeleteOptions,
     namespace: &'a str,
     name: &'a str,
@@ -60,7 +60,7 @@ fn delete_change<'a>(
     Change { name, namespace, ..Change::of(server, call, resource, Part::Main, &write) }
 }
 
-fn answer(call: &Call, resource: &'static Resource, options: &DeleteOptions, deleted: &Deleted) -> Response<Body> {
+fn answer(call: &Call, resource: &Resource, options: &DeleteOptions, deleted: &Deleted) -> Response<Body> {
     match deleted {
         Deleted::Now(last) if ANSWER_WITH_OBJECT.contains(&(resource.group, resource.name)) => {
             encode::object(call, StatusCode::OK, resource, last)
@@ -90,7 +90,7 @@ pub async fn delete(change: &Change<'_>, options: &DeleteOptions) -> Result<Dele
     let key = change.resource.key(change.namespace, change.name);
     loop {
         let current = change.server.store.get(&key).ok_or_else(|| change.not_found())?;
-        let old = served(change.resource, &current);
+        let old = change.read(&current).await?;
         check_preconditions(change, options.preconditions.as_ref(), &old)?;
         change.admit_delete(&old).await?;
         let plan = plan(change, options, &old)?;
@@ -226,11 +226,18 @@ async fn apply(change: &Change<'_>, current: &Arc<Object>, plan: Plan) -> Result
         Plan::MarkAndRemove(new) if change.dry_run => return Ok(Deleted::Now(Item::Value(new.clone()))),
         Plan::Remove if change.dry_run => return Ok(Deleted::Now(Item::Stored(current.clone()))),
         Plan::Mark(new) => {
-            let written = change.server.store.update(key, current.revision, change.draft(new)).await;
+            let draft = change.draft(new).await.map_err(|status| Outrun::Failed(Box::new(status)))?;
+            let written = change.server.store.update(key, current.revision, draft).await;
             written.map(|stored| Deleted::Later(Item::Stored(stored)))
         }
         Plan::Remove | Plan::MarkAndRemove(_) => {
-            let written = remove(change, key, current, &plan).await;
+            let last = match &plan {
+                Plan::MarkAndRemove(new) => {
+                    Some(change.draft(new).await.map_err(|status| Outrun::Failed(Box::new(status)))?)
+                }
+                _ => None,
+            };
+            let written = remove(change, key, current, last).await;
             if let Ok(last) = &written {
                 change.server.allocators.release(change.resource, &served(change.resource, last));
                 change.server.indexes.wait_for(change.resource, last.revision).await;
@@ -244,21 +251,23 @@ async fn apply(change: &Change<'_>, current: &Arc<Object>, plan: Plan) -> Result
     })
 }
 
-async fn remove(change: &Change<'_>, key: Key, current: &Object, plan: &Plan) -> Result<Arc<Object>, WriteError> {
+/// Takes the object away, after its last state was shown if it has one.
+async fn remove(
+    change: &Change<'_>,
+    key: Key,
+    current: &Object,
+    last: Option<store::Draft>,
+) -> Result<Arc<Object>, WriteError> {
     let store = &change.server.store;
-    let revision = match plan {
-        Plan::MarkAndRemove(new) => store.update(key.clone(), current.revision, change.draft(new)).await?.revision,
-        _ => current.revision,
+    let revision = match last {
+        Some(last) => store.update(key.clone(), current.revision, last).await?.revision,
+        None => current.revision,
     };
     store.delete(key, revision, None).await
 }
 
 /// Deletes all objects that the selectors choose, and answers with them.
-pub async fn collection(
-    server: &Arc<Inner>,
-    call: &Call,
-    resource: &'static Resource,
-) -> Result<Response<Body>, Status> {
+pub async fn collection(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = read_options(call).await?;
     let list = ListOptions::of(call, false)?;
     let filter = Filter::new(resource, &list)?;

@@ -8,18 +8,20 @@ use registry::strategy::Resource;
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
-use crate::encode::{self, Item};
+use crate::custom::convert;
+use crate::encode;
 use crate::options;
 use crate::server::Inner;
 
-pub fn run(server: &Inner, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     // Upstream hands a malformed version to the storage of a single object, whose complaint becomes a 500.
     let version = options::version(call.query.text("resourceVersion"));
     let version = version.map_err(|status| Status::failure(500, "", status.message))?;
     check_reached(server, version)?;
     let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
     let stored = stored.ok_or_else(|| call.not_found(resource, &call.info.name))?;
-    Ok(encode::object(call, StatusCode::OK, resource, &Item::Stored(stored)))
+    let item = convert::one(server, resource, stored).await?;
+    Ok(encode::object(call, StatusCode::OK, resource, &item))
 }
 
 /// Reads are never stale, so a version that was not reached yet is one that this server never gave out.

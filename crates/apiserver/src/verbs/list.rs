@@ -14,18 +14,20 @@ use store::{Header, Key, Object, Revision, Snapshot};
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
-use crate::encode::{self, Item};
+use crate::custom::convert;
+use crate::encode;
 use crate::options::{ListOptions, VersionMatch};
 use crate::server::Inner;
 use crate::verbs::get::check_reached;
 
-pub fn run(server: &Inner, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = ListOptions::of(call, false)?;
     let filter = Filter::new(resource, &options)?;
     let start = Start::of(server, resource, &options)?;
     let page = read(&start, resource, &call.info.namespace, &filter, options.limit);
-    let items: Vec<Item> = page.objects.iter().cloned().map(Item::Stored).collect();
-    Ok(encode::list(call, resource, &items, page.metadata(start.snapshot.revision())))
+    let metadata = page.metadata(start.snapshot.revision());
+    let items = convert::to_served(server, resource, page.objects).await?;
+    Ok(encode::list(call, resource, &items, metadata))
 }
 
 /// Judges objects by their headers, without parsing them.
@@ -36,7 +38,7 @@ pub struct Filter {
 
 impl Filter {
     /// Refuses fields that the kind does not know.
-    pub fn new(resource: &'static Resource, options: &ListOptions) -> Result<Filter, Status> {
+    pub fn new(resource: &Resource, options: &ListOptions) -> Result<Filter, Status> {
         let known = resource.strategy.fields(&Value::Object(Map::new()));
         for requirement in options.fields.requirements() {
             let field = requirement.field.as_str();
@@ -93,7 +95,7 @@ struct Continue {
 const CONTINUE_VERSION: &str = "meta.k8s.io/v1";
 
 impl Start {
-    fn of(server: &Inner, resource: &'static Resource, options: &ListOptions) -> Result<Start, Status> {
+    fn of(server: &Inner, resource: &Resource, options: &ListOptions) -> Result<Start, Status> {
         if !options.continue_token.is_empty() {
             return Start::of_token(server, resource, options);
         }
@@ -110,7 +112,7 @@ impl Start {
         Ok(Start { snapshot, after: None })
     }
 
-    fn of_token(server: &Inner, resource: &'static Resource, options: &ListOptions) -> Result<Start, Status> {
+    fn of_token(server: &Inner, resource: &Resource, options: &ListOptions) -> Result<Start, Status> {
         if options.version.is_some_and(|version| version != 0) {
             return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
         }
@@ -126,7 +128,7 @@ impl Start {
     }
 }
 
-fn after_key(resource: &'static Resource, start: &str) -> Key {
+fn after_key(resource: &Resource, start: &str) -> Key {
     let (namespace, name) = start.split_once('/').unwrap_or(("", start));
     resource.key(namespace, name.trim_end_matches('\0'))
 }
@@ -183,7 +185,7 @@ impl Page {
     }
 }
 
-fn read(start: &Start, resource: &'static Resource, namespace: &str, filter: &Filter, limit: usize) -> Page {
+fn read(start: &Start, resource: &Resource, namespace: &str, filter: &Filter, limit: usize) -> Page {
     if let Some(object) = single(start, resource, namespace, filter) {
         return Page { objects: object.into_iter().collect(), next: None };
     }
@@ -219,7 +221,7 @@ fn start_of(last: &Object) -> String {
 
 /// A selector that pins the name needs no scan.
 #[expect(clippy::option_option, reason = "not pinned, pinned and absent, pinned and there")]
-fn single(start: &Start, resource: &'static Resource, namespace: &str, filter: &Filter) -> Option<Option<Arc<Object>>> {
+fn single(start: &Start, resource: &Resource, namespace: &str, filter: &Filter) -> Option<Option<Arc<Object>>> {
     let name = filter.name().filter(|_| start.after.is_none() && (!resource.namespaced || !namespace.is_empty()))?;
     let found = start.snapshot.get(&resource.key(namespace, name)).filter(|object| filter.matches(&object.header));
     Some(found.cloned())

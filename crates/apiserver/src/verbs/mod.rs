@@ -16,16 +16,15 @@ use registry::strategy::Resource;
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::catalog::{self, ResourceExt};
+use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
 use crate::negotiate::Shape;
 use crate::server::Inner;
 use crate::subresources;
 
 pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<Body>, Status> {
-    let Some(resource) = catalog::find(&call.info.group, &call.info.version, &call.info.resource) else {
-        return Err(Status::path_not_found());
-    };
+    let (group, version, name) = (&call.info.group, &call.info.version, &call.info.resource);
+    let resource = &call.catalog.find(group, version, name).cloned().ok_or_else(Status::path_not_found)?;
     if fits_scope(resource, call).is_none() {
         return Err(Status::path_not_found());
     }
@@ -37,9 +36,9 @@ pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<B
     call.negotiate(true)?;
     check_table_options(call)?;
     match verb {
-        "get" => get::run(server, call, resource),
-        "list" => list::run(server, call, resource),
-        "watch" => watch::run(server, call, resource),
+        "get" => get::run(server, call, resource).await,
+        "list" => list::run(server, call, resource).await,
+        "watch" => watch::run(server, call, resource).await,
         "create" => create::run(server, call, resource).await,
         "update" => update::run(server, call, resource, Part::Main).await,
         "patch" => patch::run(server, call, resource, Part::Main).await,
@@ -61,7 +60,7 @@ fn warn_of_deprecation(call: &Call, resource: &Resource) {
 }
 
 /// Namespaced objects live in a namespace, others do not.
-fn fits_scope(resource: &'static Resource, call: &Call) -> Option<()> {
+fn fits_scope(resource: &Resource, call: &Call) -> Option<()> {
     let info = &call.info;
     let in_namespace = !info.namespace.is_empty() && info.resource != "namespaces";
     let across = matches!(info.verb, "list" | "watch" | "create" | "deletecollection") && info.subresource.is_empty();
@@ -81,7 +80,7 @@ fn check_table_options(call: &Call) -> Result<(), Status> {
 }
 
 /// The verb, or 405 when the resource does not have it at this path.
-fn allowed_verb(resource: &'static Resource, call: &Call) -> Result<&'static str, Status> {
+fn allowed_verb(resource: &Resource, call: &Call) -> Result<&'static str, Status> {
     let verb = call.info.verb;
     let on_item = !segments_name(call).is_empty();
     let everywhere = resource.namespaced && call.info.namespace.is_empty();
@@ -110,7 +109,7 @@ impl<'a> Change<'a> {
     pub fn of(
         server: &'a Inner,
         call: &'a Call,
-        resource: &'static Resource,
+        resource: &'a Resource,
         part: Part,
         options: &crate::options::WriteOptions,
     ) -> Change<'a> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::schema::SchemaNode;
 use apimachinery::patch::{self, PatchError};
 use apimachinery::status::Details;
 use apimachinery::{Status, object, strict};
@@ -39,21 +40,16 @@ impl PatchType {
         }
     }
 
-    pub fn apply(self, object: &Value, patch: &[u8], schema: &str) -> Result<Value, PatchError> {
-        match (self, api::schema::definition(schema)) {
-            (PatchType::Json, _) => patch::json::apply(object, patch),
-            (PatchType::Strategic, Some(definition)) => patch::strategic::apply(object, patch, definition.node()),
-            (PatchType::Merge | PatchType::Strategic, _) => patch::merge::apply(object, patch),
+    pub fn apply(self, object: &Value, patch: &[u8], schema: SchemaNode<'_>) -> Result<Value, PatchError> {
+        match self {
+            PatchType::Json => patch::json::apply(object, patch),
+            PatchType::Strategic => patch::strategic::apply(object, patch, schema),
+            PatchType::Merge => patch::merge::apply(object, patch),
         }
     }
 }
 
-pub async fn run(
-    server: &Arc<Inner>,
-    call: &Call,
-    resource: &'static Resource,
-    part: Part,
-) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource, part: Part) -> Result<Response<Body>, Status> {
     let kind = PatchType::of(call)?;
     let options = WriteOptions::of(call, "PatchOptions")?;
     let body = call.read_body().await?;
@@ -65,7 +61,7 @@ pub async fn run(
 
 struct Patcher<'a> {
     call: &'a Call,
-    resource: &'static Resource,
+    resource: &'a Resource,
     kind: PatchType,
     body: Bytes,
     validation: FieldValidation,
@@ -73,7 +69,7 @@ struct Patcher<'a> {
 
 impl Patcher<'_> {
     fn patched(&self, old: &Value) -> Result<Value, Status> {
-        let applied = self.kind.apply(old, &self.body, self.resource.schema);
+        let applied = self.kind.apply(old, &self.body, self.resource.schema.node());
         let mut new = applied.map_err(|error| error.to_status())?;
         patch::check_kind(&new, old, &String::from_utf8_lossy(&self.body))?;
         self.normalize(&mut new)?;
@@ -95,10 +91,9 @@ impl Patcher<'_> {
     }
 
     fn normalize(&self, new: &mut Value) -> Result<(), Status> {
-        let Some(definition) = api::schema::definition(self.resource.schema) else { return Ok(()) };
         let shown = || String::from_utf8_lossy(&self.body).into_owned();
-        let mut problems =
-            strict::normalize(new, definition.node()).map_err(|why| patch::undecodable(&shown(), &why))?;
+        let decoded = self.resource.strategy.decode(new, self.resource.schema.node());
+        let mut problems = decoded.map_err(|why| patch::undecodable(&shown(), &why))?;
         problems.extend(strict::duplicates(&self.body));
         if self.validation == FieldValidation::Strict && !problems.is_empty() {
             let why = format!("strict decoding error: {}", problems.join(", "));

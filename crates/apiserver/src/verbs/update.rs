@@ -17,15 +17,10 @@ use crate::options::WriteOptions;
 use crate::server::Inner;
 use crate::verbs::create::settle_namespace;
 
-pub async fn run(
-    server: &Arc<Inner>,
-    call: &Call,
-    resource: &'static Resource,
-    part: Part,
-) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource, part: Part) -> Result<Response<Body>, Status> {
     let options = WriteOptions::of(call, "UpdateOptions")?;
     let body = call.read_body().await?;
-    let expected = Expected { gvk: resource.gvk(), schema: resource.schema };
+    let expected = Expected::of(resource);
     let mut wanted = decode::object(call, &body, &expected, options.field_validation)?;
     settle_namespace(call, resource, &mut wanted)?;
     settle_name(call, &mut wanted)?;
@@ -50,7 +45,7 @@ pub fn settle_name(call: &Call, object: &mut Value) -> Result<(), Status> {
 
 /// Stores the wanted state; creates where the kind allows that and the object is missing.
 pub async fn write(change: &Change<'_>, wanted: Value) -> Result<Updated, Status> {
-    let strategy = change.resource.strategy;
+    let strategy = &change.resource.strategy;
     let key = change.resource.key(change.namespace, change.name);
     let missing = change.server.store.get(&key).is_none();
     if missing && change.part == Part::Main && strategy.allows_create_on_update() {

@@ -11,11 +11,13 @@ use rand::Rng;
 use registry::strategy::Resource;
 use serde_json::{Value, json};
 use store::{Event, Object, Prefix, Revision, Watcher};
+use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::body::{self, Body};
 use crate::call::Call;
 use crate::catalog::ResourceExt;
+use crate::custom::convert;
 use crate::encode::{self, Item, Table};
 use crate::negotiate::{Format, Shape};
 use crate::options::ListOptions;
@@ -27,13 +29,13 @@ const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 /// Without a limit of its own a watch ends at random between half an hour and an hour.
 const TIMEOUT_SECONDS_MIN: u64 = 1800;
 
-pub fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Arc<Resource>) -> Result<Response<Body>, Status> {
     if call.accept.format == Format::Yaml {
         return Err(Status::not_acceptable(&["application/json"]));
     }
     let options = ListOptions::of(call, true)?;
     let filter = Filter::new(resource, &options)?;
-    let stream = open(server, call, resource, &options, filter)?;
+    let stream = open(server, call, resource, &options, filter).await?;
     let frames = futures::stream::unfold(stream, |mut stream| async move {
         let frame = stream.next().await?;
         Some((frame, stream))
@@ -43,10 +45,10 @@ pub fn run(server: &Arc<Inner>, call: &Call, resource: &'static Resource) -> Res
     Ok(response)
 }
 
-fn open(
+async fn open(
     server: &Arc<Inner>,
     call: &Call,
-    resource: &'static Resource,
+    resource: &Arc<Resource>,
     options: &ListOptions,
     filter: Filter,
 ) -> Result<Stream, Status> {
@@ -66,7 +68,9 @@ fn open(
         let snapshot = server.store.snapshot();
         if initial {
             let matching = snapshot.range(&prefix, None).filter(|(_, object)| filter.matches(&object.header));
-            pending.extend(matching.map(|(_, object)| encoder.event("ADDED", &Item::Stored(object.clone()))));
+            let matching = matching.map(|(_, object)| object.clone()).collect();
+            let items = convert::to_served(server, resource, matching).await?;
+            pending.extend(items.iter().map(|item| encoder.event("ADDED", item)));
         }
         if options.send_initial_events == Some(true) && options.bookmarks {
             pending.push_back(encoder.bookmark(snapshot.revision(), true));
@@ -94,6 +98,8 @@ fn open(
         deadline: Instant::now() + Duration::from_secs(seconds),
         bookmarks: options.bookmarks.then(bookmark_interval),
         stop: server.tasks.token(),
+        catalogs: server.catalog.changes(),
+        server: server.clone(),
     })
 }
 
@@ -114,12 +120,24 @@ struct Stream {
     deadline: Instant,
     bookmarks: Option<Interval>,
     stop: rt::CancellationToken,
+    server: Arc<Inner>,
+    /// A custom resource may change its schema, or end.
+    catalogs: watch::Receiver<()>,
+}
+
+/// What the client gets to see of an event.
+struct Shown {
+    kind: &'static str,
+    object: Arc<Object>,
+    /// The revision that the object is shown under, if it is not its own.
+    at: Option<Revision>,
 }
 
 /// Everything that wakes a watch.
 enum Wake {
     Event(Arc<Event>),
     Lagged,
+    Catalog,
     Bookmark,
     End,
 }
@@ -131,12 +149,13 @@ impl Stream {
                 return Some(frame);
             }
             match self.wake().await {
-                Wake::Event(event) => self.take(&event),
+                Wake::Event(event) => self.take(&event).await,
                 Wake::Lagged => {
                     self.watcher = None;
                     let status = Status::expired("The resourceVersion for the provided watch is too old.");
                     self.pending.push_back(error_event(&status));
                 }
+                Wake::Catalog => self.take_catalog(),
                 Wake::Bookmark => self.bookmark(),
                 Wake::End => return None,
             }
@@ -157,38 +176,57 @@ impl Stream {
             biased;
             () = self.stop.cancelled() => Wake::End,
             () = tokio::time::sleep_until(self.deadline) => Wake::End,
+            Ok(()) = self.catalogs.changed(), if self.encoder.resource.custom.is_some() => Wake::Catalog,
             event = watcher.next() => event.map_or(Wake::Lagged, Wake::Event),
             () = tick => Wake::Bookmark,
         }
     }
 
-    fn take(&mut self, event: &Event) {
+    /// Goes on under the newest schema; the stream of a resource that is served no longer ends.
+    fn take_catalog(&mut self) {
+        let old = &self.encoder.resource;
+        match self.server.catalog.get().find(old.group, old.version, old.name) {
+            Some(new) => self.encoder.resource = new.clone(),
+            None => self.watcher = None,
+        }
+    }
+
+    async fn take(&mut self, event: &Event) {
         if event.revision <= self.from {
             return;
         }
-        let (kind, object) = match self.classify(event) {
-            Some(shown) => shown,
-            None => return,
-        };
-        let frame = self.encoder.event(kind, &object);
-        self.pending.push_back(frame);
+        let Some(shown) = self.classify(event) else { return };
+        match convert::one(&self.server, &self.encoder.resource, shown.object).await {
+            Ok(item) => {
+                let item = match shown.at {
+                    Some(revision) => Item::Value(self.encoder.at_revision(&item, revision)),
+                    None => item,
+                };
+                let frame = self.encoder.event(shown.kind, &item);
+                self.pending.push_back(frame);
+            }
+            Err(status) => {
+                self.watcher = None;
+                self.pending.push_back(error_event(&status));
+            }
+        }
     }
 
     /// What the change is to somebody who sees only what the selectors choose.
-    fn classify(&self, event: &Event) -> Option<(&'static str, Item)> {
+    fn classify(&self, event: &Event) -> Option<Shown> {
         let before = event.old.as_ref().is_some_and(|old| self.filter.matches(&old.header));
         let after = event.new.as_ref().is_some_and(|new| self.filter.matches(&new.header));
-        let shown = || Item::Stored(event.object().clone());
+        let shown = |kind| Some(Shown { kind, object: event.object().clone(), at: None });
         match (before, after) {
             (false, false) => None,
-            (false, true) => Some(("ADDED", shown())),
-            (true, true) => Some(("MODIFIED", shown())),
+            (false, true) => shown("ADDED"),
+            (true, true) => shown("MODIFIED"),
             // It lives on, but out of sight: its last visible state is shown, under the revision of the change.
             (true, false) if !event.is_delete() => {
-                let old = event.old.as_ref()?;
-                Some(("DELETED", Item::Value(self.encoder.at_revision(old, event.revision))))
+                let object = event.old.as_ref()?.clone();
+                Some(Shown { kind: "DELETED", object, at: Some(event.revision) })
             }
-            (true, false) => Some(("DELETED", shown())),
+            (true, false) => shown("DELETED"),
         }
     }
 
@@ -203,36 +241,36 @@ impl Stream {
 
 /// Turns changes into the client's shape.
 struct Encoder {
-    resource: &'static Resource,
+    resource: Arc<Resource>,
     shape: Shape,
     table: Table,
     columns_sent: bool,
 }
 
 impl Encoder {
-    fn new(call: &Call, resource: &'static Resource) -> Encoder {
-        Encoder { resource, shape: call.shape(), table: Table::new(call, resource), columns_sent: false }
+    fn new(call: &Call, resource: &Arc<Resource>) -> Encoder {
+        Encoder { resource: resource.clone(), shape: call.shape(), table: Table::new(call), columns_sent: false }
     }
 
-    fn at_revision(&self, object: &Object, revision: Revision) -> Value {
-        let mut value = encode::served(self.resource, object);
+    fn at_revision(&self, item: &Item, revision: Revision) -> Value {
+        let mut value = item.value(&self.resource);
         apimachinery::object::set_resource_version(&mut value, &revision.to_string());
         value
     }
 
     fn event(&mut self, kind: &str, item: &Item) -> Bytes {
         if self.shape != Shape::Object {
-            return self.shaped(kind, item.value(self.resource));
+            return self.shaped(kind, item.value(&self.resource));
         }
         let mut out = Vec::with_capacity(1024);
         out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
-        item.write(self.resource, true, &mut out);
+        item.write(&self.resource, true, &mut out);
         out.extend_from_slice(b"}\n");
         out.into()
     }
 
     fn bookmark(&mut self, revision: Revision, end_of_initial: bool) -> Bytes {
-        let value = encode::bookmark(self.resource, revision.0, end_of_initial);
+        let value = encode::bookmark(&self.resource, revision.0, end_of_initial);
         match self.shape {
             Shape::Object => frame("BOOKMARK", &value),
             _ => self.shaped("BOOKMARK", value),
@@ -247,8 +285,8 @@ impl Encoder {
         let metadata = json!({"resourceVersion": version});
         // A bookmark's row has nothing but its metadata.
         let table = match std::mem::replace(&mut self.columns_sent, true) {
-            false => self.table.whole(&[value], metadata),
-            true => self.table.rows(&[value], metadata),
+            false => self.table.whole(&self.resource, &[value], metadata),
+            true => self.table.rows(&self.resource, &[value], metadata),
         };
         frame(kind, &table)
     }

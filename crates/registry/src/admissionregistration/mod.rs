@@ -40,7 +40,7 @@ macro_rules! webhooks {
                 old["webhooks"] != new["webhooks"]
             }
 
-            fn columns(&self) -> &'static [Column] {
+            fn columns(&self) -> &[Column] {
                 COLUMNS
             }
 

@@ -25,7 +25,7 @@ impl Strategy for ControllerRevision {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Controller"), Column::text("Revision"), Column::AGE] }
     }
 

@@ -66,7 +66,7 @@ impl Strategy for Deployment {
         old["spec"] != new["spec"] || annotations(old) != annotations(new)
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,
@@ -96,7 +96,7 @@ impl Strategy for Deployment {
         ]
     }
 
-    fn scale(&self) -> Option<ScalePaths> {
+    fn scale(&self) -> Option<ScalePaths<'_>> {
         Some(ScalePaths {
             spec_replicas: "/spec/replicas",
             status_replicas: "/status/replicas",

@@ -59,7 +59,7 @@ impl Strategy for ReplicaSet {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,
@@ -88,7 +88,7 @@ impl Strategy for ReplicaSet {
         ]
     }
 
-    fn scale(&self) -> Option<ScalePaths> {
+    fn scale(&self) -> Option<ScalePaths<'_>> {
         Some(ScalePaths {
             spec_replicas: "/spec/replicas",
             status_replicas: "/status/replicas",

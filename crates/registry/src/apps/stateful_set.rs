@@ -91,7 +91,7 @@ impl Strategy for StatefulSet {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Ready"), Column::AGE, Column::wide("Containers"), Column::wide("Images")] }
     }
 
@@ -101,7 +101,7 @@ impl Strategy for StatefulSet {
         vec![name(object), ready.into(), table::age(object, now), names.into(), images.into()]
     }
 
-    fn scale(&self) -> Option<ScalePaths> {
+    fn scale(&self) -> Option<ScalePaths<'_>> {
         Some(ScalePaths {
             spec_replicas: "/spec/replicas",
             status_replicas: "/status/replicas",

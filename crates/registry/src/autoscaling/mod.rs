@@ -42,7 +42,7 @@ impl Strategy for HorizontalPodAutoscaler {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         COLUMNS
     }
 
@@ -86,7 +86,7 @@ impl Strategy for HorizontalPodAutoscalerV1 {
         HorizontalPodAutoscaler.validate(&self.to_storage(autoscaler.clone()))
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         COLUMNS
     }
 

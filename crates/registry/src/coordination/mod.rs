@@ -39,7 +39,7 @@ impl Strategy for Lease {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Holder"), Column::AGE] }
     }
 

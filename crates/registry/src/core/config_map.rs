@@ -42,7 +42,7 @@ impl Strategy for ConfigMap {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Data"), Column::AGE] }
     }
 

@@ -42,7 +42,7 @@ impl Strategy for Endpoints {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Endpoints"), Column::AGE] }
     }
 

@@ -30,7 +30,7 @@ impl Strategy for LimitRange {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::of("Created At", "date")] }
     }
 

@@ -59,7 +59,7 @@ impl Strategy for Namespace {
         NameRule::DnsLabel
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Status"), Column::AGE] }
     }
 

@@ -64,7 +64,7 @@ impl Strategy for Node {
         keep_metadata(new, old, "ownerReferences");
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,

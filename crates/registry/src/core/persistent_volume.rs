@@ -81,7 +81,7 @@ impl Strategy for PersistentVolume {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,

@@ -62,7 +62,7 @@ impl Strategy for PersistentVolumeClaim {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,

@@ -100,7 +100,7 @@ impl Strategy for Pod {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         pod_row::COLUMNS
     }
 

@@ -37,7 +37,7 @@ impl Strategy for PodTemplate {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Containers"), Column::text("Images"), Column::text("Pod Labels"), Column::AGE] }
     }
 

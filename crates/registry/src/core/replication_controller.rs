@@ -57,7 +57,7 @@ impl Strategy for ReplicationController {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,
@@ -90,7 +90,7 @@ impl Strategy for ReplicationController {
         vec![("status.replicas", int(object, "/status/replicas").to_string())]
     }
 
-    fn scale(&self) -> Option<ScalePaths> {
+    fn scale(&self) -> Option<ScalePaths<'_>> {
         Some(ScalePaths {
             spec_replicas: "/spec/replicas",
             status_replicas: "/status/replicas",

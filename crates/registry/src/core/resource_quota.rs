@@ -76,7 +76,7 @@ impl Strategy for ResourceQuota {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Request"), Column::text("Limit"), Column::AGE] }
     }
 

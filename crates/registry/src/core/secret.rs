@@ -54,7 +54,7 @@ impl Strategy for Secret {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Type"), Column::text("Data"), Column::AGE] }
     }
 

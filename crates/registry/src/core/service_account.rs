@@ -9,7 +9,7 @@ use crate::strategy::{Column, Strategy};
 pub struct ServiceAccount;
 
 impl Strategy for ServiceAccount {
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::AGE] }
     }
 

@@ -66,7 +66,7 @@ impl Strategy for EndpointSlice {
         old["endpoints"] != new["endpoints"] || old["ports"] != new["ports"] || labels(old) != labels(new)
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("AddressType"), Column::text("Ports"), Column::text("Endpoints"), Column::AGE] }
     }
 

@@ -24,7 +24,7 @@ const COLUMNS: &[Column] = &[
     Column::text("Message"),
     Column::wide("First Seen"),
     Column::wide("Count"),
-    Column { name: "Name", kind: "string", format: "name", description: "", priority: 1 },
+    Column::new("Name", "string", "name", 1),
 ];
 
 impl Strategy for CoreEvent {
@@ -48,7 +48,7 @@ impl Strategy for CoreEvent {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         COLUMNS
     }
 
@@ -84,7 +84,7 @@ impl Strategy for Event {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         COLUMNS
     }
 

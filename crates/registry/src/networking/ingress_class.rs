@@ -39,7 +39,7 @@ impl Strategy for IngressClass {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Controller"), Column::text("Parameters"), Column::AGE] }
     }
 

@@ -32,7 +32,7 @@ impl Strategy for IpAddress {
         NameRule::Ip
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("ParentRef"), Column::AGE] }
     }
 

@@ -48,7 +48,7 @@ impl Strategy for NetworkPolicy {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Pod-Selector"), Column::AGE] }
     }
 

@@ -32,7 +32,7 @@ impl Strategy for ServiceCidr {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("CIDRs"), Column::AGE] }
     }
 

@@ -35,7 +35,7 @@ impl Strategy for RuntimeClass {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Handler"), Column::AGE] }
     }
 

@@ -74,7 +74,7 @@ impl Strategy for CertificateSigningRequest {
         keep_status(new, old);
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,

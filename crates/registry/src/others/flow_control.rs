@@ -43,7 +43,7 @@ impl Strategy for FlowSchema {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,
@@ -133,7 +133,7 @@ impl Strategy for PriorityLevelConfiguration {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,

@@ -49,7 +49,7 @@ impl Strategy for ApiService {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Service"), Column::text("Available"), Column::AGE] }
     }
 
@@ -118,7 +118,7 @@ impl Strategy for CustomResourceDefinition {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::of("Created At", "date")] }
     }
 

@@ -37,7 +37,7 @@ impl Strategy for PodDisruptionBudget {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,

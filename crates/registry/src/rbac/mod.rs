@@ -44,7 +44,7 @@ impl Strategy for Role {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         ROLE_COLUMNS
     }
 
@@ -76,7 +76,7 @@ impl Strategy for ClusterRole {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         ROLE_COLUMNS
     }
 
@@ -132,7 +132,7 @@ macro_rules! binding {
                 true
             }
 
-            fn columns(&self) -> &'static [Column] {
+            fn columns(&self) -> &[Column] {
                 BINDING_COLUMNS
             }
 

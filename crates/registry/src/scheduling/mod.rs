@@ -53,7 +53,7 @@ impl Strategy for PriorityClass {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,

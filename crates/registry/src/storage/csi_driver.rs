@@ -60,7 +60,7 @@ impl Strategy for CsiDriver {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,

@@ -22,7 +22,7 @@ impl Strategy for CsiNode {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::of("Drivers", "integer"), Column::AGE] }
     }
 

@@ -31,7 +31,7 @@ impl Strategy for CsiStorageCapacity {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::of("Created At", "date")] }
     }
 

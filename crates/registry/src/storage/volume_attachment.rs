@@ -36,11 +36,11 @@ impl Strategy for VolumeAttachment {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const {
             &[
                 Column::NAME,
-                Column { name: "Attacher", kind: "string", format: "name", description: "", priority: 0 },
+                Column::new("Attacher", "string", "name", 0),
                 Column::text("PV"),
                 Column::text("Node"),
                 Column::of("Attached", "boolean"),

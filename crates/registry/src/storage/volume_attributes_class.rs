@@ -30,7 +30,7 @@ impl Strategy for VolumeAttributesClass {
         errors
     }
 
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("DriverName"), Column::AGE] }
     }
 

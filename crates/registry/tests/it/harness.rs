@@ -43,7 +43,7 @@ impl Server {
     }
 
     pub fn create(&mut self, target: &Target, body: Value) -> Result<Value, Status> {
-        let (resource, strategy) = (target.resource, target.resource.strategy);
+        let (resource, strategy) = (target.resource, &target.resource.strategy);
         let mut object = decode(resource, body)?;
         if resource.namespaced {
             apimachinery::object::set_namespace(&mut object, &target.namespace);
@@ -70,7 +70,7 @@ impl Server {
     }
 
     pub fn update(&mut self, target: &Target, body: Value) -> Result<Value, Status> {
-        let (resource, strategy) = (target.resource, target.resource.strategy);
+        let (resource, strategy) = (target.resource, &target.resource.strategy);
         let old = match self.get(target) {
             Some(old) => old,
             None if strategy.allows_create_on_update() => return self.create(target, body),
@@ -137,8 +137,8 @@ fn key(target: &Target, object: &Value) -> String {
     format!("{}/{}", target.resource.name, apimachinery::object::name(object))
 }
 
-pub fn schema(resource: &Resource) -> api::schema::SchemaNode<'static> {
-    api::schema::definition(resource.schema).expect("resolved").node()
+pub fn schema(resource: &Resource) -> api::schema::SchemaNode<'_> {
+    resource.schema.node()
 }
 
 fn context(namespace: &str) -> Context<'_> {

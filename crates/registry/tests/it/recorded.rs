@@ -218,7 +218,7 @@ fn wrong_tables() -> (usize, Vec<String>) {
 }
 
 fn table_differs(case: &Value, server: &Server, target: &Target, table: &Value) -> Option<String> {
-    let strategy = target.resource.strategy;
+    let strategy = &target.resource.strategy;
     let columns: Vec<Value> = strategy
         .columns()
         .iter()

@@ -15,28 +15,36 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use registry::strategy::Resource;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::catalog::Catalog;
 use crate::encode;
-use crate::serve::discovery::group_versions;
+use crate::serve::documents::{Document, Swagger};
 
-/// One document for each group and version, by its path: `api/v1`, `apis/apps/v1`.
-static DOCUMENTS: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| {
-    group_versions().map(|(group, version)| (path(group, version), document(group, version))).collect()
-});
+static BUILT_IN: LazyLock<BTreeMap<String, Document>> =
+    LazyLock::new(|| documents(Catalog::built_in().as_ref(), false));
+
+/// One document for each group and version, by its path: `api/v1`, `apis/apps/v1`. Those of built-in kinds are made once.
+fn all(catalog: &Catalog) -> BTreeMap<String, Document> {
+    let mut all = BUILT_IN.clone();
+    all.extend(documents(catalog, true));
+    all
+}
+
+fn documents(catalog: &Catalog, custom: bool) -> BTreeMap<String, Document> {
+    let versions = catalog.group_versions().filter(|(group, version)| {
+        let mut resources = catalog.of_version(group, version);
+        resources.any(|resource| resource.schema.is_built_in() != custom)
+    });
+    versions.map(|(group, version)| (path(group, version), document(catalog, group, version))).collect()
+}
 
 /// How a version of OpenAPI says things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
     V2,
     V3,
-}
-
-struct Document {
-    text: String,
-    hash: String,
 }
 
 fn path(group: &str, version: &str) -> String {
@@ -49,7 +57,12 @@ pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
     match path.strip_prefix("/openapi/v3") {
         Some("") => index(call),
         Some(rest) => {
-            let document = DOCUMENTS.get(rest.trim_start_matches('/')).ok_or_else(Status::path_not_found)?;
+            let document = call
+                .catalog
+                .documents
+                .openapi(|| all(&call.catalog))
+                .get(rest.trim_start_matches('/'))
+                .ok_or_else(Status::path_not_found)?;
             Ok(whole(call, document))
         }
         None if path == "/openapi/v2" => v2(call),
@@ -62,17 +75,17 @@ fn index(call: &mut Call) -> Result<Response<Body>, Status> {
     let entry = |(path, document): (&String, &Document)| {
         (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", document.hash)}))
     };
-    let paths: Map<String, Value> = DOCUMENTS.iter().map(entry).collect();
+    let paths: Map<String, Value> = call.catalog.documents.openapi(|| all(&call.catalog)).iter().map(entry).collect();
     let text = json!({"paths": paths}).to_string();
     Ok(encode::plain(StatusCode::OK, "text/plain; charset=utf-8", text.into()))
 }
 
 fn whole(call: &Call, document: &Document) -> Response<Body> {
-    let etag = format!("\"{}\"", document.hash);
+    let etag = document.etag();
     if call.header("if-none-match") == etag {
         return encode::plain(StatusCode::NOT_MODIFIED, "application/json", Bytes::new());
     }
-    let mut response = encode::plain(StatusCode::OK, "application/json", document.text.clone().into());
+    let mut response = encode::plain(StatusCode::OK, "application/json", document.text.clone());
     let value = HeaderValue::from_str(&etag).expect("hexadecimal digits are a header value");
     response.headers_mut().insert(header::ETAG, value);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -83,26 +96,23 @@ fn whole(call: &Call, document: &Document) -> Response<Body> {
     response
 }
 
-fn document(group: &'static str, version: &'static str) -> Document {
-    let resources: Vec<&Resource> =
-        registry::resources().iter().filter(|r| r.group == group && r.version == version).collect();
-    let value = json!({
+fn document(catalog: &Catalog, group: &str, version: &str) -> Document {
+    let resources: Vec<&Resource> = catalog.of_version(group, version).map(AsRef::as_ref).collect();
+    Document::new(&json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1.36.2"},
         "paths": paths::of(&resources, Dialect::V3),
         "components": {"schemas": schemas::of(&resources, Dialect::V3)},
-    });
-    let text = value.to_string();
-    let hash = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect();
-    Document { text, hash }
+    }))
 }
 
 const GNOSTIC: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 /// The older spelling, which is no valid media type; it is understood and never answered.
 const GNOSTIC_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
-static V2: LazyLock<Value> = LazyLock::new(|| {
-    let resources: Vec<&Resource> = registry::resources().iter().collect();
+/// The definition of everything in one document.
+fn swagger(catalog: &Catalog) -> Value {
+    let resources: Vec<&Resource> = catalog.resources().map(AsRef::as_ref).collect();
     json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "v1.36.2"},
@@ -112,22 +122,30 @@ static V2: LazyLock<Value> = LazyLock::new(|| {
         "security": [{"BearerToken": []}],
         "securityDefinitions": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
     })
-});
-
-fn v2(call: &mut Call) -> Result<Response<Body>, Status> {
-    if wants_gnostic(call.header("accept")) {
-        return Ok(gnostic_response(call.header("accept-encoding").contains("gzip")));
-    }
-    call.negotiate(false)?;
-    Ok(encode::value_response(call, StatusCode::OK, &V2))
 }
 
 /// Written and compressed once.
-fn gnostic_response(gzip: bool) -> Response<Body> {
-    static PLAIN: LazyLock<Bytes> = LazyLock::new(|| gnostic::document(&V2).into());
-    static GZIPPED: LazyLock<Bytes> = LazyLock::new(|| encode::gzip(&PLAIN).into());
-    let body = if gzip { GZIPPED.clone() } else { PLAIN.clone() };
-    let mut response = encode::plain(StatusCode::OK, GNOSTIC, body);
+fn written(catalog: &Catalog) -> Swagger {
+    let value = swagger(catalog);
+    let protobuf = gnostic::document(&value);
+    let protobuf_gzipped = encode::gzip(&protobuf).into();
+    Swagger { json: value.to_string().into(), protobuf: protobuf.into(), protobuf_gzipped }
+}
+
+fn v2(call: &mut Call) -> Result<Response<Body>, Status> {
+    if wants_gnostic(call.header("accept")) {
+        return Ok(gnostic_response(call));
+    }
+    call.negotiate(false)?;
+    let json = call.catalog.documents.swagger(|| written(&call.catalog)).json.clone();
+    Ok(encode::text(call, StatusCode::OK, json.into()))
+}
+
+fn gnostic_response(call: &Call) -> Response<Body> {
+    let gzip = call.header("accept-encoding").contains("gzip");
+    let swagger = call.catalog.documents.swagger(|| written(&call.catalog));
+    let body = if gzip { &swagger.protobuf_gzipped } else { &swagger.protobuf };
+    let mut response = encode::plain(StatusCode::OK, GNOSTIC, body.clone());
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     if gzip {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -145,6 +163,8 @@ fn wants_gnostic(accept: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    static V2: LazyLock<Value> = LazyLock::new(|| swagger(&Catalog::built_in()));
 
     #[test]
     fn protobuf_is_sent_to_who_asks_for_it_first() {

@@ -15,7 +15,7 @@ pub fn of(resources: &[&Resource], dialect: Dialect) -> Value {
     let mut open: Vec<&'static Definition> = Vec::new();
     let mut kinds: BTreeMap<&'static str, Vec<Value>> = BTreeMap::new();
     for resource in resources {
-        if let Some(definition) = schema::definition(resource.schema) {
+        if let Some(definition) = resource.schema.node().static_definition() {
             let kind = json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
             kinds.entry(definition.name).or_default().push(kind);
             open.push(definition);

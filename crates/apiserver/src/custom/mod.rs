@@ -1,0 +1,3 @@
+//! Custom resources: from the definitions in the store to what is served.
+
+pub mod convert;

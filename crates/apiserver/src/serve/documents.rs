@@ -1,0 +1,60 @@
+//! Documents about what is served. Each is made when somebody first asks for it, and stays while the catalog does.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// A text and its digest, which clients compare.
+#[derive(Clone)]
+pub struct Document {
+    pub text: Bytes,
+    pub hash: String,
+}
+
+impl Document {
+    pub fn new(value: &Value) -> Document {
+        let text = value.to_string();
+        let hash = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect();
+        Document { text: text.into(), hash }
+    }
+
+    pub fn etag(&self) -> String {
+        format!("\"{}\"", self.hash)
+    }
+}
+
+/// OpenAPI v2 in its two encodings.
+pub struct Swagger {
+    pub json: Bytes,
+    pub protobuf: Bytes,
+    pub protobuf_gzipped: Bytes,
+}
+
+/// All documents about one catalog.
+#[derive(Default)]
+pub struct Documents {
+    aggregated_core: OnceLock<Document>,
+    aggregated_groups: OnceLock<Document>,
+    openapi: OnceLock<BTreeMap<String, Document>>,
+    swagger: OnceLock<Swagger>,
+}
+
+impl Documents {
+    /// Aggregated discovery of the core group, or of the named ones.
+    pub fn aggregated(&self, core: bool, make: impl FnOnce() -> Value) -> &Document {
+        let place = if core { &self.aggregated_core } else { &self.aggregated_groups };
+        place.get_or_init(|| Document::new(&make()))
+    }
+
+    /// OpenAPI v3: one document for each group and version, by its path.
+    pub fn openapi(&self, make: impl FnOnce() -> BTreeMap<String, Document>) -> &BTreeMap<String, Document> {
+        self.openapi.get_or_init(make)
+    }
+
+    pub fn swagger(&self, make: impl FnOnce() -> Swagger) -> &Swagger {
+        self.swagger.get_or_init(make)
+    }
+}
