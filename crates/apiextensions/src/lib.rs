@@ -9,8 +9,12 @@
 //! Start at [`structural`] and [`definition`].
 
 pub mod checks;
+pub mod columns;
+pub mod conversion;
 pub mod definition;
 mod field_path;
 mod json;
-mod rules;
+mod json_path;
+pub mod rules;
+pub mod status;
 pub mod structural;

@@ -245,7 +245,8 @@ fn same(value: &Value, allowed: &Value) -> bool {
     }
 }
 
-fn go_print(value: &Value) -> String {
+/// A value as Go's `%v` prints it.
+pub fn go_print(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".into(),
         Value::String(text) => text.clone(),

@@ -2,6 +2,7 @@
 
 pub mod formats;
 mod limits;
+pub use limits::go_print as go_text;
 mod outcome;
 pub mod pattern;
 mod value;

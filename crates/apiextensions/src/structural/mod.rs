@@ -12,6 +12,7 @@ mod lists;
 mod metadata;
 mod prune;
 mod schema;
+pub use schema::Root;
 
 use std::sync::Arc;
 
