@@ -14,7 +14,7 @@ pub mod conversion;
 pub mod definition;
 mod field_path;
 mod json;
-mod json_path;
+pub mod json_path;
 pub mod rules;
 pub mod status;
 pub mod structural;

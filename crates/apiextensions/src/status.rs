@@ -62,12 +62,12 @@ pub fn plan(definition: &Value, others: &[&Value], now: &str) -> Option<Value> {
     (status != before).then_some(status)
 }
 
-/// The status of a definition that ends: `step` is `InstanceDeletionInProgress`, `InstanceDeletionFailed` or
-/// `InstanceDeletionCompleted`.
+/// The status of a definition that ends: `step` is the reason of the condition, `InstanceDeletionInProgress`,
+/// `InstanceDeletionFailed`, `InstanceDeletionCheck` or `InstanceDeletionCompleted`.
 pub fn terminating(definition: &Value, step: &str, message: &str, now: &str) -> Value {
     let mut status = definition.get("status").filter(|status| status.is_object()).cloned().unwrap_or_else(|| json!({}));
-    let state = if step == "InstanceDeletionInProgress" { "True" } else { "False" };
-    let state = if step == "InstanceDeletionFailed" { "True" } else { state };
+    let going_on = ["InstanceDeletionInProgress", "InstanceDeletionFailed", "InstanceDeletionCheck"];
+    let state = if going_on.contains(&step) { "True" } else { "False" };
     set(&mut status, &Condition::new("Terminating", state, step, message), now);
     status
 }

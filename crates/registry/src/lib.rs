@@ -8,6 +8,7 @@
 //! template share is in `pod_spec`.
 
 mod admissionregistration;
+pub mod apiextensions;
 mod apps;
 mod at;
 mod autoscaling;

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::strategy::{Resource, Schema, Strategy, StrategyRef, Subresource};
 use crate::{
-    admissionregistration, apps, autoscaling, batch, coordination, core, discovery, events, networking, node, others,
+    admissionregistration, apiextensions, apps, autoscaling, batch, coordination, core, discovery, events, networking, node, others,
     policy, rbac, scheduling, storage,
 };
 
@@ -75,7 +75,7 @@ const ENTRIES: &[Entry] = &[
         "validatingwebhookconfigurations",
         &admissionregistration::ValidatingWebhookConfiguration,
     ),
-    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", &others::CustomResourceDefinition),
+    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", &apiextensions::CustomResourceDefinition),
     ("scheduling.k8s.io", "v1", "priorityclasses", &scheduling::PriorityClass),
     ("coordination.k8s.io", "v1", "leases", &coordination::Lease),
     ("node.k8s.io", "v1", "runtimeclasses", &node::RuntimeClass),

@@ -21,7 +21,6 @@ use serde_json::{Map, Value, json};
 use crate::json::{field, flag, list, text};
 
 pub use approval::{Approval, approval, is_protected_group};
-pub use names::{printer_row, served_versions};
 pub use structurality::check_structural;
 pub use warnings::warnings;
 

@@ -2,10 +2,9 @@
 
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::validation::is_dns1035_label;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::form::condition_is_true;
-use crate::json::{flag, list, text};
+use crate::json::{list, text};
 
 /// Well-formed, where given.
 pub fn validate(names: &Value, path: &Path) -> ErrorList {
@@ -45,32 +44,4 @@ fn elements(names: &Value, field: &str, path: &Path, errors: &mut ErrorList) {
             errors.invalid(&path.child(field).index(index), value, wrong.join(","));
         }
     }
-}
-
-/// The served versions, and which of them is stored: `v1(storage),v2`.
-pub fn served_versions(definition: &Value) -> String {
-    let versions = list(&definition["spec"], "versions").iter().filter(|version| flag(version, "served"));
-    let label = |version: &Value| {
-        let storage = if flag(version, "storage") { "(storage)" } else { "" };
-        format!("{}{storage}", text(version, "name"))
-    };
-    let mut labels: Vec<String> = versions.map(label).collect();
-    labels.sort();
-    labels.join(",")
-}
-
-/// Cells: name, scope, versions, creation, group, kind, short names, established.
-pub fn printer_row(definition: &Value) -> Vec<Value> {
-    let spec = &definition["spec"];
-    let short: Vec<&str> = list(&spec["names"], "shortNames").iter().filter_map(Value::as_str).collect();
-    vec![
-        json!(text(&definition["metadata"], "name")),
-        json!(text(spec, "scope")),
-        json!(served_versions(definition)),
-        json!(text(&definition["metadata"], "creationTimestamp")),
-        json!(text(spec, "group")),
-        json!(text(&spec["names"], "kind")),
-        json!(short.join(",")),
-        json!(condition_is_true(definition, "Established")),
-    ]
 }

@@ -1,4 +1,4 @@
-//! Kinds of other groups: reviews, certificates, API registration, custom resource definitions, flow control.
+//! Kinds of other groups: reviews, certificates, API registration, flow control.
 
 mod certificates;
 mod flow_control;
@@ -8,7 +8,7 @@ use crate::strategy::Strategy;
 
 pub use certificates::CertificateSigningRequest;
 pub use flow_control::{FlowSchema, PriorityLevelConfiguration};
-pub use registration::{ApiService, CustomResourceDefinition};
+pub use registration::ApiService;
 
 /// Kinds that are answered, not stored: reviews and bindings.
 pub struct Review;
