@@ -184,7 +184,10 @@ impl ResourceExt for Resource {
     }
 
     fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        match &self.custom {
+            Some(custom) => custom.list_kind.clone(),
+            None => format!("{}List", self.kind),
+        }
     }
 
     fn storage(&self) -> (&'static str, &'static str) {
@@ -207,7 +210,11 @@ impl ResourceExt for Resource {
     }
 
     fn has_verb(&self, verb: &str) -> bool {
-        self.verbs.contains(&verb)
+        match &self.custom {
+            // Discovery is silent about it, but what has finalizers must be able to lose them.
+            Some(custom) if custom.terminating => verb != "create",
+            _ => self.verbs.contains(&verb),
+        }
     }
 }
 

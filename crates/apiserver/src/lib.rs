@@ -18,6 +18,7 @@ mod decode;
 mod encode;
 mod event_ttl;
 mod follow;
+mod internal;
 mod negotiate;
 mod options;
 mod ownership;

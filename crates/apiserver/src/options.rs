@@ -24,6 +24,11 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
+    /// Of the server's own writes.
+    pub fn own(call: &Call) -> WriteOptions {
+        WriteOptions { dry_run: false, field_validation: FieldValidation::Ignore, manager: call.field_manager() }
+    }
+
     /// `kind`: CreateOptions, UpdateOptions, PatchOptions.
     pub fn of(call: &Call, kind: &str) -> Result<WriteOptions, Status> {
         let query = &call.query;

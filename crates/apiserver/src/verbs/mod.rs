@@ -49,15 +49,9 @@ pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<B
     }
 }
 
-const DEPRECATED: &[(&str, &str)] = &[
-    ("componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
-    ("endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
-];
-
 fn warn_of_deprecation(call: &Call, resource: &Resource) {
-    let known = DEPRECATED.iter().find(|(name, _)| resource.group.is_empty() && *name == resource.name);
-    if let Some((_, text)) = known {
-        call.warn(*text);
+    if !resource.deprecation.is_empty() {
+        call.warn(resource.deprecation.clone());
     }
 }
 
