@@ -74,6 +74,11 @@ impl Catalog {
         Catalog { by_path, by_storage, custom, groups, documents: Documents::default() }
     }
 
+    /// Whether the server itself brings something of this group.
+    pub fn is_built_in(&self, group: &str) -> bool {
+        api::discovery::groups().iter().any(|own| own.name == group)
+    }
+
     /// In the order of discovery.
     pub fn groups(&self) -> &[Group] {
         &self.groups

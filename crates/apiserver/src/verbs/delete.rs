@@ -200,6 +200,7 @@ fn ending_definition(call: &Call, old: &Value) -> Value {
     let mut new = old.clone();
     mark(call, &mut new, 0);
     object::metadata_mut(&mut new).remove("deletionGracePeriodSeconds");
+    object::set_generation(&mut new, object::generation(old));
     if !object::has_finalizer(&new, crate::custom::FINALIZER) {
         let own = crate::custom::FINALIZER.to_string();
         let finalizers = object::finalizers(&new).map(str::to_string).chain([own]).collect();

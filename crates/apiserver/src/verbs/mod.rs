@@ -21,12 +21,15 @@ use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
 use crate::negotiate::Shape;
 use crate::ownership::Ownership;
+use crate::serve::page_not_found;
 use crate::server::Inner;
 use crate::subresources;
 
 pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<Body>, Status> {
     let (group, version, name) = (&call.info.group, &call.info.version, &call.info.resource);
-    let resource = &call.catalog.find(group, version, name).cloned().ok_or_else(Status::path_not_found)?;
+    let Some(resource) = &call.catalog.find(group, version, name).cloned() else {
+        return if call.catalog.is_built_in(group) { Err(Status::path_not_found()) } else { Ok(page_not_found()) };
+    };
     if fits_scope(resource, call).is_none() {
         return Err(Status::path_not_found());
     }
