@@ -70,7 +70,7 @@ fn index(call: &mut Call) -> Result<Response<Body>, Status> {
 fn whole(call: &Call, document: &Document) -> Response<Body> {
     let etag = format!("\"{}\"", document.hash);
     if call.header("if-none-match") == etag {
-        return encode::plain(StatusCode::NOT_MODIFIED, "application/json", Bytes::new());
+        return encode::not_modified();
     }
     let mut response = encode::plain(StatusCode::OK, "application/json", document.text.clone().into());
     let value = HeaderValue::from_str(&etag).expect("hexadecimal digits are a header value");
