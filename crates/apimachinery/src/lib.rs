@@ -22,6 +22,7 @@ pub mod strict;
 pub mod table;
 pub mod time;
 pub mod validation;
+pub mod yaml;
 
 pub use gvk::{GroupKind, GroupResource, Gvk, Gvr, ObjectKey};
 pub use quantity::Quantity;

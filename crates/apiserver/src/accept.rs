@@ -61,6 +61,10 @@ impl<'a> Clause<'a> {
         }
     }
 
+    pub fn is(&self, kind: &str, subtype: &str) -> bool {
+        (self.kind, self.subtype) == (kind, subtype)
+    }
+
     pub fn has(&self, key: &str) -> bool {
         self.parameters.iter().any(|(own, _)| *own == key)
     }

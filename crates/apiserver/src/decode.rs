@@ -42,9 +42,7 @@ fn unreadable(body: &[u8], expected: (&str, &str), error: &DecodeProtobuf) -> St
     if let Some((api_version, kind)) = protobuf::kind_of(body, expected) {
         let (_, version) = apimachinery::gvk::split_api_version(api_version);
         let wanted = expected.1;
-        return Status::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {wanted}: {error}"
-        ));
+        return Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {wanted}: {error}"));
     }
     let shown = &body[..body.len().min(SUMMARY_BYTES)];
     let mut summary: String = match shown {

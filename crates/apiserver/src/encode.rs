@@ -359,7 +359,7 @@ fn format_json(accept: Accept, json: Vec<u8>) -> Vec<u8> {
     }
     let value: Value = serde_json::from_slice(&json).expect("the server wrote this JSON itself");
     match accept.format {
-        Format::Yaml => serde_saphyr::to_string(&value).map_or(json, String::into_bytes),
+        Format::Yaml => apimachinery::yaml::to_yaml(&value).into_bytes(),
         _ => serde_json::to_vec_pretty(&value).unwrap_or(json),
     }
 }

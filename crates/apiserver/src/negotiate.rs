@@ -79,6 +79,12 @@ impl Offer {
         }
     }
 
+    /// Upstream's router looks first, and knows `*/*` as the only wildcard. Custom resources have no route there.
+    fn is_routed(self, clauses: &[Clause<'_>]) -> bool {
+        let known = |clause: &Clause<'_>| FORMATS.iter().any(|format| clause.is("application", format.subtype()));
+        self == Offer::CustomObjects || clauses.iter().any(|clause| clause.is("*", "*") || known(clause))
+    }
+
     fn serves_version(self, version: &str) -> bool {
         version.is_empty() || (version == "v1" && matches!(self, Offer::Objects | Offer::CustomObjects))
     }
@@ -106,6 +112,9 @@ impl Accept {
             return Ok(Accept { gzip, ..Accept::default() });
         }
         let clauses = Clause::parse_all(text(header::ACCEPT));
+        if !offer.is_routed(&clauses) {
+            return Err(Status::not_acceptable(SUPPORTED));
+        }
         let chosen = clauses.iter().find_map(|clause| {
             let formats = FORMATS.into_iter().filter(|format| clause.matches("application", format.subtype()));
             formats.into_iter().find_map(|format| Accept::of(clause, format, offer))
@@ -200,7 +209,9 @@ mod tests {
             negotiate("application/json;as=Unknown;v=v1;g=meta.k8s.io,application/json"),
             Some((Format::Json, Shape::Object))
         );
-        assert_eq!(negotiate("application/*"), Some((Format::Json, Shape::Object)));
+        assert_eq!(negotiate("application/*"), None);
+        assert_eq!(choose(Offer::CustomObjects, "application/*"), Some((Format::Json, Shape::Object)));
+        assert_eq!(negotiate("application/*, application/yaml;q=0.5"), Some((Format::Yaml, Shape::Object)));
         assert_eq!(negotiate("text/html"), None);
         assert_eq!(negotiate("application/cbor"), None);
     }
@@ -230,7 +241,8 @@ mod tests {
 
     #[test]
     fn discovery_finds_the_aggregated_clause_wherever_it_stands() {
-        let accept = "application/json, application/vnd.kubernetes.protobuf;v=v2;g=apidiscovery.k8s.io;as=APIGroupDiscoveryList";
+        let accept =
+            "application/json, application/vnd.kubernetes.protobuf;v=v2;g=apidiscovery.k8s.io;as=APIGroupDiscoveryList";
         let aggregated = Some((Format::Protobuf, Shape::AggregatedDiscovery));
         assert_eq!(choose(Offer::AggregatedDiscovery, accept), aggregated);
         assert_eq!(choose(Offer::AggregatedDiscovery, "application/json"), None);
@@ -239,9 +251,8 @@ mod tests {
 
     #[test]
     fn a_body_says_what_it_is() {
-        let format = |text: &str| {
-            body_format(&HeaderMap::from_iter([(header::CONTENT_TYPE, text.parse().unwrap())])).ok()
-        };
+        let format =
+            |text: &str| body_format(&HeaderMap::from_iter([(header::CONTENT_TYPE, text.parse().unwrap())])).ok();
         assert_eq!(format("application/JSON; charset=utf-8"), Some(BodyFormat::Json));
         assert_eq!(format("application/yaml;"), Some(BodyFormat::Yaml));
         assert_eq!(format("application/vnd.kubernetes.protobuf"), Some(BodyFormat::Protobuf));

@@ -139,7 +139,8 @@ fn time(number: u32, value: &Value, micro: bool, out: &mut Writer) -> Option<()>
     let at = apimachinery::time::parse(value.as_str()?)?;
     let nanos = if micro { i64::from(at.subsec_nanosecond()) / 1000 * 1000 } else { 0 };
     // Before 1970 jiff counts the fraction backwards, Go forwards.
-    let (seconds, nanos) = if nanos < 0 { (at.as_second() - 1, nanos + 1_000_000_000) } else { (at.as_second(), nanos) };
+    let (seconds, nanos) =
+        if nanos < 0 { (at.as_second() - 1, nanos + 1_000_000_000) } else { (at.as_second(), nanos) };
     out.message(number, |out| {
         out.varint_field(1, seconds.cast_unsigned());
         out.varint_field(2, nanos.cast_unsigned());

@@ -54,10 +54,8 @@ pub fn kind_of<'a>(body: &'a [u8], expected: (&'a str, &'a str)) -> Option<(&'a 
 pub fn decode(body: &[u8], expected: (&str, &str)) -> Result<Value, DecodeError> {
     let found = envelope::Envelope::open(body)?;
     let (api_version, kind) = found.kind_or(expected);
-    let message = message(api_version, kind).ok_or_else(|| DecodeError::UnknownKind {
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-    })?;
+    let message = message(api_version, kind)
+        .ok_or_else(|| DecodeError::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() })?;
     let mut object = decode::object(message, found.raw)?;
     object.insert("apiVersion".into(), api_version.into());
     object.insert("kind".into(), kind.into());

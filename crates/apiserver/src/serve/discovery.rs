@@ -24,7 +24,8 @@ struct Document {
 
 impl Document {
     fn new(value: Value) -> Document {
-        let digest: String = Sha256::digest(value.to_string().as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect();
+        let digest: String =
+            Sha256::digest(value.to_string().as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect();
         Document { value, etag: format!("\"{digest}\"") }
     }
 }
@@ -83,9 +84,7 @@ fn aggregated_type(format: Format) -> &'static str {
     match format {
         Format::Json => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         Format::Yaml => "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-        Format::Protobuf => {
-            "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-        }
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
     }
 }
 
