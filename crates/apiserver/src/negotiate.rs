@@ -60,7 +60,6 @@ pub enum Offer {
     /// Objects, also as Tables and as metadata only.
     Objects,
     /// The same, but protobuf for metadata only: what custom resources have.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for custom resources"))]
     CustomObjects,
     /// Nothing but aggregated discovery.
     AggregatedDiscovery,

@@ -54,7 +54,8 @@ async fn a_list_and_its_json_are_the_same() {
     for name in ["a", "b"] {
         ask(&bench, Method::POST, MAPS, PROTOBUF, config_map(name)).await;
     }
-    for path in [MAPS, "/api/v1/namespaces/default/serviceaccounts", "/apis/rbac.authorization.k8s.io/v1/clusterroles"] {
+    for path in [MAPS, "/api/v1/namespaces/default/serviceaccounts", "/apis/rbac.authorization.k8s.io/v1/clusterroles"]
+    {
         assert_eq!(read(&bench, path).await, bench.get(path).await.body, "{path}");
     }
 }
