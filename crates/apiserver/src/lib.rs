@@ -6,6 +6,7 @@
 //!
 //! Must not know: what components do with the API, and how a kind is validated. Start at [`Server`] and `pipeline`.
 
+mod accept;
 mod allocate;
 mod body;
 mod bootstrap;
@@ -23,7 +24,6 @@ mod negotiate;
 mod options;
 mod ownership;
 mod pipeline;
-mod protobuf;
 mod query;
 mod request_info;
 mod serve;

@@ -19,7 +19,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
-use crate::negotiate::Shape;
+use crate::negotiate::{Offer, Shape};
 use crate::ownership::Ownership;
 use crate::serve::page_not_found;
 use crate::server::Inner;
@@ -38,7 +38,7 @@ pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<B
     }
     let verb = allowed_verb(resource, call)?;
     warn_of_deprecation(call, resource);
-    call.negotiate(true)?;
+    call.negotiate_offer(if resource.custom.is_some() { Offer::CustomObjects } else { Offer::Objects })?;
     check_table_options(call)?;
     match verb {
         "get" => get::run(server, call, resource).await,
