@@ -16,6 +16,7 @@ pub struct Environment {
 struct Inner {
     variables: BTreeMap<String, Arc<DeclType>>,
     constructible: BTreeMap<String, Arc<ObjectType>>,
+    bind: bool,
 }
 
 impl Environment {
@@ -55,6 +56,16 @@ impl Environment {
     /// Lets expressions construct `Object{...}` with any fields, and `JSONPatch{...}`: MutatingAdmissionPolicy.
     pub fn with_mutation_types(self) -> Self {
         self.constructible(crate::decl::json_patch_type())
+    }
+
+    /// Adds `cel.bind(x, value, body)`, which device selectors have and rules and policies do not.
+    pub fn with_bind(mut self) -> Self {
+        Arc::make_mut(&mut self.inner).bind = true;
+        self
+    }
+
+    pub(crate) fn has_bind(&self) -> bool {
+        self.inner.bind
     }
 
     pub fn variable_type(&self, name: &str) -> Option<&Arc<DeclType>> {

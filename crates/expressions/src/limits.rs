@@ -20,6 +20,12 @@ pub const MAX_DEPTH: usize = 250;
 /// How many errors a compilation reports.
 pub(crate) const MAX_ISSUES: usize = 100;
 /// Bytes of one compiled regular expression.
-pub(crate) const MAX_REGEX_BYTES: usize = 2 << 20;
+pub(crate) const MAX_REGEX_BYTES: usize = 10 << 20;
+/// Bytes of one that is computed by the expression, so that it is compiled in every evaluation.
+pub(crate) const MAX_COMPUTED_REGEX_BYTES: usize = 1 << 20;
+/// How many computed regular expressions one evaluation may compile.
+pub(crate) const MAX_COMPUTED_REGEXES: usize = 100;
+/// How many items a list may have that is not charged while it is built.
+pub(crate) const MAX_RANGE: i64 = 1_000_000;
 /// How deep values may nest when they are compared or converted.
 pub(crate) const MAX_VALUE_DEPTH: usize = 200;

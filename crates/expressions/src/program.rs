@@ -80,7 +80,7 @@ pub fn compile(text: &str, environment: &Environment, expected: &Type) -> Result
 }
 
 fn compile_any(text: &str, environment: &Environment) -> Result<Program, CompileError> {
-    let parsed = parse::parse(text).map_err(|issues| CompileError::invalid(text, issues))?;
+    let parsed = parse::parse(text, environment.has_bind()).map_err(|issues| CompileError::invalid(text, issues))?;
     let checked = check::check(parsed, environment).map_err(|issues| CompileError::invalid(text, issues))?;
     let cost = estimate::estimate(&checked, environment);
     let Checked { root, types, references, regexes, .. } = checked;

@@ -18,7 +18,8 @@ mod map;
 
 pub use list::List;
 pub use map::Map;
-pub(crate) use map::{Key, Struct};
+pub(crate) use json::{display, read};
+pub(crate) use map::{Key, Struct, unsupported_key};
 
 /// A value of an expression.
 #[derive(Clone)]
