@@ -18,7 +18,6 @@ pub const AUTHORIZATION_CHECK: u64 = 350_000;
 pub struct Sizes {
     /// Of the first arguments.
     sizes: [u64; 2],
-    count: usize,
     /// Of the whole first argument, where a function compares all of it.
     traversal: u64,
     is_text: bool,
@@ -35,7 +34,6 @@ impl Sizes {
         let text = |index: usize| matches!(args.get(index), Some(Value::String(_) | Value::Bytes(_)));
         Self {
             sizes: [size(0), size(1)],
-            count: args.len(),
             traversal: if is_traversal(function) { args.first().map_or(0, |value| traversal(value, 0)) } else { 0 },
             is_text: text(0),
             second_is_text: text(1),

@@ -16,7 +16,7 @@ use crate::value::{self, Key, List, Map, Struct, Value};
 
 type Outcome<'a> = Result<Value<'a>, EvalError>;
 
-pub fn evaluate<'a>(program: &Program, bindings: &'a Bindings<'a>, budget: &mut Budget) -> Outcome<'a> {
+pub fn evaluate<'a>(program: &Program, bindings: &Bindings<'a>, budget: &mut Budget) -> Outcome<'a> {
     let mut machine =
         Machine { program, bindings, budget, scopes: Vec::new(), spent: 0, regexes: Regexes::new(&program.regexes) };
     let result = machine.expr(&program.root);
@@ -27,7 +27,7 @@ pub fn evaluate<'a>(program: &Program, bindings: &'a Bindings<'a>, budget: &mut 
 
 struct Machine<'p, 'a> {
     program: &'p Program,
-    bindings: &'a Bindings<'a>,
+    bindings: &'p Bindings<'a>,
     budget: &'p mut Budget,
     /// The variables of loops, innermost last. An accumulator may be an error that a later step absorbs.
     scopes: Vec<(&'p str, Outcome<'a>)>,
