@@ -122,5 +122,9 @@ impl<'a> Bindings<'a> {
 }
 
 fn composition_error(name: &str, error: EvalError) -> EvalError {
-    if error.is_limit() { error } else { EvalError::message(format!("composited variable {name:?} fails to evaluate: {error}")) }
+    if error.is_limit() {
+        error
+    } else {
+        EvalError::message(format!("composited variable {name:?} fails to evaluate: {error}"))
+    }
 }

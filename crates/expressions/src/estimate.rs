@@ -51,7 +51,8 @@ impl<'c> Estimator<'c> {
             Kind::Call { function, target, args } => self.call(expr, function, target.as_deref(), args),
             Kind::List(items) => {
                 let cost = items.iter().fold(Range::fixed(LIST_CREATE), |sum, item| sum.add(self.cost(&item.value)));
-                let values = items.iter().map(|item| self.size(&item.value)).reduce(Range::union).unwrap_or(Range::ZERO);
+                let values =
+                    items.iter().map(|item| self.size(&item.value)).reduce(Range::union).unwrap_or(Range::ZERO);
                 let size = Some(Range::fixed(items.len() as u64));
                 (cost, Known { size, entries: Some((Range::fixed(1), values)), place: None })
             }
@@ -67,7 +68,8 @@ impl<'c> Estimator<'c> {
                 (cost, Known { size, entries: held.or(Some((Range::ZERO, Range::ZERO))), place: None })
             }
             Kind::Struct { fields, .. } => {
-                let cost = fields.iter().fold(Range::fixed(STRUCT_CREATE), |sum, field| sum.add(self.cost(&field.value)));
+                let cost =
+                    fields.iter().fold(Range::fixed(STRUCT_CREATE), |sum, field| sum.add(self.cost(&field.value)));
                 (cost, Known::default())
             }
             Kind::Fold(fold) if fold.is_bind() => self.bind(fold),
@@ -140,7 +142,9 @@ impl<'c> Estimator<'c> {
         let turns = self.size(&fold.range);
         cost = cost.add(turns.multiply(turn));
         let known = match fold.init.kind {
-            Kind::List(_) | Kind::Map(_) => Known { size: Some(turns), entries: self.known(&fold.step).entries, place: None },
+            Kind::List(_) | Kind::Map(_) => {
+                Known { size: Some(turns), entries: self.known(&fold.step).entries, place: None }
+            }
             _ => sized(self.known_size(&fold.init)),
         };
         (cost, known)

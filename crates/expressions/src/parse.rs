@@ -18,7 +18,10 @@ const MAX_NODES: usize = 200_000;
 
 pub fn parse(source: &str, bind: bool) -> Result<Parsed, Vec<Issue>> {
     if source.chars().count() > MAX_EXPRESSION_CHARS {
-        let message = format!("expression code point size exceeds limit: size: {}, limit {MAX_EXPRESSION_CHARS}", source.chars().count());
+        let message = format!(
+            "expression code point size exceeds limit: size: {}, limit {MAX_EXPRESSION_CHARS}",
+            source.chars().count()
+        );
         return Err(vec![Issue { at: 0, message }]);
     }
     let tokens = lex::tokens(source).map_err(|issue| vec![issue])?;
@@ -44,8 +47,23 @@ const PRIMARY: &str =
 
 /// What no variable and no function may be called.
 const RESERVED: [&str; 17] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return",
-    "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 fn fail<T>(at: usize, message: impl Into<String>) -> Parse<T> {
@@ -56,7 +74,8 @@ fn fail<T>(at: usize, message: impl Into<String>) -> Parse<T> {
 const LOGICAL: usize = 2;
 
 /// Operators by how tightly they bind.
-const LEVELS: [&[&str]; 5] = [&["||"], &["&&"], &["==", "!=", "<", "<=", ">", ">=", "in"], &["+", "-"], &["*", "/", "%"]];
+const LEVELS: [&[&str]; 5] =
+    [&["||"], &["&&"], &["==", "!=", "<", "<=", ">", ">=", "in"], &["+", "-"], &["*", "/", "%"]];
 
 impl Parser {
     fn whole(&mut self) -> Parse {
@@ -292,7 +311,8 @@ impl Parser {
         let token = self.advance();
         match token.kind {
             TokenKind::Int { digits, hex } => {
-                let literal = int(&digits, hex, negative).ok_or_else(|| Issue { at: token.at, message: "invalid int literal".into() })?;
+                let literal = int(&digits, hex, negative)
+                    .ok_or_else(|| Issue { at: token.at, message: "invalid int literal".into() })?;
                 self.node(token.at - usize::from(negative), Kind::Literal(literal))
             }
             TokenKind::Literal(Literal::Double(value)) => {
@@ -335,7 +355,11 @@ impl Parser {
         loop {
             match self.peek_symbol(ahead) {
                 Some("{") => return true,
-                Some(".") if matches!(self.tokens.get(self.next + ahead + 1), Some(Token { kind: TokenKind::Ident, .. })) => ahead += 2,
+                Some(".")
+                    if matches!(self.tokens.get(self.next + ahead + 1), Some(Token { kind: TokenKind::Ident, .. })) =>
+                {
+                    ahead += 2
+                }
                 _ => return false,
             }
         }

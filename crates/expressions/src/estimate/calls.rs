@@ -1,21 +1,31 @@
 //! What calls cost by the sizes of their arguments, and what size their results have.
 
 use super::{
-    AUTHORIZATION_CHECK, Estimator, Expr, Kind, Known, LIST_CREATE, Literal, Overload, REGEX_LENGTH, Range, STRING_TRAVERSAL,
-    STRUCT_CREATE, Size, Type, sized,
+    AUTHORIZATION_CHECK, Estimator, Expr, Kind, Known, LIST_CREATE, Literal, Overload, REGEX_LENGTH, Range,
+    STRING_TRAVERSAL, STRUCT_CREATE, Size, Type, sized,
 };
 
 /// The longest regular expression behind a format.
 const MAX_FORMAT_REGEX: f64 = 128.0;
 
 impl<'c> Estimator<'c> {
-    pub(super) fn call(&mut self, expr: &Expr, function: &str, target: Option<&'c Expr>, args: &'c [Expr]) -> (Range, Known) {
+    pub(super) fn call(
+        &mut self,
+        expr: &Expr,
+        function: &str,
+        target: Option<&'c Expr>,
+        args: &'c [Expr],
+    ) -> (Range, Known) {
         let costs: Vec<Range> = target.into_iter().chain(args).map(|arg| self.cost(arg)).collect();
         let operands: Vec<&Expr> = target.into_iter().chain(args).collect();
         match (function, costs.as_slice(), operands.as_slice()) {
-            ("_&&_" | "_||_", [left, right], _) => (Range { min: left.min, max: left.add(*right).max }, sized(Some(Range::fixed(1)))),
+            ("_&&_" | "_||_", [left, right], _) => {
+                (Range { min: left.min, max: left.add(*right).max }, sized(Some(Range::fixed(1))))
+            }
             ("_?_:_", [condition, yes, no], [_, a, b]) => (condition.add(yes.union(*no)), self.either(a, b)),
-            ("dyn", [cost], [arg]) => (cost.add(Range::fixed(1)), Known { size: self.known_size(arg), ..self.known(arg) }),
+            ("dyn", [cost], [arg]) => {
+                (cost.add(Range::fixed(1)), Known { size: self.known_size(arg), ..self.known(arg) })
+            }
             ("_?._", [cost, _], [operand, _]) => (cost.add(Range::fixed(1)), self.optional_field(operand, args)),
             _ => {
                 let sum = costs.into_iter().fold(Range::ZERO, Range::add);
@@ -78,9 +88,13 @@ impl<'c> Estimator<'c> {
         match function {
             "check" => fixed(AUTHORIZATION_CHECK),
             "fieldSelector" | "labelSelector" => (selector(second), None),
-            "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" if list_argument => (self.traversal(operands[0]), None),
+            "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" if list_argument => {
+                (self.traversal(operands[0]), None)
+            }
             "indexOf" | "lastIndexOf" => (text(first), None),
-            "url" | "jsonpatch.escapeKey" | "lowerAscii" | "upperAscii" | "substring" | "trim" => (text(first), Some(first)),
+            "url" | "jsonpatch.escapeKey" | "lowerAscii" | "upperAscii" | "substring" | "trim" => {
+                (text(first), Some(first))
+            }
             "replace" => (first.scale(2.0 * STRING_TRAVERSAL), Some(replaced(first, second, size(2)))),
             "split" => (first.scale(2.0 * STRING_TRAVERSAL), Some(Range { min: 0, max: split_max(first, operands) })),
             "join" => {
@@ -95,7 +109,9 @@ impl<'c> Estimator<'c> {
             "ip.isCanonical" => (first.scale(2.0 * STRING_TRAVERSAL), None),
             "containsIP" | "containsCIDR" => (contains(function, overload, second), None),
             "validate" => (text(second).scale(MAX_FORMAT_REGEX * REGEX_LENGTH), None),
-            "format" | "startsWith" if is_text && overload.args.len() == 2 => (text(if function == "format" { first } else { second }), None),
+            "format" | "startsWith" if is_text && overload.args.len() == 2 => {
+                (text(if function == "format" { first } else { second }), None)
+            }
             "endsWith" => (text(second), None),
             "bytes" if is_text => (text(first), Some(Range { min: first.min, max: first.max.saturating_mul(4) })),
             "string" if matches!(overload.args.first(), Some(Type::Bytes)) => {
@@ -138,7 +154,9 @@ impl<'c> Estimator<'c> {
             "lists.range" => allocating(1.0, Range::fixed(number(0).unwrap_or(u64::MAX))),
             "reverse" => allocating(1.0, first),
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-            "flatten" => allocating(if operands.len() == 1 { 1.0 } else { number(1).unwrap_or(u64::MAX) as f64 }, first),
+            "flatten" => {
+                allocating(if operands.len() == 1 { 1.0 } else { number(1).unwrap_or(u64::MAX) as f64 }, first)
+            }
             "distinct" => allocating(2.0, first.multiply(first)),
             "sort" => allocating(texts(0), first.multiply(first)),
             "@sortByAssociatedKeys" => allocating(texts(1), second.multiply(second)),

@@ -29,7 +29,12 @@ impl Range {
 
     /// Times a factor, rounded up.
     pub fn scale(self, factor: f64) -> Self {
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates"
+        )]
         let scaled = |value: u64| (value as f64 * factor).ceil() as u64;
         Self { min: scaled(self.min), max: scaled(self.max) }
     }

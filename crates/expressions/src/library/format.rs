@@ -23,7 +23,9 @@ static FORMATS: [Format; 13] = [
     format("dns1035Label", 30, |text| validation::is_dns1035_label(text)),
     format("qualifiedName", 60, |text| validation::is_qualified_name(text)),
     format("dns1123LabelPrefix", 30, |text| validation::is_dns1123_label(&object_meta::mask_trailing_dash(text, true))),
-    format("dns1123SubdomainPrefix", 60, |text| validation::is_dns1123_subdomain(&object_meta::mask_trailing_dash(text, true))),
+    format("dns1123SubdomainPrefix", 60, |text| {
+        validation::is_dns1123_subdomain(&object_meta::mask_trailing_dash(text, true))
+    }),
     format("dns1035LabelPrefix", 30, |text| validation::is_dns1035_label(&object_meta::mask_trailing_dash(text, true))),
     format("labelValue", 40, |text| validation::is_label_value(text)),
     format("uri", 1103, |text| Url::parse(text).err().into_iter().collect()),
@@ -62,5 +64,9 @@ pub fn call<'a>(function: &str, args: &[Value<'a>]) -> Answer<'a> {
 }
 
 fn problems<'a>(found: Vec<String>) -> Value<'a> {
-    if found.is_empty() { Value::none() } else { Value::some(Value::list(found.into_iter().map(Value::text).collect())) }
+    if found.is_empty() {
+        Value::none()
+    } else {
+        Value::some(Value::list(found.into_iter().map(Value::text).collect()))
+    }
 }
