@@ -20,17 +20,17 @@ impl<'c> Estimator<'c> {
         let operands: Vec<&Expr> = target.into_iter().chain(args).collect();
         match (function, costs.as_slice(), operands.as_slice()) {
             ("_&&_" | "_||_", [left, right], _) => {
-                (Range { min: left.min, max: left.add(*right).max }, sized(Some(Range::fixed(1))))
+                (Range { min: left.min, max: left.plus(*right).max }, sized(Some(Range::fixed(1))))
             }
-            ("_?_:_", [condition, yes, no], [_, a, b]) => (condition.add(yes.union(*no)), self.either(a, b)),
+            ("_?_:_", [condition, yes, no], [_, a, b]) => (condition.plus(yes.union(*no)), self.either(a, b)),
             ("dyn", [cost], [arg]) => {
-                (cost.add(Range::fixed(1)), Known { size: self.known_size(arg), ..self.known(arg) })
+                (cost.plus(Range::fixed(1)), Known { size: self.known_size(arg), ..self.known(arg) })
             }
-            ("_?._", [cost, _], [operand, _]) => (cost.add(Range::fixed(1)), self.optional_field(operand, args)),
+            ("_?._", [cost, _], [operand, _]) => (cost.plus(Range::fixed(1)), self.optional_field(operand, args)),
             _ => {
-                let sum = costs.into_iter().fold(Range::ZERO, Range::add);
+                let sum = costs.into_iter().fold(Range::ZERO, Range::plus);
                 let (own, known) = self.function(expr, function, &operands);
-                (sum.add(own), known)
+                (sum.plus(own), known)
             }
         }
     }
@@ -124,8 +124,8 @@ impl<'c> Estimator<'c> {
             "_==_" if self.compares_at_once(operands) => fixed(1),
             "_==_" | "_!=_" => (comparison(first, second), None),
             "_<_" | "_<=_" | "_>_" | "_>=_" if is_text => (comparison(first, second), None),
-            "_+_" if is_text => (text(first.add(second)), Some(first.add(second))),
-            "_+_" if list_argument => (Range::fixed(1), Some(first.add(second))),
+            "_+_" if is_text => (text(first.plus(second)), Some(first.plus(second))),
+            "_+_" if list_argument => (Range::fixed(1), Some(first.plus(second))),
             _ => self.list_function(function, operands, overload),
         }
     }
@@ -138,15 +138,15 @@ impl<'c> Estimator<'c> {
     fn list_function(&self, function: &str, operands: &[&Expr], overload: &Overload) -> (Range, Option<Size>) {
         let size = |index: usize| operands.get(index).map_or(Range::ZERO, |operand| self.size(operand));
         let (first, second) = (size(0), size(1));
-        let allocating = |factor: f64, size: Size| (size.scale(factor).add(Range::fixed(1 + LIST_CREATE)), Some(size));
+        let allocating = |factor: f64, size: Size| (size.scale(factor).plus(Range::fixed(1 + LIST_CREATE)), Some(size));
         let texts = |index: usize| match overload.args.get(index) {
             Some(Type::List(element)) if matches!(**element, Type::String | Type::Bytes) => 2.0 + STRING_TRAVERSAL,
             _ => 2.0,
         };
         let number = |index: usize| operands.get(index).and_then(|operand| number(operand));
         match function {
-            "sets.contains" | "sets.intersects" => (first.multiply(second).add(Range::fixed(1)), None),
-            "sets.equivalent" => (first.multiply(second).scale(2.0).add(Range::fixed(1)), None),
+            "sets.contains" | "sets.intersects" => (first.multiply(second).plus(Range::fixed(1)), None),
+            "sets.equivalent" => (first.multiply(second).scale(2.0).plus(Range::fixed(1)), None),
             "slice" => {
                 let length = number(2).unwrap_or(first.max).saturating_sub(number(1).unwrap_or(0));
                 allocating(1.0, Range::fixed(length))
@@ -168,7 +168,7 @@ impl<'c> Estimator<'c> {
     fn traversal(&self, list: &Expr) -> Range {
         let is_text = matches!(self.ty(list), Type::List(element) if matches!(**element, Type::String | Type::Bytes));
         let item = if is_text { text(self.item_size(list)) } else { Range::ZERO };
-        self.size(list).multiply(item.add(Range::fixed(1)))
+        self.size(list).multiply(item.plus(Range::fixed(1)))
     }
 
     fn item_size(&self, list: &Expr) -> Size {
@@ -180,7 +180,7 @@ impl<'c> Estimator<'c> {
         let count = self.size(list);
         let items = count.multiply(self.item_size(list));
         let gaps = Range { min: count.min.saturating_sub(1), max: count.max.saturating_sub(1) };
-        separator.map_or(items, |separator| items.add(separator.multiply(gaps)))
+        separator.map_or(items, |separator| items.plus(separator.multiply(gaps)))
     }
 }
 
@@ -190,7 +190,7 @@ fn text(size: Size) -> Range {
 
 /// One is added, so that an empty string does not make an expensive expression free.
 fn regex(subject: Size, pattern: Size) -> Range {
-    text(subject.add(Range::fixed(1))).multiply(pattern.scale(REGEX_LENGTH))
+    text(subject.plus(Range::fixed(1))).multiply(pattern.scale(REGEX_LENGTH))
 }
 
 fn comparison(a: Size, b: Size) -> Range {
@@ -199,17 +199,17 @@ fn comparison(a: Size, b: Size) -> Range {
 }
 
 fn selector(length: Size) -> Range {
-    let requirement = (LIST_CREATE + STRUCT_CREATE) as u32;
-    Range::fixed(LIST_CREATE).add(text(length)).add(length.scale(0.5).scale(f64::from(requirement)))
+    let requirement = Range::fixed(LIST_CREATE + STRUCT_CREATE);
+    Range::fixed(LIST_CREATE).plus(text(length)).plus(length.scale(0.5).multiply(requirement))
 }
 
 fn contains(function: &str, overload: &Overload, other: Size) -> Range {
     let address = Range { min: 4, max: 16 };
-    let mut cost = text(address.add(address));
+    let mut cost = text(address.plus(address));
     if function == "containsCIDR" {
-        cost = cost.add(text(address)).add(Range::fixed(1));
+        cost = cost.plus(text(address)).plus(Range::fixed(1));
     }
-    if overload.args.get(1) == Some(&Type::String) { cost.add(text(other)) } else { cost }
+    if overload.args.get(1) == Some(&Type::String) { cost.plus(text(other)) } else { cost }
 }
 
 fn number(expr: &Expr) -> Option<u64> {
@@ -244,5 +244,5 @@ fn replaced(subject: Size, from: Size, to: Size) -> Size {
         (subject.min.div_ceil(from.max), 0)
     };
     let count = Range { min: min_count, max: max_count };
-    count.multiply(to).add(Range { min: min_rest, max: max_rest })
+    count.multiply(to).plus(Range { min: min_rest, max: max_rest })
 }
