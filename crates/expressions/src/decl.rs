@@ -130,3 +130,39 @@ pub fn admission_request() -> DeclType {
         ],
     )
 }
+
+/// What policies see as `namespaceObject`.
+pub fn namespace_object() -> DeclType {
+    let simple = DeclType::simple;
+    let (string, int, time) = (|| simple(Type::String), || simple(Type::Int), || simple(Type::Timestamp));
+    let strings = || DeclType::list_of(string());
+    let metadata = [
+        ("name", string()),
+        ("generateName", string()),
+        ("namespace", string()),
+        ("labels", DeclType::map_of(string())),
+        ("annotations", DeclType::map_of(string())),
+        ("UID", string()),
+        ("creationTimestamp", time()),
+        ("deletionGracePeriodSeconds", int()),
+        ("deletionTimestamp", time()),
+        ("generation", int()),
+        ("resourceVersion", string()),
+        ("finalizers", strings()),
+    ];
+    let condition = [
+        ("status", string()),
+        ("type", string()),
+        ("lastTransitionTime", time()),
+        ("message", string()),
+        ("reason", string()),
+    ];
+    let conditions = DeclType::list_of(DeclType::object("kubernetes.NamespaceCondition", condition));
+    let status = [("conditions", conditions), ("phase", string())];
+    let parts = [
+        ("metadata", DeclType::object("kubernetes.NamespaceMetadata", metadata)),
+        ("spec", DeclType::object("kubernetes.NamespaceSpec", [("finalizers", strings())])),
+        ("status", DeclType::object("kubernetes.NamespaceStatus", status)),
+    ];
+    DeclType::object("kubernetes.Namespace", parts)
+}

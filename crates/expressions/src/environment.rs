@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::decl::DeclType;
-use crate::types::{ObjectType, Type};
+use crate::types::{ObjectType, Type, opaque};
 
 /// The declarations that an expression is compiled against. Cloning is cheap, adding copies.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +60,13 @@ impl Environment {
     /// Lets expressions construct `Object{...}` with any fields, and `JSONPatch{...}`: MutatingAdmissionPolicy.
     pub fn with_mutation_types(self) -> Self {
         self.constructible(crate::decl::json_patch_type())
+    }
+
+    /// Declares `authorizer` and `authorizer.requestResource`.
+    pub fn with_authorizer(self) -> Self {
+        let opaque = |name| DeclType::simple(Type::Opaque(name));
+        self.variable("authorizer", opaque(opaque::AUTHORIZER))
+            .variable("authorizer.requestResource", opaque(opaque::RESOURCE_CHECK))
     }
 
     /// Adds `cel.bind(x, value, body)`, which device selectors have and rules and policies do not.

@@ -85,7 +85,7 @@ mod value;
 
 pub use authorizer::{Authorizer, Decision, Question, ResourceTarget, Target};
 pub use bindings::{Bindings, Resolver};
-pub use decl::{DeclType, ListSemantics, admission_request, built_in, escape, structural, unescape};
+pub use decl::{DeclType, ListSemantics, admission_request, built_in, escape, namespace_object, structural, unescape};
 pub use environment::Environment;
 pub use errors::{CompileError, EvalError, Issue};
 pub use estimate::CostEstimate;

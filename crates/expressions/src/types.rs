@@ -79,6 +79,11 @@ impl Type {
         Self::Optional(Arc::new(inner))
     }
 
+    /// The type of constructed objects by its name: what a mutation must evaluate to is `Object`, or a list of `JSONPatch`.
+    pub fn constructed(name: &str) -> Self {
+        Self::Object(Arc::new(ObjectType { name: name.into(), fields: BTreeMap::new(), constructible: true }))
+    }
+
     pub(crate) fn is_dyn_or_error(&self) -> bool {
         matches!(self, Self::Dyn | Self::Error)
     }

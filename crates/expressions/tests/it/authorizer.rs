@@ -17,9 +17,7 @@ impl Authorizer for Recorder {
 }
 
 fn ask(text: &str) -> (String, Vec<Question>) {
-    let environment = Environment::new()
-        .variable("authorizer", DeclType::simple(Type::Opaque(types::opaque::AUTHORIZER)))
-        .variable("authorizer.requestResource", DeclType::simple(Type::Opaque(types::opaque::RESOURCE_CHECK)));
+    let environment = Environment::new().with_authorizer();
     let recorder = Recorder::default();
     let answer = {
         let program = compile(text, &environment, &Type::Dyn).expect("compiles");

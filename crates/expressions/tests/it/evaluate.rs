@@ -1,6 +1,6 @@
 //! Values and errors of expressions.
 
-use expressions::{Bindings, Budget, DeclType, Environment, Type, compile, structural};
+use expressions::{Bindings, Budget, Environment, Type, compile, structural};
 use serde_json::json;
 
 use super::value_of;
@@ -328,5 +328,31 @@ fn a_request_has_only_its_declared_fields() {
     let environment = Environment::new().variable("request", expressions::admission_request());
     assert!(compile("request.userInfo.groups.exists(g, g == 'x')", &environment, &Type::Bool).is_ok());
     assert!(compile("request.oops", &environment, &Type::Dyn).is_err());
-    let _ = DeclType::dynamic();
+    let environment = environment.variable("namespaceObject", expressions::namespace_object());
+    assert!(compile("'env' in namespaceObject.metadata.labels", &environment, &Type::Bool).is_ok());
+}
+
+#[test]
+fn built_in_kinds_are_checked_by_their_schema() {
+    let definition = api::schema::definition("io.k8s.api.apps.v1.Deployment").expect("a known definition");
+    let environment = Environment::new().variable("object", expressions::built_in(definition));
+    let check = |text: &str| compile(text, &environment, &Type::Bool).map(|_| ()).map_err(|error| error.to_string());
+    assert_eq!(
+        check("object.spec.replicas <= 5 && object.spec.template.spec.containers.all(c, c.image != '')"),
+        Ok(())
+    );
+    assert!(
+        check("object.spec.replicas == 'x'").expect_err("an integer").contains("found no matching overload for '_==_'")
+    );
+    assert!(check("object.spec.replica == 1").expect_err("a misspelling").contains("undefined field 'replica'"));
+}
+
+#[test]
+fn a_mutation_has_the_type_that_is_asked_for() {
+    let environment = Environment::new().dynamic("object").with_mutation_types();
+    assert!(compile("Object{spec: Object.spec{a: 1}}", &environment, &Type::constructed("Object")).is_ok());
+    let patches = Type::list(Type::constructed("JSONPatch"));
+    assert!(compile("object.x == 1 ? [JSONPatch{op: 'remove', path: '/a'}] : []", &environment, &patches).is_ok());
+    let wrong = compile("object.x == 1", &environment, &patches).map(|_| ()).map_err(|error| error.to_string());
+    assert_eq!(wrong, Err("must evaluate to list(JSONPatch)".to_owned()));
 }
