@@ -1,8 +1,9 @@
 //! Equality, and order of what has an order.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
-use super::{ChainValue, FormatValue, List, Map, Opaque, SemverValue, UrlValue, Value};
+use super::{ChainValue, FormatValue, Key, List, Map, Opaque, SemverValue, Text, UrlValue, Value, display};
 use crate::decl::ListSemantics;
 use crate::limits::MAX_VALUE_DEPTH;
 
@@ -82,11 +83,19 @@ fn lists(a: &List<'_>, b: &List<'_>, depth: usize) -> bool {
     let same = |a: &Value<'_>, b: &Value<'_>| equal(a, b, depth + 1);
     match a.semantics() {
         ListSemantics::Atomic => a_items.iter().zip(&b_items).all(|(a, b)| same(a, b)),
-        ListSemantics::Set | ListSemantics::Map(_) => {
-            a_items.iter().all(|item| b_items.iter().any(|other| same(item, other)))
-                && b_items.iter().all(|item| a_items.iter().any(|other| same(item, other)))
+        semantics => {
+            let known: BTreeMap<_, _> = b_items.iter().map(|item| (identity(item, semantics), item)).collect();
+            a_items.iter().all(|item| known.get(&identity(item, semantics)).is_some_and(|other| same(item, other)))
         }
     }
+}
+
+/// What an item of a set or of a keyed list is found by, so that large lists are compared in one pass.
+pub(super) fn identity<'a>(item: &Value<'a>, semantics: &ListSemantics) -> Vec<Option<Key<'a>>> {
+    let whole = |value: &Value<'a>| Key::of(value).unwrap_or_else(|| Key::String(Text::Shared(display(value).into())));
+    let (Value::Map(map), ListSemantics::Map(keys)) = (item, semantics) else { return vec![Some(whole(item))] };
+    let field = |name: &String| map.field(&crate::decl::escape(name).unwrap_or_else(|| name.clone()));
+    keys.iter().map(|name| field(name).and_then(Result::ok).map(|value| whole(&value))).collect()
 }
 
 fn maps(a: &Map<'_>, b: &Map<'_>, depth: usize) -> bool {
@@ -120,17 +129,4 @@ fn opaques(a: &Opaque, b: &Opaque) -> bool {
         (Opaque::Chain(a), Opaque::Chain(b)) => std::ptr::eq::<ChainValue>(a, b),
         _ => false,
     }
-}
-
-/// Whether two items of a keyed list have the same keys.
-pub(super) fn same_keys(a: &Value<'_>, b: &Value<'_>, keys: &[String]) -> bool {
-    let (Value::Map(a), Value::Map(b)) = (a, b) else { return false };
-    keys.iter().all(|key| {
-        let name = crate::decl::escape(key).unwrap_or_else(|| key.clone());
-        match (a.field(&name), b.field(&name)) {
-            (Some(Ok(a)), Some(Ok(b))) => a.equals(&b),
-            (None, None) => true,
-            _ => false,
-        }
-    })
 }

@@ -1,10 +1,12 @@
 //! Lists: of JSON, or made by the evaluation.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::{Value, json};
+use super::{Value, compare, json};
 use crate::decl::{DeclType, ListSemantics};
 use crate::errors::EvalError;
 
@@ -64,22 +66,23 @@ impl<'a> List<'a> {
         let semantics = self.semantics().clone();
         match semantics {
             ListSemantics::Atomic => self.extend(other.to_vec()?),
-            ListSemantics::Set => {
-                let known = self.to_vec()?;
-                let new = other.to_vec()?.into_iter().filter(|item| !known.iter().any(|old| old.equals(item)));
-                self.extend(new.collect())
-            }
-            ListSemantics::Map(keys) => self.merge(other, &keys),
+            semantics => self.merge(other, &semantics),
         }
     }
 
-    fn merge(self, other: &Self, keys: &[String]) -> Result<Self, EvalError> {
+    /// Items that the left side has already replace it in place (in a set they are the same), others are appended.
+    fn merge(self, other: &Self, semantics: &ListSemantics) -> Result<Self, EvalError> {
         let mut items = self.to_vec()?;
+        let mut places: BTreeMap<_, usize> =
+            items.iter().enumerate().map(|(index, item)| (compare::identity(item, semantics), index)).collect();
         for new in other.iter() {
             let new = new?;
-            match items.iter().position(|old| super::compare::same_keys(old, &new, keys)) {
-                Some(index) => items[index] = new,
-                None => items.push(new),
+            match places.entry(compare::identity(&new, semantics)) {
+                Entry::Occupied(place) => items[*place.get()] = new,
+                Entry::Vacant(place) => {
+                    place.insert(items.len());
+                    items.push(new);
+                }
             }
         }
         Ok(Self::Owned(Arc::new(items)))

@@ -2,9 +2,7 @@
 
 use std::sync::Mutex;
 
-use expressions::{
-    Authorizer, Bindings, Budget, Decision, DeclType, Environment, Question, ResourceTarget, Type, compile, types,
-};
+use expressions::{Authorizer, Bindings, Budget, Decision, Environment, Question, ResourceTarget, Type, compile};
 
 #[derive(Default)]
 struct Recorder(Mutex<Vec<Question>>);

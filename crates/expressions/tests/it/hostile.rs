@@ -69,6 +69,20 @@ fn large_values_and_loops_end() {
 }
 
 #[test]
+fn large_sets_are_compared_and_joined_in_one_pass() {
+    let schema = serde_json::json!({"type": "array", "items": {"type": "integer"}, "x-kubernetes-list-type": "set"});
+    let environment = Environment::new().variable("self", structural(&schema, false).expect("exposed"));
+    let object = serde_json::json!((0..100_000).collect::<Vec<_>>());
+    let bindings = Bindings::new().json("self", &object);
+    let start = SystemTime::now();
+    let program =
+        compile("self == self && (self + self).size() == self.size()", &environment, &Type::Bool).expect("compiles");
+    let value = program.evaluate(&bindings, &mut Budget::default()).map(|value| value.as_bool());
+    assert_eq!(value, Ok(Some(true)));
+    assert!(start.elapsed().unwrap_or_default() < Duration::from_secs(20));
+}
+
+#[test]
 fn hostile_regular_expressions_end() {
     soon("'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!'.matches('^(a+)+$')");
     soon("'a'.matches('((((a{1000}){1000}){1000}){1000})')");
