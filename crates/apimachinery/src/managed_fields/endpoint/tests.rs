@@ -160,15 +160,18 @@ fn items_of_keyed_lists_are_found_by_their_keys_and_defaults() {
 }
 
 #[test]
-fn an_item_stays_while_somebody_owns_a_field_of_it() {
+fn an_item_stays_while_another_applies_it_and_goes_with_what_updaters_set_in_it() {
     let mut bench = Bench::of("Pod");
     bench.apply("a", json!({"spec": {"containers": [{"name": "c", "image": "i"}]}}), false).unwrap();
+    bench.apply("d", json!({"spec": {"containers": [{"name": "c"}]}}), false).unwrap();
     let mut other = bench.live().clone();
     other["spec"]["containers"][0]["workingDir"] = json!("/");
     bench.update("b", other);
     bench.apply("a", json!({"spec": {"nodeName": "n"}}), false).unwrap();
     let container = &bench.live()["spec"]["containers"][0];
     assert_eq!((&container["workingDir"], container.get("image")), (&json!("/"), None));
+    bench.apply("d", json!({"spec": {"hostname": "h"}}), false).unwrap();
+    assert!(bench.live()["spec"]["containers"].is_null());
 }
 
 #[test]
@@ -257,8 +260,7 @@ fn unreadable_managed_fields_of_a_client_are_ignored() {
     let mut bench = Bench::of("ConfigMap");
     bench.update("a", data(&[("k", "1")]));
     let mut sent = data(&[("k", "1")]);
-    sent["metadata"]["managedFields"] =
-        json!([{"manager": "q", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"bad": {}}}]);
+    sent["metadata"]["managedFields"] = json!([{"manager": "q", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"bad": {}}}]);
     bench.update("b", sent);
     expect_test::expect!["Update a: .data .data.k"].assert_eq(&bench.owners());
 }
@@ -317,12 +319,14 @@ fn an_entry_of_another_version_is_compared_in_that_version_and_one_of_a_lost_ver
         versions: &versions,
         now: "2026-01-01T00:00:00Z",
     };
-    let first = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"k": "YQ==", "l": "YQ=="}});
+    let first =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"k": "YQ==", "l": "YQ=="}});
     let mut live = endpoint("v1").apply(None, &first, "a", false).unwrap();
     let lost = json!({"manager": "z", "operation": "Update", "apiVersion": "v0", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {"f:k": {}}}});
     live["metadata"]["managedFields"].as_array_mut().unwrap().push(lost);
     let live = versions.convert(&live, "v2").unwrap();
-    let mut second = json!({"apiVersion": "v2", "kind": "ConfigMap", "metadata": {"name": "x"}, "binaryData": {"k": "Yg=="}});
+    let mut second =
+        json!({"apiVersion": "v2", "kind": "ConfigMap", "metadata": {"name": "x"}, "binaryData": {"k": "Yg=="}});
     let conflict = endpoint("v2").apply(Some(&live), &second, "b", false).unwrap_err();
     assert!(conflict.to_string().ends_with(r#"conflict with "a": .data.k"#), "{conflict}");
     // The same manager in the new version: what it no longer applies was applied in the old one.
