@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::managed_fields::{Endpoint, FieldSet, OneVersion, decode};
+use crate::managed_fields::{Endpoint, FieldSet, OneVersion, Reset, decode};
 
 fn place() -> Place<'static> {
     Some(api::schema::kind("", "v1", "Pod").unwrap().node())
@@ -67,7 +67,15 @@ fn apply(live: Option<&Value>, config: &Value, manager: &str) -> Value {
     let (api_version, place) = ("v1", place());
     let versions = OneVersion { api_version, place };
     let now = "2026-01-01T00:00:00Z";
-    let endpoint = Endpoint { place, api_version, kind: "Pod", subresource: "", reset: &[], versions: &versions, now };
+    let endpoint = Endpoint {
+        place,
+        api_version,
+        kind: "Pod",
+        subresource: "",
+        reset: Reset::default(),
+        versions: &versions,
+        now,
+    };
     let mut applied = endpoint.apply(live, config, manager, true).unwrap();
     crate::strict::normalize(&mut applied, place.unwrap()).unwrap();
     applied

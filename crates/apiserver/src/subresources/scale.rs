@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apimachinery::field::{ErrorList, Path};
-use apimachinery::managed_fields::{self, Endpoint, OneVersion, PathElement, ScaleEntries};
+use apimachinery::managed_fields::{self, Endpoint, OneVersion, PathElement, Reset, ScaleEntries};
 use apimachinery::{GroupKind, Gvk, Status, object, strict};
 use http::{Response, StatusCode};
 use registry::strategy::{Column, Resource, ScalePaths, Strategy};
@@ -122,7 +122,7 @@ fn at_scale<T>(change: &Change<'_>, act: impl FnOnce(&Endpoint<'_>) -> T) -> T {
     let api_version = "autoscaling/v1";
     let versions = OneVersion { api_version, place };
     let (kind, subresource) = (SCALE.kind, "scale");
-    act(&Endpoint { place, api_version, kind, subresource, reset: &[], versions: &versions, now: &now })
+    act(&Endpoint { place, api_version, kind, subresource, reset: Reset::default(), versions: &versions, now: &now })
 }
 
 /// Where each version of a kind keeps its replica count.

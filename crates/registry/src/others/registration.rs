@@ -14,6 +14,14 @@ pub struct ApiService;
 pub struct CustomResourceDefinition;
 
 impl Strategy for ApiService {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["metadata", "spec"],
+            _ => &[],
+        }
+    }
+
     fn prepare_for_create(&self, service: &mut Value, context: &Context<'_>) {
         service["status"] = json!({});
         if service.pointer("/spec/service").is_none_or(Value::is_null) {
@@ -69,6 +77,14 @@ impl Strategy for ApiService {
 }
 
 impl Strategy for CustomResourceDefinition {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["metadata", "spec"],
+            _ => &[],
+        }
+    }
+
     fn prepare_for_create(&self, definition: &mut Value, _context: &Context<'_>) {
         let versions = list(definition, "/spec/versions").iter().filter(|version| version["storage"] == true);
         let stored: Vec<Value> = versions.map(|version| version["name"].clone()).collect();

@@ -21,7 +21,8 @@ impl Bench {
         let now = format!("2026-01-01T00:00:{:02}Z", self.now);
         let (api_version, place) = ("v1", self.place);
         let versions = OneVersion { api_version, place };
-        let reset: &[&str] = if subresource == "status" { &["spec"] } else { &["status"] };
+        let fields: &[&str] = if subresource == "status" { &["spec"] } else { &["status"] };
+        let reset = Reset { fields, ..Reset::default() };
         let kind = self.kind;
         let endpoint = Endpoint { place, api_version, kind, subresource, reset, versions: &versions, now: &now };
         act(&endpoint, self.live.as_ref())
@@ -315,7 +316,7 @@ fn an_entry_of_another_version_is_compared_in_that_version_and_one_of_a_lost_ver
         api_version,
         kind: "ConfigMap",
         subresource: "",
-        reset: &[],
+        reset: Reset::default(),
         versions: &versions,
         now: "2026-01-01T00:00:00Z",
     };
