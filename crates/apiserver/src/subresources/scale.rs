@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::managed_fields::{self, Endpoint, OneVersion, PathElement, Reset, ScaleEntries};
-use apimachinery::{GroupKind, Gvk, Status, object, strict};
+use apimachinery::{GroupKind, Gvk, Status, object, patch, strict};
 use http::{Response, StatusCode};
 use registry::strategy::{Column, Resource, ScalePaths, Strategy};
 use serde_json::{Value, json};
@@ -106,13 +106,20 @@ impl Wish<'_> {
             Wish::Apply(config) => at_scale(change, |endpoint| config.applied(change.call, endpoint, Some(live)))?,
         };
         if let Some(node) = ownership::place(&SCALE) {
-            strict::normalize(&mut scale, node).map_err(|why| ownership::unconvertible(&SCALE, &scale, &why))?;
+            strict::normalize(&mut scale, node).map_err(|why| self.undecodable(&scale, &why))?;
         }
         settle_name(change.call, &mut scale)?;
         if !matches!(self, Wish::Apply(_)) {
             at_scale(change, |endpoint| endpoint.update(Some(live), &mut scale, &change.manager));
         }
         Ok(scale)
+    }
+
+    fn undecodable(&self, scale: &Value, why: &str) -> Status {
+        match self {
+            Wish::Patch(_, body) => patch::undecodable(&String::from_utf8_lossy(body), why),
+            Wish::Whole(_) | Wish::Apply(_) => ownership::unconvertible(&SCALE, scale, why),
+        }
     }
 }
 
