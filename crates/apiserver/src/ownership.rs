@@ -1,6 +1,6 @@
 //! The door of managed fields for a change: which kind, in which version, through which resource.
 
-use apimachinery::managed_fields::{Endpoint, Versions};
+use apimachinery::managed_fields::{Endpoint, Reset, Versions};
 use apimachinery::structured_merge::Place;
 use apimachinery::{Status, managed_fields, object};
 use registry::strategy::Resource;
@@ -74,7 +74,7 @@ impl Change<'_> {
             api_version: &api_version,
             kind: self.resource.kind,
             subresource: self.written_subresource(),
-            reset: self.reset_fields(),
+            reset: self.reset(),
             versions: &versions,
             now: &now,
         })
@@ -88,11 +88,12 @@ impl Change<'_> {
         }
     }
 
-    fn reset_fields(&self) -> &'static [&'static str] {
-        match self.part {
-            Part::Main if self.resource.subresource("status").is_none() => &[],
-            part => self.resource.strategy.reset_fields(part.subresource()),
+    fn reset(&self) -> Reset<'static> {
+        let (subresource, strategy) = (self.written_subresource(), &self.resource.strategy);
+        if self.part == Part::Main && self.resource.subresource("status").is_none() {
+            return Reset::default();
         }
+        Reset { fields: strategy.reset_fields(subresource), all_but: strategy.reset_all_but(subresource) }
     }
 
     /// Keeps the managed fields, unless the object comes with its owners settled.
@@ -104,6 +105,9 @@ impl Change<'_> {
 
     /// What admission makes of the managed fields has to be readable; else they are as they were before.
     pub fn check_owners_after_admission(&self, object: &mut Value, before: Option<Value>) {
+        if object.pointer("/metadata/managedFields") == before.as_ref() {
+            return;
+        }
         let Err(error) = managed_fields::decode(object) else { return };
         let metadata = object::metadata_mut(object);
         match before {

@@ -208,6 +208,12 @@ pub trait Strategy: Sync + Send {
         }
     }
 
+    /// For endpoints that reset everything but a few fields: those, with `*` for any item of a list. Empty: the endpoint is
+    /// not of that kind.
+    fn reset_all_but(&self, _subresource: &str) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Texts for the `Warning` header.
     fn warnings(&self, _new: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()

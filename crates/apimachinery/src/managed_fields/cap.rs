@@ -29,8 +29,19 @@ pub fn fold_oldest(entries: Vec<Entry>) -> Vec<Entry> {
             _ => kept.push(entry),
         }
     }
-    kept.extend(folded);
+    folded.into_iter().for_each(|entry| absorb(&mut kept, entry));
     kept
+}
+
+/// Adds an entry, or its fields to those of the entry that folding made before.
+fn absorb(entries: &mut Vec<Entry>, entry: Entry) {
+    match entries.iter_mut().find(|known| known.is_of(&entry)) {
+        Some(known) => {
+            known.fields.extend(&entry.fields);
+            known.time = known.time.take().max(entry.time);
+        }
+        None => entries.push(entry),
+    }
 }
 
 #[cfg(test)]

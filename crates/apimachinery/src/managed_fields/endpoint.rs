@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::conflict::Conflicts;
 use super::entries::{self, Entry, decode};
-use super::field_set::{FieldSet, PathElement};
+use super::field_set::FieldSet;
+use super::filter::{Filter, Reset, dotted};
 use super::updater::{Fault, Updater};
 use super::versions::{OneVersion, Versions};
 use super::{cap, last_applied};
@@ -34,8 +35,8 @@ pub struct Endpoint<'a> {
     pub kind: &'a str,
     /// Empty for the main resource.
     pub subresource: &'a str,
-    /// Fields that this endpoint resets, as dotted paths: its writers never own them.
-    pub reset: &'a [&'a str],
+    /// Fields that this endpoint resets: its writers never own them.
+    pub reset: Reset<'a>,
     pub versions: &'a dyn Versions,
     /// RFC 3339 in seconds.
     pub now: &'a str,
@@ -80,7 +81,7 @@ pub fn update(
         api_version: manager.api_version,
         kind: &kind,
         subresource: manager.subresource,
-        reset: ignored,
+        reset: Reset { fields: ignored, ..Reset::default() },
         versions: &versions,
         now,
     };
@@ -117,8 +118,8 @@ impl Endpoint<'_> {
     }
 
     fn updated(&self, live: &Value, new: &Value, mut entries: Vec<Entry>, manager: &str) -> Result<Vec<Entry>, Fault> {
-        let reset = paths(self.reset);
-        let mut taken = self.updater(&reset).update(live, new, &mut entries)?;
+        let filter = self.reset.filter();
+        let mut taken = self.updater(&filter).update(live, new, &mut entries)?;
         taken.subtract(&NOBODYS);
         if !taken.is_empty() {
             self.give(&mut entries, &taken, manager);
@@ -210,8 +211,8 @@ impl Endpoint<'_> {
         if entries.is_empty() {
             entries = self.updated(&self.empty(), live, entries, BEFORE_FIRST_APPLY)?;
         }
-        let (reset, own) = (paths(self.reset), self.entry(manager, true));
-        let applied = self.updater(&reset).apply(live, config, &mut entries, &own, force)?;
+        let (filter, own) = (self.reset.filter(), self.entry(manager, true));
+        let applied = self.updater(&filter).apply(live, config, &mut entries, &own, force)?;
         for entry in entries.iter_mut().filter(|entry| entry.is_of(&own)) {
             entry.fields.subtract(&NOBODYS);
             if applied.is_some() {
@@ -222,8 +223,8 @@ impl Endpoint<'_> {
         Ok((applied.unwrap_or_else(|| live.clone()), entries))
     }
 
-    fn updater<'s>(&'s self, reset: &'s FieldSet) -> Updater<'s> {
-        Updater { place: self.place, api_version: self.api_version, versions: self.versions, reset }
+    fn updater<'s>(&'s self, filter: &'s Filter) -> Updater<'s> {
+        Updater { place: self.place, api_version: self.api_version, versions: self.versions, filter }
     }
 
     /// What upstream compares a new object with.
@@ -248,15 +249,9 @@ fn name_of(config: &Value, gvk: &Gvk) -> String {
     format!("{}/{}; {gvk}", object::namespace(config), object::name(config))
 }
 
-/// Dotted paths as a set.
-fn paths(dotted: &[&str]) -> FieldSet {
-    let path = |text: &&str| text.split('.').map(|name| PathElement::Field(name.to_owned())).collect::<Vec<_>>();
-    dotted.iter().map(path).collect()
-}
-
 /// What nobody owns: the type, and what the server keeps in the metadata.
 static NOBODYS: LazyLock<FieldSet> = LazyLock::new(|| {
-    paths(&[
+    dotted(&[
         "apiVersion",
         "kind",
         "metadata",

@@ -134,16 +134,22 @@ pub fn is_reset(object: &Value) -> bool {
 
 /// Whether two objects are the same but for the times in their managed fields: then a write would change nothing.
 pub fn same_but_for_times(a: &Value, b: &Value) -> bool {
-    without_times(a) == without_times(b)
+    equal_but(a, b, "metadata", &|a, b| equal_but(a, b, "managedFields", &|a, b| same_entries(a, b)))
 }
 
-fn without_times(object: &Value) -> Value {
-    let mut object = object.clone();
-    let entries = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
-    for entry in entries.into_iter().flatten().filter_map(Value::as_object_mut) {
-        entry.remove("time");
-    }
-    object
+fn same_entries(a: &Value, b: &Value) -> bool {
+    let (Some(a), Some(b)) = (a.as_array(), b.as_array()) else { return a == b };
+    let untimed = |(a, b): (&Value, &Value)| equal_but(a, b, "time", &|_, _| true);
+    a.len() == b.len() && a.iter().zip(b).all(untimed)
+}
+
+/// Whether two values are equal, one field of them judged by `judge`. An absent field is null to it.
+fn equal_but(a: &Value, b: &Value, field: &str, judge: &dyn Fn(&Value, &Value) -> bool) -> bool {
+    let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return a == b };
+    let others = |map: &serde_json::Map<String, Value>| map.len() - usize::from(map.contains_key(field));
+    let same = |(name, value): (&String, &Value)| name == field || b.get(name) == Some(value);
+    let (mine, theirs) = (a.get(field).unwrap_or(&Value::Null), b.get(field).unwrap_or(&Value::Null));
+    others(a) == others(b) && a.iter().all(same) && judge(mine, theirs)
 }
 
 #[cfg(test)]
@@ -172,6 +178,16 @@ mod tests {
             decode(&json!({"metadata": {"managedFields": list}})).unwrap().len()
         };
         assert_eq!((count("Apply"), count("Update")), (1, 2));
+    }
+
+    #[test]
+    fn only_the_times_of_managers_do_not_count() {
+        let object = |time: &str, manager: &str, data: &str| json!({"data": data, "metadata": {"name": "x", "managedFields": [{"manager": manager, "time": time}]}});
+        let first = object("1", "m", "d");
+        assert!(same_but_for_times(&first, &object("2", "m", "d")));
+        assert!(!same_but_for_times(&first, &object("1", "n", "d")));
+        assert!(!same_but_for_times(&first, &object("1", "m", "e")));
+        assert!(!same_but_for_times(&first, &json!({"data": "d", "metadata": {"name": "x"}})));
     }
 
     #[test]

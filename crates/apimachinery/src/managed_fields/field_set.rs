@@ -180,6 +180,27 @@ impl FieldSet {
         }
     }
 
+    /// Keeps the members whose path is wanted.
+    pub fn retain(&mut self, wanted: &mut impl FnMut(&[PathElement]) -> bool) {
+        self.retain_below(&mut Vec::new(), wanted);
+    }
+
+    fn retain_below(&mut self, path: &mut Vec<PathElement>, wanted: &mut impl FnMut(&[PathElement]) -> bool) {
+        let mut keeps = |path: &mut Vec<PathElement>, element: &PathElement| {
+            path.push(element.clone());
+            let keeps = wanted(path);
+            path.pop();
+            keeps
+        };
+        self.members.retain(|element| keeps(path, element));
+        for (element, below) in &mut self.children {
+            path.push(element.clone());
+            below.retain_below(path, wanted);
+            path.pop();
+        }
+        self.children.retain(|_, below| !below.is_empty());
+    }
+
     fn subtract_below(&mut self, element: &PathElement, subtract: impl FnOnce(&mut Self)) {
         let Some(own) = self.children.get_mut(element) else { return };
         subtract(own);

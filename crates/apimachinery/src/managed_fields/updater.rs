@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::conflict::Conflicts;
 use super::entries::Entry;
 use super::field_set::FieldSet;
+use super::filter::Filter;
 use super::versions::Versions;
 use crate::structured_merge::{
     Comparison, Place, compare, merge, reconcile, remove_items, to_field_set, with_named_fields,
@@ -26,8 +27,8 @@ pub struct Updater<'a> {
     pub place: Place<'a>,
     pub api_version: &'a str,
     pub versions: &'a dyn Versions,
-    /// Fields that the endpoint resets: nobody owns them through it.
-    pub reset: &'a FieldSet,
+    /// What can be owned through the endpoint.
+    pub filter: &'a Filter,
 }
 
 /// How the object differs in one version.
@@ -48,7 +49,7 @@ impl Updater<'_> {
         self.reconcile(entries);
         let difference = self.settle(live, new, entries, None, true)?;
         let mut taken = difference.changed;
-        taken.subtract_recursively(self.reset);
+        self.filter.apply(&mut taken);
         Ok(taken)
     }
 
@@ -64,7 +65,7 @@ impl Updater<'_> {
         self.reconcile(entries);
         let merged = merge(live, config, self.place);
         let mut fields = to_field_set(config, self.place);
-        fields.subtract_recursively(self.reset);
+        self.filter.apply(&mut fields);
         let last = self.replace_own(entries, own, fields);
         let new = match last.filter(|last| !last.fields.is_empty()) {
             Some(last) => self.prune(&merged, entries, &last)?.unwrap_or(merged),
@@ -109,7 +110,9 @@ impl Updater<'_> {
         let live = self.convert(live, self.api_version, api_version)?;
         let new = self.convert(new, self.api_version, api_version)?;
         let mut comparison = compare(&live, &new, place);
-        comparison.exclude(self.reset);
+        for set in [&mut comparison.added, &mut comparison.modified, &mut comparison.removed] {
+            self.filter.apply(set);
+        }
         let changed = comparison.changed();
         Ok(Some(Difference { comparison, changed }))
     }

@@ -22,13 +22,6 @@ impl Comparison {
         changed.extend(&self.modified);
         changed
     }
-
-    /// Without these fields and what lies below them.
-    pub fn exclude(&mut self, fields: &FieldSet) {
-        for set in [&mut self.added, &mut self.modified, &mut self.removed] {
-            set.subtract_recursively(fields);
-        }
-    }
 }
 
 /// Compares two objects. Atomic values are one path; items of keyed lists are compared by key. One pass over both; a

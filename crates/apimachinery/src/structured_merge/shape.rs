@@ -136,3 +136,107 @@ fn member(value: &Value) -> Result<PathElement, String> {
         value => Ok(PathElement::value_of(value)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::schema::{DynamicSchema, Type};
+    use serde_json::json;
+
+    use super::*;
+    use crate::structured_merge::{compare, merge, to_field_set};
+
+    /// `spec` with the keyed list `ports`, the set `tags` and anything else.
+    enum Loaded {
+        Root,
+        Spec,
+        Ports,
+        Tags,
+        Port,
+        Scalar(Option<&'static str>),
+    }
+
+    fn node(schema: &'static Loaded) -> Place<'static> {
+        Some(SchemaNode::Dynamic(schema))
+    }
+
+    impl DynamicSchema for Loaded {
+        fn child(&self, name: &str) -> Option<SchemaNode<'_>> {
+            match (self, name) {
+                (Self::Root, "spec") => node(&Self::Spec),
+                (Self::Spec, "ports") => node(&Self::Ports),
+                (Self::Spec, "tags") => node(&Self::Tags),
+                (Self::Port, "protocol") => node(&Self::Scalar(Some("TCP"))),
+                (Self::Port, "port") => node(&Self::Scalar(None)),
+                _ => None,
+            }
+        }
+
+        fn items(&self) -> Option<SchemaNode<'_>> {
+            match self {
+                Self::Ports => node(&Self::Port),
+                Self::Tags => node(&Self::Scalar(None)),
+                _ => None,
+            }
+        }
+
+        fn scalar(&self) -> Option<Type> {
+            matches!(self, Self::Scalar(_)).then_some(Type::IntOrString)
+        }
+
+        fn is_map(&self) -> bool {
+            false
+        }
+
+        fn is_list(&self) -> bool {
+            matches!(self, Self::Ports | Self::Tags)
+        }
+
+        fn atomic(&self) -> bool {
+            false
+        }
+
+        fn list_kind(&self) -> ListKind {
+            if matches!(self, Self::Ports) { ListKind::Map } else { ListKind::Set }
+        }
+
+        fn list_keys(&self) -> &[&str] {
+            &["port", "protocol"]
+        }
+
+        fn preserves_unknown_fields(&self) -> bool {
+            matches!(self, Self::Spec)
+        }
+
+        fn required(&self) -> &[&str] {
+            &[]
+        }
+
+        fn default(&self) -> Option<Value> {
+            match self {
+                Self::Scalar(default) => default.map(Value::from),
+                _ => None,
+            }
+        }
+    }
+
+    #[test]
+    fn a_loaded_schema_merges_as_a_static_one_and_undeclared_fields_speak_for_themselves() {
+        let place = node(&Loaded::Root);
+        let lower = json!({"spec": {"ports": [{"port": 1}], "tags": ["a"], "free": {"x": [1], "y": 1}}});
+        let upper = json!({"spec": {"ports": [{"port": 1, "protocol": "TCP"}], "tags": ["b"], "free": {"x": [2]}}});
+        let merged = merge(&lower, &upper, place);
+        assert_eq!(
+            merged,
+            json!({"spec": {"ports": [{"port": 1, "protocol": "TCP"}], "tags": ["a", "b"], "free": {"x": [2], "y": 1}}})
+        );
+        expect_test::expect![[r#"
+            .spec.free
+            .spec.free.x
+            .spec.ports[port=1,protocol="TCP"]
+            .spec.ports[port=1,protocol="TCP"].port
+            .spec.ports[port=1,protocol="TCP"].protocol
+            .spec.tags[="b"]"#]]
+        .assert_eq(&to_field_set(&upper, place).to_string());
+        assert_eq!(compare(&lower, &merged, place).modified.to_string(), ".spec.free.x");
+    }
+}

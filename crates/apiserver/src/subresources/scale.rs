@@ -3,8 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use apimachinery::field::{ErrorList, Path};
-use apimachinery::managed_fields::{self, Endpoint, OneVersion, PathElement, ScaleEntries};
-use apimachinery::{GroupKind, Status, object, strict};
+use apimachinery::managed_fields::{self, Endpoint, OneVersion, PathElement, Reset, ScaleEntries};
+use apimachinery::{GroupKind, Status, object, patch, strict};
 use http::{Response, StatusCode};
 use registry::strategy::{Column, Resource, ScalePaths, Schema, Strategy, StrategyRef};
 use serde_json::{Value, json};
@@ -106,12 +106,19 @@ impl Wish<'_> {
             Wish::Patch(kind, body) => kind.apply(live, body, node).map_err(|error| error.to_status())?,
             Wish::Apply(config) => at_scale(change, |endpoint| config.applied(change.call, endpoint, Some(live)))?,
         };
-        strict::normalize(&mut scale, node).map_err(|why| ownership::unconvertible(&SCALE, &scale, &why))?;
+        strict::normalize(&mut scale, node).map_err(|why| self.undecodable(&scale, &why))?;
         settle_name(change.call, &mut scale)?;
         if !matches!(self, Wish::Apply(_)) {
             at_scale(change, |endpoint| endpoint.update(Some(live), &mut scale, &change.manager));
         }
         Ok(scale)
+    }
+
+    fn undecodable(&self, scale: &Value, why: &str) -> Status {
+        match self {
+            Wish::Patch(_, body) => patch::undecodable(&String::from_utf8_lossy(body), why),
+            Wish::Whole(_) | Wish::Apply(_) => ownership::unconvertible(&SCALE, scale, why),
+        }
     }
 }
 
@@ -121,7 +128,7 @@ fn at_scale<T>(change: &Change<'_>, act: impl FnOnce(&Endpoint<'_>) -> T) -> T {
     let api_version = "autoscaling/v1";
     let versions = OneVersion { api_version, place };
     let (kind, subresource) = (SCALE.kind, "scale");
-    act(&Endpoint { place, api_version, kind, subresource, reset: &[], versions: &versions, now: &now })
+    act(&Endpoint { place, api_version, kind, subresource, reset: Reset::default(), versions: &versions, now: &now })
 }
 
 /// Where each version of a kind keeps its replica count.

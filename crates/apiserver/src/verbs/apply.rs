@@ -80,13 +80,19 @@ impl Configuration {
     }
 }
 
-/// Creates the object if it is missing. Whoever is outrun by another creator applies to that one's object.
+/// Creates the object if it is missing. Whoever is outrun by another creator applies to that one's object, and whoever
+/// is outrun by a deletion creates.
 async fn write(change: &Change<'_>, config: &Configuration) -> Result<Updated, Status> {
     let key = change.resource.key(change.namespace, change.name);
     loop {
         let missing = change.server.store.get(&key).is_none();
         if !missing || change.part != Part::Main {
-            return change.update(true, |old| next(change, config, Some(old))).await;
+            let updated = change.update(true, |old| next(change, config, Some(old))).await;
+            let vanished = !missing && change.part == Part::Main && change.server.store.get(&key).is_none();
+            match updated {
+                Err(status) if status.is_not_found() && vanished => continue,
+                other => return other,
+            }
         }
         let new = next(change, config, None)?;
         crate::stages::authorize::check(change.server, &create_attributes(change))?;

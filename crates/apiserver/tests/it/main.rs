@@ -1,6 +1,7 @@
 //! The server through `Server::handle`, with an in-memory store and no sockets.
 
 mod access;
+mod applying;
 mod encodings;
 mod objects;
 mod services;
@@ -44,6 +45,17 @@ impl Bench {
 
     pub async fn ask(&self, user: Option<&UserInfo>, method: Method, path: &str, media: &str, body: &Value) -> Answer {
         let text = if body.is_null() { String::new() } else { body.to_string() };
+        self.ask_text(user, method, path, media, text).await
+    }
+
+    pub async fn ask_text(
+        &self,
+        user: Option<&UserInfo>,
+        method: Method,
+        path: &str,
+        media: &str,
+        text: String,
+    ) -> Answer {
         let builder = Request::builder().method(method).uri(path).header("content-type", media);
         let response = self.send(builder.body(whole(text)).expect("a request"), user).await;
         let code = response.status().as_u16();

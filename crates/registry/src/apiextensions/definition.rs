@@ -10,6 +10,14 @@ use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadat
 pub struct CustomResourceDefinition;
 
 impl Strategy for CustomResourceDefinition {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["metadata", "spec"],
+            _ => &[],
+        }
+    }
+
     fn prepare_for_create(&self, definition: &mut Value, _context: &Context<'_>) {
         definition::prepare_for_create(definition);
     }

@@ -14,6 +14,14 @@ use crate::strategy::{Column, ScalePaths, Strategy};
 pub struct Deployment;
 
 impl Strategy for Deployment {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["spec", "metadata.labels"],
+            _ => &[],
+        }
+    }
+
     fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
         crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.template.spec"))
     }

@@ -12,6 +12,15 @@ use crate::strategy::{
 pub struct Namespace;
 
 impl Strategy for Namespace {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["spec"],
+            "finalize" => &["status"],
+            _ => &[],
+        }
+    }
+
     fn prepare_for_create(&self, namespace: &mut Value, _context: &Context<'_>) {
         self.default(namespace);
         namespace["status"] = json!({"phase": "Active"});

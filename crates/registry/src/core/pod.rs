@@ -16,6 +16,22 @@ const CHANGEABLE: &str = "pod updates may not change fields other than `spec.con
 tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 impl Strategy for Pod {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"],
+            _ => &[],
+        }
+    }
+
+    fn reset_all_but(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "ephemeralcontainers" => &["spec.ephemeralContainers"],
+            "resize" => &["spec.containers.*.resources", "spec.containers.*.resizePolicy"],
+            _ => &[],
+        }
+    }
+
     fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
         crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec"))
     }

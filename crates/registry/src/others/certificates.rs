@@ -37,6 +37,15 @@ const USAGES: [&str; 23] = [
 ];
 
 impl Strategy for CertificateSigningRequest {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["spec", "status"],
+            "status" => &["spec", "status.conditions"],
+            "approval" => &["spec", "status.certificate"],
+            _ => &[],
+        }
+    }
+
     /// Who asks is what the server knows, not what the request says.
     fn prepare_for_create(&self, request: &mut Value, context: &Context<'_>) {
         reset_status(request);

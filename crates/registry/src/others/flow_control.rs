@@ -13,6 +13,14 @@ pub struct FlowSchema;
 pub struct PriorityLevelConfiguration;
 
 impl Strategy for FlowSchema {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["metadata", "spec"],
+            _ => &[],
+        }
+    }
+
     fn default(&self, schema: &mut Value) {
         if let Some(spec) = object(schema, "spec") {
             set_nonzero(spec, "matchingPrecedence", 1000);
@@ -97,6 +105,14 @@ fn resource_rule(rule: &At<'_>, errors: &mut ErrorList) {
 }
 
 impl Strategy for PriorityLevelConfiguration {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["metadata", "spec"],
+            _ => &[],
+        }
+    }
+
     fn default(&self, level: &mut Value) {
         let Some(spec) = object(level, "spec") else { return };
         if let Some(exempt) = present(spec, "exempt") {

@@ -12,6 +12,14 @@ use crate::strategy::{Column, Context, Strategy};
 pub struct ApiService;
 
 impl Strategy for ApiService {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["metadata", "spec"],
+            _ => &[],
+        }
+    }
+
     fn prepare_for_create(&self, service: &mut Value, context: &Context<'_>) {
         service["status"] = json!({});
         if service.pointer("/spec/service").is_none_or(Value::is_null) {

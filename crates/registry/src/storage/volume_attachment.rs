@@ -12,6 +12,14 @@ use crate::strategy::{Column, Strategy};
 pub struct VolumeAttachment;
 
 impl Strategy for VolumeAttachment {
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            "status" => &["metadata", "spec"],
+            _ => &[],
+        }
+    }
+
     fn validate(&self, attachment: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let spec = At::root(attachment).at("spec");

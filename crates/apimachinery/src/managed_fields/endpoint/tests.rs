@@ -21,7 +21,8 @@ impl Bench {
         let now = format!("2026-01-01T00:00:{:02}Z", self.now);
         let (api_version, place) = ("v1", self.place);
         let versions = OneVersion { api_version, place };
-        let reset: &[&str] = if subresource == "status" { &["spec"] } else { &["status"] };
+        let fields: &[&str] = if subresource == "status" { &["spec"] } else { &["status"] };
+        let reset = Reset { fields, ..Reset::default() };
         let kind = self.kind;
         let endpoint = Endpoint { place, api_version, kind, subresource, reset, versions: &versions, now: &now };
         act(&endpoint, self.live.as_ref())
@@ -160,15 +161,18 @@ fn items_of_keyed_lists_are_found_by_their_keys_and_defaults() {
 }
 
 #[test]
-fn an_item_stays_while_somebody_owns_a_field_of_it() {
+fn an_item_stays_while_another_applies_it_and_goes_with_what_updaters_set_in_it() {
     let mut bench = Bench::of("Pod");
     bench.apply("a", json!({"spec": {"containers": [{"name": "c", "image": "i"}]}}), false).unwrap();
+    bench.apply("d", json!({"spec": {"containers": [{"name": "c"}]}}), false).unwrap();
     let mut other = bench.live().clone();
     other["spec"]["containers"][0]["workingDir"] = json!("/");
     bench.update("b", other);
     bench.apply("a", json!({"spec": {"nodeName": "n"}}), false).unwrap();
     let container = &bench.live()["spec"]["containers"][0];
     assert_eq!((&container["workingDir"], container.get("image")), (&json!("/"), None));
+    bench.apply("d", json!({"spec": {"hostname": "h"}}), false).unwrap();
+    assert!(bench.live()["spec"]["containers"].is_null());
 }
 
 #[test]
@@ -312,7 +316,7 @@ fn an_entry_of_another_version_is_compared_in_that_version_and_one_of_a_lost_ver
         api_version,
         kind: "ConfigMap",
         subresource: "",
-        reset: &[],
+        reset: Reset::default(),
         versions: &versions,
         now: "2026-01-01T00:00:00Z",
     };
