@@ -22,6 +22,7 @@ use crate::json::{field, flag, list, text};
 
 pub use approval::{Approval, approval, is_protected_group};
 pub use structurality::check_structural;
+pub(crate) use visit::any as visit_any;
 pub use warnings::warnings;
 
 /// Fills in what the client left out.
