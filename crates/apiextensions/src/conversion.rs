@@ -89,7 +89,9 @@ fn response<'a>(review: &str, uid: &str, answer: &'a Value) -> Result<&'a [Value
         let (version, kind) = (text(answer, "apiVersion"), text(answer, "kind"));
         if (version, kind) != ("apiextensions.k8s.io/v1", "ConversionReview") {
             let found = format!("{version}, Kind={kind}");
-            return Err(format!("expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got {found}"));
+            return Err(format!(
+                "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got {found}"
+            ));
         }
     }
     let response = field(answer, "response").ok_or("no response provided")?;
@@ -185,7 +187,8 @@ mod tests {
 
     #[test]
     fn answers_that_are_about_something_else_are_refused() {
-        let refused = |answer: Value| accept("v1", "u", "g/v2", &mut [object("g/v1")], &answer).unwrap_err().to_string();
+        let refused =
+            |answer: Value| accept("v1", "u", "g/v2", &mut [object("g/v1")], &answer).unwrap_err().to_string();
         let mut other = object("g/v2");
         other["metadata"]["uid"] = "2".into();
         let index = "returned invalid converted object at index 0";

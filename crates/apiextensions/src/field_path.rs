@@ -71,7 +71,9 @@ fn tokens(path: &str) -> Vec<&str> {
         let length = match rest.as_bytes()[0] {
             b'\'' => {
                 let bytes = rest.as_bytes();
-                (1..bytes.len()).find(|at| bytes[*at] == b'\'' && bytes[at - 1] != b'\\').map_or(rest.len(), |at| at + 1)
+                (1..bytes.len())
+                    .find(|at| bytes[*at] == b'\'' && bytes[at - 1] != b'\\')
+                    .map_or(rest.len(), |at| at + 1)
             }
             b'.' | b'[' | b']' => 1,
             _ => rest.find(['.', '[', ']']).unwrap_or(rest.len()),

@@ -133,7 +133,10 @@ fn publish(schema: &Value, dialect: Dialect) -> Value {
     let mut published = Map::new();
     for (name, value) in schema.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         let value = match name.as_str() {
-            "properties" => entries(schema, name).map(|(name, child)| (name.to_owned(), publish(child, dialect))).collect::<Map<_, _>>().into(),
+            "properties" => entries(schema, name)
+                .map(|(name, child)| (name.to_owned(), publish(child, dialect)))
+                .collect::<Map<_, _>>()
+                .into(),
             "items" | "not" => publish(value, dialect),
             "additionalProperties" if value.is_object() => publish(value, dialect),
             "allOf" | "anyOf" | "oneOf" => list(schema, name).iter().map(|branch| publish(branch, dialect)).collect(),
@@ -165,7 +168,8 @@ fn keep_what_v2_can_say(schema: &Value, published: &mut Map<String, Value>) {
         published.remove("type");
     }
     let nullable = |name: &str| field(&schema["properties"], name).is_some_and(|property| flag(property, "nullable"));
-    let additional_nullable = field(schema, "additionalProperties").is_some_and(|additional| flag(additional, "nullable"));
+    let additional_nullable =
+        field(schema, "additionalProperties").is_some_and(|additional| flag(additional, "nullable"));
     let required: Vec<Value> = list(schema, "required").to_vec();
     let kept: Vec<Value> = required.into_iter().filter(|name| !name.as_str().is_some_and(nullable)).collect();
     if kept.is_empty() || additional_nullable {
@@ -181,8 +185,9 @@ fn embedded(schema: &Value, dialect: Dialect, published: &mut Value) {
     if !flag(schema, "x-kubernetes-embedded-resource") || open {
         return;
     }
-    let api_version =
-        format!("apiVersion defines the versioned schema of this representation of an object. More info: {CONVENTIONS}#resources");
+    let api_version = format!(
+        "apiVersion defines the versioned schema of this representation of an object. More info: {CONVENTIONS}#resources"
+    );
     let kind = format!(
         "kind is a string value representing the type of this object. In CamelCase. More info: {CONVENTIONS}#types-kinds"
     );

@@ -25,12 +25,17 @@ pub struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub fn root(schema: &'a Value) -> Self {
-        Self { schema, decl: has_rules(schema).then(|| expressions::structural(schema, true)).flatten(), cardinality: Some(1) }
+        Self {
+            schema,
+            decl: has_rules(schema).then(|| expressions::structural(schema, true)).flatten(),
+            cardinality: Some(1),
+        }
     }
 
     pub fn property(&self, name: &str) -> Option<Scope<'a>> {
         let child = field(self.schema.get("properties")?, name)?;
-        let decl = self.decl.as_ref().and_then(|decl| decl.field(&expressions::escape(name)?).map(|decl| (**decl).clone()));
+        let decl =
+            self.decl.as_ref().and_then(|decl| decl.field(&expressions::escape(name)?).map(|decl| (**decl).clone()));
         Some(self.below(child, decl))
     }
 
@@ -84,7 +89,9 @@ fn compile_rule(rule: &Value, decl: &DeclType) -> Result<Compiled, String> {
     }
     let (message, message_error) = match compile(expression, &environment, &Type::String) {
         Ok(message) => (Some(message), None),
-        Err(CompileError::Invalid { text, .. }) => (None, Some(format!("messageExpression compilation failed: {text}"))),
+        Err(CompileError::Invalid { text, .. }) => {
+            (None, Some(format!("messageExpression compilation failed: {text}")))
+        }
         Err(CompileError::ResultType { .. }) => (None, Some("messageExpression must evaluate to a string".into())),
     };
     Ok(Compiled { rule: program, message, message_error })

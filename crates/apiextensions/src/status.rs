@@ -234,7 +234,8 @@ fn remove(status: &mut Value, kind: &str) {
 
 /// The status in a line, for people.
 pub fn summary(status: &Value) -> String {
-    let names = entries(status, "acceptedNames").map(|(name, value)| format!("{name}={}", value.to_string().replace('"', "")));
+    let names =
+        entries(status, "acceptedNames").map(|(name, value)| format!("{name}={}", value.to_string().replace('"', "")));
     let conditions = list(status, "conditions").iter();
     let conditions = conditions.map(|c| format!("{}={} {}", text(c, "type"), text(c, "status"), text(c, "reason")));
     format!("{} | {}", names.collect::<Vec<_>>().join(" "), conditions.collect::<Vec<_>>().join(", "))
@@ -267,10 +268,13 @@ mod tests {
 
     #[test]
     fn names_are_accepted_and_then_the_definition_is_established() {
-        check(&settle(&mut definition("widgets", "Widget"), &[]), expect![[r#"
+        check(
+            &settle(&mut definition("widgets", "Widget"), &[]),
+            expect![[r#"
             kind=Widget listKind=WidgetList plural=widgets singular=widget | NamesAccepted=True NoConflicts, Established=False Installing
             kind=Widget listKind=WidgetList plural=widgets singular=widget | NamesAccepted=True NoConflicts, Established=True InitialNamesAccepted
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -278,12 +282,18 @@ mod tests {
         let mut first = definition("widgets", "Widget");
         settle(&mut first, &[]);
         let mut second = definition("gadgets", "Widget");
-        check(&settle(&mut second, &[&first]), expect![[r#"
+        check(
+            &settle(&mut second, &[&first]),
+            expect![[r#"
             plural=gadgets | NamesAccepted=False ListKindConflict, Established=False NotAccepted
-        "#]]);
-        check(&settle(&mut second, &[]), expect![[r#"
+        "#]],
+        );
+        check(
+            &settle(&mut second, &[]),
+            expect![[r#"
             kind=Widget listKind=WidgetList plural=gadgets singular=widget | NamesAccepted=True NoConflicts, Established=False Installing
             kind=Widget listKind=WidgetList plural=gadgets singular=widget | NamesAccepted=True NoConflicts, Established=True InitialNamesAccepted
-        "#]]);
+        "#]],
+        );
     }
 }

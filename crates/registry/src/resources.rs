@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use crate::strategy::{Resource, Schema, Strategy, StrategyRef, Subresource};
 use crate::{
-    admissionregistration, apiextensions, apps, autoscaling, batch, coordination, core, discovery, events, networking, node, others,
-    policy, rbac, scheduling, storage,
+    admissionregistration, apiextensions, apps, autoscaling, batch, coordination, core, discovery, events, networking,
+    node, others, policy, rbac, scheduling, storage,
 };
 
 type Entry = (&'static str, &'static str, &'static str, &'static dyn Strategy);

@@ -156,7 +156,9 @@ fn go_error(pattern: &str, why: &regex::Error) -> String {
             let end = pattern[at..].char_indices().nth(3).map_or(pattern.len(), |(end, _)| at + end);
             ("invalid or unsupported Perl syntax", &pattern[at..end])
         }
-        "incomplete escape sequence, reached end of pattern prematurely" => ("trailing backslash at end of expression", ""),
+        "incomplete escape sequence, reached end of pattern prematurely" => {
+            ("trailing backslash at end of expression", "")
+        }
         _ => return format!("error parsing regexp: {last}: `{pattern}`"),
     };
     format!("error parsing regexp: {what}: `{part}`")

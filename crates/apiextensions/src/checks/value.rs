@@ -179,7 +179,12 @@ fn types(schema: &Structural) -> &'static str {
 }
 
 /// The type that was expected and the one that was found.
-fn mismatch<'a>(value: &Value, schema: &Structural, types: &'a str, format: &'a str) -> Option<(&'a str, &'static str)> {
+fn mismatch<'a>(
+    value: &Value,
+    schema: &Structural,
+    types: &'a str,
+    format: &'a str,
+) -> Option<(&'a str, &'static str)> {
     if value.is_null() {
         return (!schema.nullable).then_some((types, "null"));
     }

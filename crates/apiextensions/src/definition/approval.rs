@@ -17,7 +17,9 @@ pub enum Approval {
 }
 
 pub fn is_protected_group(group: &str) -> bool {
-    ["k8s.io", "kubernetes.io"].iter().any(|zone| group.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+    ["k8s.io", "kubernetes.io"]
+        .iter()
+        .any(|zone| group.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 fn annotation(definition: &Value) -> &str {
@@ -33,10 +35,9 @@ pub fn approval(definition: &Value) -> (Approval, String) {
         "" => (Approval::Missing, format!("{needed}, {WHERE}")),
         _ if value.starts_with("unapproved") => (Approval::Bypassed, format!("not approved: {}", quote(value))),
         _ if is_url(value) => (Approval::Approved, format!("approved in {value}")),
-        _ => (
-            Approval::Invalid,
-            format!("{needed} with either a URL or a reason starting with \"unapproved\", {WHERE}"),
-        ),
+        _ => {
+            (Approval::Invalid, format!("{needed} with either a URL or a reason starting with \"unapproved\", {WHERE}"))
+        }
     }
 }
 

@@ -47,7 +47,11 @@ fn client_rules(client: Option<&Value>, path: &Path, options: &Options<'_>, erro
     }
     let bundle = text(client, "caBundle");
     if !bundle.is_empty() && !options.any_ca_bundle && !is_ca_bundle(bundle) {
-        errors.invalid(&path.child("caBundle"), bundle, "unable to load root certificates: unable to parse bytes as PEM block");
+        errors.invalid(
+            &path.child("caBundle"),
+            bundle,
+            "unable to load root certificates: unable to parse bytes as PEM block",
+        );
     }
 }
 

@@ -63,8 +63,7 @@ impl<'a> Form<'a> {
     }
 
     pub fn any_status(&self) -> bool {
-        has_status(self.common.subresources)
-            || self.versions.iter().any(|version| has_status(version.own.subresources))
+        has_status(self.common.subresources) || self.versions.iter().any(|version| has_status(version.own.subresources))
     }
 }
 

@@ -54,7 +54,8 @@ pub fn default(definition: &mut Value) {
 
 /// Gives a new definition the status of one.
 pub fn prepare_for_create(definition: &mut Value) {
-    definition["status"] = json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": []});
+    definition["status"] =
+        json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": []});
     note_stored_version(definition);
 }
 

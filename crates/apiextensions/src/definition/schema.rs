@@ -63,15 +63,36 @@ fn unchanged(schema: &Value, version: &str, options: &Options<'_>) -> bool {
 /// With a status subresource, the schema of the status is taken out: nothing at the root may say more about it.
 fn root_with_status(schema: &Value, path: &Path, errors: &mut ErrorList) {
     const ALLOWED: [&str; 22] = [
-        "description", "type", "format", "title", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum",
-        "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "multipleOf", "required", "items",
-        "properties", "externalDocs", "example", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
+        "description",
+        "type",
+        "format",
+        "title",
+        "maximum",
+        "exclusiveMaximum",
+        "minimum",
+        "exclusiveMinimum",
+        "maxLength",
+        "minLength",
+        "pattern",
+        "maxItems",
+        "minItems",
+        "uniqueItems",
+        "multipleOf",
+        "required",
+        "items",
+        "properties",
+        "externalDocs",
+        "example",
+        "x-kubernetes-preserve-unknown-fields",
+        "x-kubernetes-validations",
     ];
     const BEFORE_TYPE: [&str; 3] = ["id", "$schema", "$ref"];
-    let set: Vec<&String> = schema.as_object().into_iter().flat_map(|map| map.keys()).filter(|n| is_set(schema, n)).collect();
+    let set: Vec<&String> =
+        schema.as_object().into_iter().flat_map(|map| map.keys()).filter(|n| is_set(schema, n)).collect();
     let ty = text(schema, "type");
     if !ty.is_empty() && ty != "object" && !set.iter().any(|name| BEFORE_TYPE.contains(&name.as_str())) {
-        let detail = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+        let detail =
+            "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
         return errors.invalid(&path.child("type"), ty, detail);
     }
     if set.iter().any(|name| !ALLOWED.contains(&name.as_str())) {
@@ -275,7 +296,8 @@ fn map_and_list_types(schema: &Value, path: &Path, options: &Options<'_>) -> Err
         }
     }
     if is_set(schema, "x-kubernetes-list-map-keys") && list_type != Some("map") {
-        let (at, detail) = (path.child("x-kubernetes-list-type"), "must be map if x-kubernetes-list-map-keys is non-empty");
+        let (at, detail) =
+            (path.child("x-kubernetes-list-type"), "must be map if x-kubernetes-list-map-keys is non-empty");
         match list_type {
             None => errors.required(&at, detail),
             Some(list_type) => errors.invalid(&at, list_type, detail),
@@ -372,7 +394,8 @@ pub fn list_items(schema: &Value, path: &Path) -> ErrorList {
     }
     let at = path.child("items");
     if flag(items, "nullable") {
-        errors.forbidden(&at.child("nullable"), format!("cannot be nullable when x-kubernetes-list-type is {list_type}"));
+        errors
+            .forbidden(&at.child("nullable"), format!("cannot be nullable when x-kubernetes-list-type is {list_type}"));
     }
     if list_type == "set" {
         return errors;

@@ -102,9 +102,11 @@ fn versions(form: &Form<'_>, options: &Options<'_>, errors: &mut ErrorList) {
         errors.append(version_rules(form, version, options));
     }
     let (path, all) = (form.path.child("versions"), form.spec["versions"].clone());
-    let unique = form.versions.iter().enumerate().all(|(index, version)| {
-        !form.versions[..index].iter().any(|other| other.name == version.name)
-    });
+    let unique = form
+        .versions
+        .iter()
+        .enumerate()
+        .all(|(index, version)| !form.versions[..index].iter().any(|other| other.name == version.name));
     if !unique {
         errors.invalid(&path, all.clone(), "must contain unique version names");
     }

@@ -79,11 +79,14 @@ fn types(schema: &Value, level: Level, path: &Path, errors: &mut ErrorList) {
     match (embedded, ty) {
         (true, "") => errors.required(&at, detail),
         (true, ty) if ty != "object" => errors.invalid(&at, ty, detail),
-        (false, "") if !any => errors.required(&at, match level {
-            Level::Root => "must not be empty at the root",
-            Level::Item => "must not be empty for specified array items",
-            Level::Field => "must not be empty for specified object fields",
-        }),
+        (false, "") if !any => errors.required(
+            &at,
+            match level {
+                Level::Root => "must not be empty at the root",
+                Level::Item => "must not be empty for specified array items",
+                Level::Field => "must not be empty for specified object fields",
+            },
+        ),
         _ => {}
     }
     if embedded && field(schema, "additionalProperties").is_some() {
@@ -103,7 +106,8 @@ fn types(schema: &Value, level: Level, path: &Path, errors: &mut ErrorList) {
 /// What kind and metadata are is not the schema's to say.
 fn metadata(schema: &Value, level: Level, path: &Path, errors: &mut ErrorList) {
     let judged = level == Level::Root || flag(schema, "x-kubernetes-embedded-resource");
-    let property = |name: &str| field(&schema["properties"], name).map(|found| (found, path.child("properties").key(name)));
+    let property =
+        |name: &str| field(&schema["properties"], name).map(|found| (found, path.child("properties").key(name)));
     for (found, at) in ["kind", "apiVersion"].into_iter().filter(|_| judged).filter_map(property) {
         if text(found, "type") != "string" {
             errors.invalid(&at.child("type"), text(found, "type"), "must be string");

@@ -65,7 +65,9 @@ pub fn check_default(
         return ErrorList::new();
     }
     let decl = expressions::structural(schema, embedded);
-    let Some(node) = decl.and_then(|decl| Node::compile(schema, structural, Some(&decl))) else { return ErrorList::new() };
+    let Some(node) = decl.and_then(|decl| Node::compile(schema, structural, Some(&decl))) else {
+        return ErrorList::new();
+    };
     for old in [Some(default), None] {
         let mut run = Run { budget: Budget::default(), errors: ErrorList::new(), ended: false };
         let correlation = Correlation { current: None, parent: None, root: true };
@@ -230,7 +232,9 @@ impl Run {
         let detail = match why {
             EvalError::OutOfBudget => OUT_OF_BUDGET.into(),
             EvalError::CallCost => {
-                format!("'{why}': no further validation rules will be run due to call cost exceeds limit for rule: {told}")
+                format!(
+                    "'{why}': no further validation rules will be run due to call cost exceeds limit for rule: {told}"
+                )
             }
             EvalError::NoSuchOverload => format!(
                 "'{why}': call arguments did not match a supported operator, function or macro signature for rule: {told}"

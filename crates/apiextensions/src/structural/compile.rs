@@ -154,10 +154,8 @@ fn schema_type(schema: &Value, ty: Type) -> Type {
 
 fn extra(schema: &Value) -> Option<Box<Extra>> {
     let keys = list(schema, "x-kubernetes-list-map-keys").iter().filter_map(Value::as_str).map(list_key);
-    let extra = Extra {
-        list_keys: keys.collect(),
-        rules: list(schema, "x-kubernetes-validations").iter().map(rule).collect(),
-    };
+    let extra =
+        Extra { list_keys: keys.collect(), rules: list(schema, "x-kubernetes-validations").iter().map(rule).collect() };
     (extra != Extra::default()).then(|| Box::new(extra))
 }
 

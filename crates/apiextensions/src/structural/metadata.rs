@@ -162,13 +162,7 @@ fn check_embedded(object: &Value, path: &Path, errors: &mut ErrorList) {
     }
 }
 
-fn check_text(
-    object: &Value,
-    name: &str,
-    path: &Path,
-    errors: &mut ErrorList,
-    rule: impl Fn(&str) -> Option<String>,
-) {
+fn check_text(object: &Value, name: &str, path: &Path, errors: &mut ErrorList, rule: impl Fn(&str) -> Option<String>) {
     let path = path.child(name);
     match object.get(name) {
         None => errors.required(&path, ""),

@@ -46,12 +46,18 @@ fn custom_target(path: &str, definitions: &BTreeMap<String, Value>) -> Option<Ta
         _ => ("", rest),
     };
     let part = |at: usize| rest.get(at).copied().unwrap_or_default().to_owned();
-    Some(Target { resource: resource(definition, version), namespace: namespace.into(), name: part(1), subresource: part(2) })
+    Some(Target {
+        resource: resource(definition, version),
+        namespace: namespace.into(),
+        name: part(1),
+        subresource: part(2),
+    })
 }
 
 /// Whoever asks with a version of the object is not the strategy's business.
 fn is_conditional(step: &Value) -> bool {
-    step["body"].pointer("/metadata/resourceVersion").is_some() || step["expect"]["body"]["details"]["kind"] == "widgets"
+    step["body"].pointer("/metadata/resourceVersion").is_some()
+        || step["expect"]["body"]["details"]["kind"] == "widgets"
 }
 
 fn expected(step: &Value) -> (u64, Vec<(String, String)>) {
