@@ -12,6 +12,8 @@ mod parts;
 mod schema;
 mod spec;
 mod structurality;
+#[cfg(test)]
+mod tests;
 mod visit;
 mod warnings;
 
