@@ -309,3 +309,56 @@ fn message_of(rule: &Rule) -> String {
         message => message.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(spec: &Value, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let schema = json!({"type": "object", "properties": {"spec": spec}});
+        let structural = Structural::compile(&schema).unwrap();
+        let (new, old) = (json!({"spec": new}), old.map(|old| json!({"spec": old})));
+        let errors = Rules::compile(&schema, &structural).check(&structural, &new, old.as_ref());
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_rule_that_fails_is_told_in_its_own_words() {
+        let spec = json!({"type": "object", "properties": {"a": {"type": "integer"}, "s": {"type": "string",
+                "x-kubernetes-validations": [{"rule": "self.startsWith('a')", "messageExpression": "'not ' + self"}]}},
+            "x-kubernetes-validations": [
+                {"rule": "self.a > 1", "message": "too small", "fieldPath": ".a", "reason": "FieldValueForbidden"},
+                {"rule": "self.a > 2"}]});
+        let told = check(&spec, &json!({"a": 1, "s": "b"}), None);
+        let expected = [
+            "spec.a: Forbidden: too small",
+            "spec: Invalid value: \"object\": failed rule: self.a > 2",
+            "spec.s: Invalid value: \"b\": not b",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn transition_rules_see_the_item_with_the_same_key() {
+        let spec = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+            "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}, "v": {"type": "integer"}},
+                "x-kubernetes-validations": [{"rule": "self.v >= oldSelf.v", "message": "shrinks"}]}});
+        let old = json!([{"k": "a", "v": 1}, {"k": "b", "v": 5}]);
+        assert_eq!(
+            check(&spec, &json!([{"k": "b", "v": 4}, {"k": "c", "v": 0}]), Some(&old)),
+            ["spec[0]: Invalid value: \"object\": shrinks"]
+        );
+        assert!(check(&spec, &old, None).is_empty());
+    }
+
+    #[test]
+    fn what_did_not_change_is_forgiven_unless_the_rule_is_about_change() {
+        let spec = json!({"type": "object", "properties": {"a": {"type": "integer",
+            "x-kubernetes-validations": [{"rule": "self > 5"}]}, "b": {"type": "integer"}}});
+        let old = json!({"a": 1, "b": 1});
+        assert!(check(&spec, &json!({"a": 1, "b": 2}), Some(&old)).is_empty());
+        assert_eq!(check(&spec, &json!({"a": 2, "b": 2}), Some(&old)).len(), 1);
+    }
+}
