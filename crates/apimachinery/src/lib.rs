@@ -5,7 +5,8 @@
 //! `api::schema`.
 //!
 //! Must not know: HTTP, storage, clocks (a time is passed in), the strategies of kinds.
-//! Start at [`status::Status`] and [`object`]; patches and managed fields are in [`patch`] and [`managed_fields`].
+//! Start at [`status::Status`] and [`object`]; patches and managed fields are in [`patch`] and [`managed_fields`],
+//! the merge behind server-side apply in [`structured_merge`].
 
 pub mod field;
 pub mod fields;
@@ -19,6 +20,7 @@ pub mod patch;
 pub mod quantity;
 pub mod status;
 pub mod strict;
+pub mod structured_merge;
 pub mod table;
 pub mod time;
 pub mod validation;

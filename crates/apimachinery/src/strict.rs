@@ -127,6 +127,9 @@ impl Walk {
         }
         self.value(slot, child, path)?;
         let collection = child.is_list() || child.is_map();
+        if resets_owners(slot, path) {
+            return Ok(());
+        }
         if is_zero(slot) && (collection || child.when_empty() == WhenEmpty::Omit) {
             map.remove(name);
         }
@@ -166,6 +169,11 @@ impl Walk {
         }
         self.value(item, node, path)
     }
+}
+
+/// An empty list of managed fields says that they are to be forgotten, which an absent one does not.
+fn resets_owners(value: &Value, path: &Path) -> bool {
+    path.as_str() == "metadata.managedFields" && value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn add_what_is_always_written(map: &mut Map<String, Value>, node: SchemaNode<'_>) {

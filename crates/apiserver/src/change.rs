@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use admission::Operation;
-use apimachinery::managed_fields::{self, Manager};
+use apimachinery::managed_fields;
 use apimachinery::validation::object_meta;
 use apimachinery::{Status, object};
 use registry::strategy::Resource;
@@ -14,6 +14,7 @@ use crate::call::Call;
 use crate::catalog::{self, ResourceExt};
 use crate::custom::convert;
 use crate::encode::Item;
+use crate::ownership::Ownership;
 use crate::server::Inner;
 
 /// Which part of an object an endpoint writes.
@@ -46,6 +47,7 @@ pub struct Change<'a> {
     pub dry_run: bool,
     /// Name of the manager of the fields that change.
     pub manager: String,
+    pub ownership: Ownership,
 }
 
 /// What an update came to.
@@ -238,7 +240,10 @@ impl Change<'_> {
     }
 
     pub async fn mutate(&self, operation: Operation, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
-        admission::mutate(&mut self.admission(operation, Some(object), old)).await
+        let before = object.pointer("/metadata/managedFields").cloned();
+        admission::mutate(&mut self.admission(operation, Some(object), old)).await?;
+        self.check_owners_after_admission(object, before);
+        Ok(())
     }
 
     pub async fn admit(&self, operation: Operation, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
@@ -250,18 +255,6 @@ impl Change<'_> {
     pub async fn admit_delete(&self, old: &Value) -> Result<(), Status> {
         admission::mutate(&mut self.admission(Operation::Delete, None, Some(old))).await?;
         admission::validate(&self.admission(Operation::Delete, None, Some(old))).await
-    }
-
-    pub fn manage(&self, old: Option<&Value>, new: &mut Value) {
-        let api_version = self.resource.api_version();
-        let subresource = self.part.subresource();
-        let manager = Manager { name: &self.manager, api_version: &api_version, subresource };
-        let ignored: &[&str] = match self.part {
-            Part::Main if self.resource.subresource("status").is_some() => &["status"],
-            Part::Status => &["spec"],
-            _ => &[],
-        };
-        managed_fields::update(old, new, self.resource.schema.node(), &manager, ignored, &self.call.now_text());
     }
 
     pub fn write_error(&self, error: WriteError) -> Status {

@@ -64,6 +64,43 @@ fn yaml_to_json(body: &[u8]) -> Result<Bytes, Status> {
     Ok(value.to_string().into())
 }
 
+/// A configuration to apply: YAML, of which JSON is a part. With the complaint about keys that stand there twice, of
+/// which the last counts.
+pub fn configuration(body: &[u8]) -> Result<(Value, Option<String>), Status> {
+    let refused = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
+    let (value, duplicates) = match serde_json::from_slice::<Value>(body) {
+        Ok(value) => (value, strict::duplicates(body).into_iter().next()),
+        Err(_) => yaml_with_duplicates(body).map_err(&refused)?,
+    };
+    let duplicates = duplicates.map(|why| format!("error converting YAML to JSON: yaml: unmarshal errors:\n  {why}"));
+    match value {
+        Value::Object(_) => Ok((value, duplicates)),
+        Value::Null => Ok((Value::Object(serde_json::Map::new()), duplicates)),
+        other => {
+            let found = if other.is_array() { "array" } else { "string" };
+            let why = format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}");
+            Err(refused(format!("error unmarshaling JSON: while decoding JSON: {why}")))
+        }
+    }
+}
+
+fn yaml_with_duplicates(body: &[u8]) -> Result<(Value, Option<String>), String> {
+    use serde_saphyr::options::DuplicateKeyPolicy;
+    let text = std::str::from_utf8(body).map_err(|error| format!("yaml: {error}"))?;
+    if text.trim().is_empty() {
+        return Ok((Value::Null, None));
+    }
+    let error = match serde_saphyr::from_str(text) {
+        Ok(value) => return Ok((value, None)),
+        Err(error) => error,
+    };
+    let last_wins = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
+    match serde_saphyr::from_str_with_options(text, last_wins) {
+        Ok(value) => Ok((value, Some(error.to_string()))),
+        Err(error) => Err(format!("error converting YAML to JSON: yaml: {error}")),
+    }
+}
+
 fn cannot_parse(error: &serde_json::Error) -> Status {
     Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
 }

@@ -20,6 +20,7 @@ mod event_ttl;
 mod follow;
 mod negotiate;
 mod options;
+mod ownership;
 mod pipeline;
 mod protobuf;
 mod query;

@@ -31,7 +31,10 @@ impl WriteOptions {
         let dry_run: Vec<String> = query.all("dryRun").map(str::to_string).collect();
         let force = query.get("force").map(|_| query.is_true("force"));
         let errors = match kind {
-            "PatchOptions" => validation::validate_patch_options(manager, &dry_run, validation, force, false),
+            "PatchOptions" => {
+                let applies = crate::verbs::apply::is_asked(call);
+                validation::validate_patch_options(manager, &dry_run, validation, force, applies)
+            }
             _ => validation::validate_create_options(manager, &dry_run, validation),
         };
         refuse(kind, &errors)?;

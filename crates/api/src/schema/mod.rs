@@ -1,6 +1,7 @@
 //! What every field of every kind is: static tables generated from the published schema, and the door through which a
 //! schema that is loaded at run time (a CustomResourceDefinition's) enters as the same [`SchemaNode`].
 
+mod key_defaults;
 mod node;
 mod tables;
 

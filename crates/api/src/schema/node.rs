@@ -1,6 +1,8 @@
 //! A place in a schema, static or loaded at run time.
 
-use super::{Definition, Field, Merge, Type, WhenEmpty, by_index};
+use serde_json::Value;
+
+use super::{Definition, Field, Merge, Type, WhenEmpty, by_index, key_defaults};
 
 /// How a list merges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub trait DynamicSchema: Sync + Send {
     fn list_kind(&self) -> ListKind;
     fn list_keys(&self) -> &[&str];
     fn preserves_unknown_fields(&self) -> bool;
+    /// What the place holds when nothing is given.
+    fn default(&self) -> Option<Value> {
+        None
+    }
 }
 
 /// A place in a schema: ask it what lies there and what lies below.
@@ -134,6 +140,18 @@ impl<'a> SchemaNode<'a> {
             Self::Static { field: Some(Field { merge: Merge::Keyed(keys), .. }), .. } => keys,
             Self::Static { .. } => &[],
             Self::Dynamic(schema) => schema.list_keys(),
+        }
+    }
+
+    /// What a key field of this object (an item of a keyed list) holds when it is absent.
+    pub fn key_default(&self, key: &str) -> Option<Value> {
+        match self {
+            Self::Static { ty: Type::Object(index), .. } => key_defaults::of(by_index(*index), key),
+            Self::Static { .. } => None,
+            Self::Dynamic(schema) => match schema.child(key)? {
+                Self::Dynamic(field) => field.default(),
+                Self::Static { .. } => None,
+            },
         }
     }
 

@@ -266,12 +266,14 @@ impl Run {
             }
             Some(Err(_)) | None => message_of(rule),
         };
-        Some(match &*rule.reason {
+        let value = place.new.clone();
+        let error = match &*rule.reason {
             "FieldValueForbidden" => FieldError::forbidden(&at, detail),
             "FieldValueRequired" => FieldError::required(&at, &detail),
-            "FieldValueDuplicate" => FieldError::duplicate(&at, value_of(schema, place.new)),
-            _ => FieldError::invalid(&at, value_of(schema, place.new), detail),
-        })
+            "FieldValueDuplicate" => FieldError::duplicate(&at, value),
+            _ => FieldError::invalid(&at, value, detail),
+        };
+        Some(if matches!(schema.ty, Type::Object | Type::Array) { error.hiding_value() } else { error })
     }
 }
 
@@ -286,14 +288,6 @@ fn bindings<'a>(rule: &Rule, place: &Place<'a>) -> Bindings<'a> {
 
 fn shown(path: &Path) -> Path {
     if path.as_str().is_empty() { Path::new(NO_PATH) } else { path.clone() }
-}
-
-/// Objects and lists are not repeated to their author.
-fn value_of(schema: &Structural, value: &Value) -> Value {
-    match schema.ty {
-        Type::Object | Type::Array => schema.ty.name().into(),
-        _ => value.clone(),
-    }
 }
 
 /// A message of an expression: one line, not too long.
@@ -334,7 +328,7 @@ mod tests {
         let told = check(&spec, &json!({"a": 1, "s": "b"}), None);
         let expected = [
             "spec.a: Forbidden: too small",
-            "spec: Invalid value: \"object\": failed rule: self.a > 2",
+            "spec: Invalid value: failed rule: self.a > 2",
             "spec.s: Invalid value: \"b\": not b",
         ];
         assert_eq!(told, expected);
@@ -348,7 +342,7 @@ mod tests {
         let old = json!([{"k": "a", "v": 1}, {"k": "b", "v": 5}]);
         assert_eq!(
             check(&spec, &json!([{"k": "b", "v": 4}, {"k": "c", "v": 0}]), Some(&old)),
-            ["spec[0]: Invalid value: \"object\": shrinks"]
+            ["spec[0]: Invalid value: shrinks"]
         );
         assert!(check(&spec, &old, None).is_empty());
     }

@@ -1,6 +1,7 @@
 //! A set of field paths.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -18,10 +19,9 @@ pub enum PathElement {
 }
 
 impl PathElement {
-    /// The key of an item of a list with these key fields.
-    pub fn key_of(item: &Value, keys: &[&str]) -> Self {
-        let present = keys.iter().filter_map(|key| Some(((*key).to_owned(), item.get(*key)?.clone())));
-        Self::Key(Value::Object(present.collect()).to_string())
+    /// The identity of an item whose key fields have these values.
+    pub fn key(fields: Map<String, Value>) -> Self {
+        Self::Key(Value::Object(fields).to_string())
     }
 
     pub fn value_of(item: &Value) -> Self {
@@ -37,17 +37,48 @@ impl PathElement {
         }
     }
 
-    fn decode(text: &str) -> Option<Self> {
-        let (prefix, rest) = text.split_at_checked(2)?;
-        let json = || serde_json::from_str::<Value>(rest).ok();
+    /// `Ok(None)` for a kind of step that nobody knows yet.
+    fn decode(text: &str) -> Result<Option<Self>, FieldsError> {
+        let malformed = || FieldsError(text.to_owned());
+        let (prefix, rest) = text.split_at_checked(2).ok_or_else(malformed)?;
+        let json = || serde_json::from_str::<Value>(rest).map_err(|_| malformed());
         match prefix {
-            "f:" => Some(Self::Field(rest.to_owned())),
-            "k:" => json().filter(Value::is_object).map(|key| Self::Key(key.to_string())),
-            "v:" => json().map(|value| Self::Value(value.to_string())),
-            "i:" => rest.parse().ok().map(Self::Index),
-            _ => None,
+            "f:" => Ok(Some(Self::Field(rest.to_owned()))),
+            "k:" => match json()? {
+                Value::Object(fields) => Ok(Some(Self::key(fields))),
+                _ => Err(malformed()),
+            },
+            "v:" => Ok(Some(Self::value_of(&json()?))),
+            "i:" => rest.parse().map(|index| Some(Self::Index(index))).map_err(|_| malformed()),
+            unknown if unknown.ends_with(':') => Ok(None),
+            _ => Err(malformed()),
         }
     }
+}
+
+/// What is no `FieldsV1`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed path element {0:?}")]
+pub struct FieldsError(String);
+
+impl fmt::Display for PathElement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(name) => write!(f, ".{name}"),
+            Self::Key(key) => {
+                let fields: Map<String, Value> = serde_json::from_str(key).unwrap_or_default();
+                let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                write!(f, "[{}]", fields.join(","))
+            }
+            Self::Value(value) => write!(f, "[={value}]"),
+            Self::Index(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+/// A path as conflicts name it: `.spec.containers[name="c"].image`.
+pub fn path_text(path: &[PathElement]) -> String {
+    path.iter().map(ToString::to_string).collect()
 }
 
 /// A set of paths. The empty path is never a member.
@@ -84,6 +115,25 @@ impl FieldSet {
         }
     }
 
+    /// Whether a path of this one element is a member.
+    pub fn has(&self, element: &PathElement) -> bool {
+        self.members.contains(element)
+    }
+
+    /// Sets what is known of a path element: whether it is a member, and what lies below it.
+    pub fn put(&mut self, element: PathElement, member: bool, below: FieldSet) {
+        if below.is_empty() {
+            if member {
+                self.members.insert(element);
+            }
+            return;
+        }
+        if member {
+            self.members.insert(element.clone());
+        }
+        self.children.insert(element, below);
+    }
+
     /// What lies below a path element.
     pub fn child(&self, element: &PathElement) -> Option<&FieldSet> {
         self.children.get(element)
@@ -93,15 +143,49 @@ impl FieldSet {
         self.members.iter()
     }
 
-    #[must_use]
-    pub fn union(&self, other: &Self) -> Self {
-        let mut all = self.clone();
-        all.members.extend(other.members.iter().cloned());
-        for (element, child) in &other.children {
-            let merged = all.children.get(element).map_or_else(|| child.clone(), |own| own.union(child));
-            all.children.insert(element.clone(), merged);
+    /// The elements with something below them.
+    pub fn children(&self) -> impl Iterator<Item = (&PathElement, &FieldSet)> {
+        self.children.iter()
+    }
+
+    /// Adds the members of another set.
+    pub fn extend(&mut self, other: &Self) {
+        self.members.extend(other.members.iter().cloned());
+        for (element, below) in &other.children {
+            match self.children.get_mut(element) {
+                Some(own) => own.extend(below),
+                None => drop(self.children.insert(element.clone(), below.clone())),
+            }
         }
-        all
+    }
+
+    /// Drops the members of another set; what lies below them stays.
+    pub fn subtract(&mut self, other: &Self) {
+        for element in &other.members {
+            self.members.remove(element);
+        }
+        for (element, gone) in &other.children {
+            self.subtract_below(element, |own| own.subtract(gone));
+        }
+    }
+
+    /// Drops the members of another set and all that lies below them.
+    pub fn subtract_recursively(&mut self, other: &Self) {
+        for element in &other.members {
+            self.members.remove(element);
+            self.children.remove(element);
+        }
+        for (element, gone) in &other.children {
+            self.subtract_below(element, |own| own.subtract_recursively(gone));
+        }
+    }
+
+    fn subtract_below(&mut self, element: &PathElement, subtract: impl FnOnce(&mut Self)) {
+        let Some(own) = self.children.get_mut(element) else { return };
+        subtract(own);
+        if own.is_empty() {
+            self.children.remove(element);
+        }
     }
 
     #[must_use]
@@ -117,25 +201,9 @@ impl FieldSet {
     /// Without the members of `other`; what lies below them stays.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        let children = self.children.iter().map(|(element, child)| {
-            let rest = other.children.get(element).map_or_else(|| child.clone(), |gone| child.difference(gone));
-            (element.clone(), rest)
-        });
-        Self { members: self.members.difference(&other.members).cloned().collect(), children: children.collect() }
-            .pruned()
-    }
-
-    /// Without the members of `other` and all that lies below them.
-    #[must_use]
-    pub fn recursive_difference(&self, other: &Self) -> Self {
-        let kept = self.children.iter().filter(|(element, _)| !other.members.contains(element));
-        let children = kept.map(|(element, child)| {
-            let rest =
-                other.children.get(element).map_or_else(|| child.clone(), |gone| child.recursive_difference(gone));
-            (element.clone(), rest)
-        });
-        Self { members: self.members.difference(&other.members).cloned().collect(), children: children.collect() }
-            .pruned()
+        let mut rest = self.clone();
+        rest.subtract(other);
+        rest
     }
 
     fn pruned(mut self) -> Self {
@@ -143,16 +211,7 @@ impl FieldSet {
         self
     }
 
-    /// The members that have nothing below them.
-    #[must_use]
-    pub fn leaves(&self) -> Self {
-        let children: BTreeMap<_, _> =
-            self.children.iter().map(|(element, child)| (element.clone(), child.leaves())).collect();
-        let members = self.members.iter().filter(|element| !self.children.contains_key(element));
-        Self { members: members.cloned().collect(), children }.pruned()
-    }
-
-    /// All member paths, parents before children.
+    /// All member paths; those of a level stand before those below it.
     pub fn paths(&self) -> Vec<Vec<PathElement>> {
         let mut found = Vec::new();
         self.collect(&mut Vec::new(), &mut found);
@@ -160,15 +219,14 @@ impl FieldSet {
     }
 
     fn collect(&self, prefix: &mut Vec<PathElement>, found: &mut Vec<Vec<PathElement>>) {
-        let elements: BTreeSet<&PathElement> = self.members.iter().chain(self.children.keys()).collect();
-        for element in elements {
+        for element in &self.members {
+            let mut path = prefix.clone();
+            path.push(element.clone());
+            found.push(path);
+        }
+        for (element, child) in &self.children {
             prefix.push(element.clone());
-            if self.members.contains(element) {
-                found.push(prefix.clone());
-            }
-            if let Some(child) = self.children.get(element) {
-                child.collect(prefix, found);
-            }
+            child.collect(prefix, found);
             prefix.pop();
         }
     }
@@ -189,24 +247,24 @@ impl FieldSet {
         Value::Object(out)
     }
 
-    /// From `FieldsV1`; `None` if it is none.
-    pub fn from_fields_v1(fields: &Value) -> Option<Self> {
+    /// From `FieldsV1`. Steps of a kind that nobody knows are dropped.
+    pub fn from_fields_v1(fields: &Value) -> Result<Self, FieldsError> {
         let mut set = Self::new();
-        for (name, below) in fields.as_object()? {
-            if name == "." {
-                continue;
-            }
-            let element = PathElement::decode(name)?;
-            let map = below.as_object()?;
-            if map.is_empty() || map.contains_key(".") {
-                set.members.insert(element.clone());
-            }
-            let child = Self::from_fields_v1(below)?;
-            if !child.is_empty() {
-                set.children.insert(element, child);
-            }
+        let Value::Object(fields) = fields else { return Err(FieldsError(fields.to_string())) };
+        for (name, below) in fields.iter().filter(|(name, _)| *name != ".") {
+            let Some(element) = PathElement::decode(name)? else { continue };
+            let member = below.as_object().is_some_and(|map| map.is_empty() || map.contains_key("."));
+            set.put(element, member, Self::from_fields_v1(below)?);
         }
-        Some(set)
+        Ok(set)
+    }
+}
+
+/// One path on each line.
+impl fmt::Display for FieldSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.paths().iter().map(|path| path_text(path)).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 

@@ -14,7 +14,9 @@ use crate::change::{Change, Part};
 use crate::decode::{self, Expected};
 use crate::encode;
 use crate::options::WriteOptions;
+use crate::ownership::Ownership;
 use crate::server::Inner;
+use crate::verbs::apply::{self, Configuration};
 use crate::verbs::patch::PatchType;
 
 pub async fn run(
@@ -29,23 +31,48 @@ pub async fn run(
     let is_patch = call.info.verb == "patch";
     let options = WriteOptions::of(call, if is_patch { "PatchOptions" } else { "UpdateOptions" })?;
     let body = call.read_body().await?;
-    let change = Change::of(server, call, resource, Part::Other(sub), &options);
-    let kind = if is_patch { Some(PatchType::of(call)?) } else { None };
+    let wish = Wish::of(call, &options, &body)?;
+    let ownership = if matches!(wish, Wish::Apply(_)) { Ownership::Settled } else { Ownership::Kept };
+    let change = Change { ownership, ..Change::of(server, call, resource, Part::Other(sub), &options) };
     let updated = change
         .update(true, |old| {
-            let wanted = match kind {
-                Some(kind) => kind.apply(old, &body, resource.schema.node()).map_err(|error| error.to_status())?,
-                None => {
+            let wanted = match &wish {
+                Wish::Patch(kind) => {
+                    kind.apply(old, &body, resource.schema.node()).map_err(|error| error.to_status())?
+                }
+                Wish::Apply(config) => change.at_endpoint(|endpoint| config.applied(call, endpoint, Some(old)))?,
+                Wish::Whole => {
                     let expected = Expected::of(resource);
                     decode::object(call, &body, &expected, options.field_validation)?
                 }
             };
-            let new = if sub == "resize" { resized(old, &wanted) } else { with_ephemeral(old, &wanted) };
+            let mut new = if sub == "resize" { resized(old, &wanted) } else { with_ephemeral(old, &wanted) };
+            if let Wish::Apply(_) = wish {
+                new["metadata"]["managedFields"] = wanted["metadata"]["managedFields"].clone();
+            }
             check(&change, old, &new)?;
             Ok(new)
         })
         .await?;
     Ok(encode::object(call, StatusCode::OK, resource, &updated.item))
+}
+
+enum Wish {
+    Whole,
+    Patch(PatchType),
+    Apply(Configuration),
+}
+
+impl Wish {
+    fn of(call: &Call, options: &WriteOptions, body: &[u8]) -> Result<Wish, Status> {
+        if call.info.verb != "patch" {
+            return Ok(Wish::Whole);
+        }
+        if apply::is_asked(call) {
+            return Configuration::of(call, options, body).map(Wish::Apply);
+        }
+        PatchType::of(call).map(Wish::Patch)
+    }
 }
 
 /// Only the list of ephemeral containers is taken.

@@ -3,7 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use apimachinery::field::{ErrorList, Path};
-use apimachinery::{GroupKind, Status, object};
+use apimachinery::managed_fields::{self, Endpoint, OneVersion, PathElement, ScaleEntries};
+use apimachinery::{GroupKind, Status, object, strict};
 use http::{Response, StatusCode};
 use registry::strategy::{Column, Resource, ScalePaths, Schema, Strategy, StrategyRef};
 use serde_json::{Value, json};
@@ -16,8 +17,11 @@ use crate::custom::convert;
 use crate::decode::{self, Expected};
 use crate::encode::{self, Item};
 use crate::options::WriteOptions;
+use crate::ownership::{self, Ownership};
 use crate::server::Inner;
+use crate::verbs::apply::{self, Configuration};
 use crate::verbs::patch::PatchType;
+use crate::verbs::update::settle_name;
 
 /// How a Scale is shown; it is stored nowhere.
 static SCALE: LazyLock<Resource> = LazyLock::new(|| Resource {
@@ -68,18 +72,21 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     let is_patch = call.info.verb == "patch";
     let options = WriteOptions::of(call, if is_patch { "PatchOptions" } else { "UpdateOptions" })?;
     let body = call.read_body().await?;
-    let change = Change::of(server, call, resource, Part::Main, &options);
-    let wish = if is_patch {
-        Wish::Patch(PatchType::of(call)?, &body)
-    } else {
-        let expected = Expected::of(&SCALE);
-        Wish::Whole(decode::object(call, &body, &expected, options.field_validation)?)
+    let base = Change::of(server, call, resource, Part::Main, &options);
+    let change = Change { ownership: Ownership::Settled, ..base };
+    let wish = match (is_patch, apply::is_asked(call)) {
+        (_, true) => Wish::Apply(Configuration::of(call, &options, &body)?),
+        (true, _) => Wish::Patch(PatchType::of(call)?, &body),
+        (false, _) => {
+            let expected = Expected::of(&SCALE);
+            Wish::Whole(decode::object(call, &body, &expected, options.field_validation)?)
+        }
     };
     let unconditional = match &wish {
-        Wish::Patch(..) => true,
+        Wish::Patch(..) | Wish::Apply(_) => true,
         Wish::Whole(scale) => object::resource_version(scale).is_empty(),
     };
-    let updated = change.update(unconditional, |old| rescaled(call, resource, &paths, &wish, old)).await?;
+    let updated = change.update(unconditional, |old| rescaled(&change, &paths, &wish, old)).await?;
     let scale = scale_of(&updated.item.value(resource), &paths);
     Ok(encode::value_response(call, StatusCode::OK, &scale))
 }
@@ -87,21 +94,50 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
 enum Wish<'a> {
     Whole(Value),
     Patch(PatchType, &'a [u8]),
+    Apply(Configuration),
 }
 
-fn rescaled(
-    call: &Call,
-    resource: &Resource,
-    paths: &ScalePaths<'_>,
-    wish: &Wish<'_>,
-    old: &Value,
-) -> Result<Value, Status> {
-    let scale = match wish {
-        Wish::Whole(scale) => scale.clone(),
-        Wish::Patch(kind, body) => {
-            kind.apply(&scale_of(old, paths), body, SCALE.schema.node()).map_err(|error| error.to_status())?
+impl Wish<'_> {
+    /// The Scale as it is wanted, with its owners.
+    fn scale(&self, change: &Change<'_>, live: &Value) -> Result<Value, Status> {
+        let node = SCALE.schema.node();
+        let mut scale = match self {
+            Wish::Whole(scale) => scale.clone(),
+            Wish::Patch(kind, body) => kind.apply(live, body, node).map_err(|error| error.to_status())?,
+            Wish::Apply(config) => at_scale(change, |endpoint| config.applied(change.call, endpoint, Some(live)))?,
+        };
+        strict::normalize(&mut scale, node).map_err(|why| ownership::unconvertible(&SCALE, &scale, &why))?;
+        settle_name(change.call, &mut scale)?;
+        if !matches!(self, Wish::Apply(_)) {
+            at_scale(change, |endpoint| endpoint.update(Some(live), &mut scale, &change.manager));
         }
-    };
+        Ok(scale)
+    }
+}
+
+/// The endpoint of the Scale itself.
+fn at_scale<T>(change: &Change<'_>, act: impl FnOnce(&Endpoint<'_>) -> T) -> T {
+    let (place, now) = (ownership::place(&SCALE), change.call.now_text());
+    let api_version = "autoscaling/v1";
+    let versions = OneVersion { api_version, place };
+    let (kind, subresource) = (SCALE.kind, "scale");
+    act(&Endpoint { place, api_version, kind, subresource, reset: &[], versions: &versions, now: &now })
+}
+
+/// Where each version of a kind keeps its replica count.
+fn replicas_paths(paths: &ScalePaths<'_>) -> Vec<PathElement> {
+    paths.spec_replicas.split('/').skip(1).map(|name| PathElement::Field(name.into())).collect()
+}
+
+fn rescaled(change: &Change<'_>, paths: &ScalePaths<'_>, wish: &Wish<'_>, old: &Value) -> Result<Value, Status> {
+    let (call, resource) = (change.call, change.resource);
+    let api_version = resource.api_version();
+    let versions = [(api_version.as_str(), Some(replicas_paths(paths)))];
+    let mapping = ScaleEntries { api_version: &api_version, paths: &versions };
+    let parent = managed_fields::decode(old).map_err(Status::internal)?;
+    let mut live = scale_of(old, paths);
+    managed_fields::set(&mut live, &mapping.to_scale(&parent));
+    let scale = wish.scale(change, &live)?;
     let name = call.info.name.as_str();
     let given = object::resource_version(&scale);
     if !given.is_empty() && given != object::resource_version(old) {
@@ -115,6 +151,8 @@ fn rescaled(
     }
     let mut new = old.clone();
     set_pointer(&mut new, paths.spec_replicas, replicas.into());
+    let written = managed_fields::decode(&scale).map_err(Status::internal)?;
+    managed_fields::set(&mut new, &mapping.to_parent(&parent, written));
     Ok(new)
 }
 

@@ -1,5 +1,6 @@
 //! One file for each verb; [`dispatch`] finds the resource and the verb.
 
+pub mod apply;
 pub mod create;
 pub mod delete;
 pub mod get;
@@ -19,6 +20,7 @@ use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
 use crate::negotiate::Shape;
+use crate::ownership::Ownership;
 use crate::server::Inner;
 use crate::subresources;
 
@@ -122,6 +124,7 @@ impl<'a> Change<'a> {
             name: &call.info.name,
             dry_run: options.dry_run,
             manager: options.manager.clone(),
+            ownership: Ownership::Kept,
         }
     }
 }

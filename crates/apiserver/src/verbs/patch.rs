@@ -1,4 +1,4 @@
-//! A change relative to the stored state.
+//! A change relative to the stored state. Applies, which are patches too, go to [`apply`].
 
 use std::sync::Arc;
 
@@ -17,11 +17,16 @@ use crate::catalog::ResourceExt;
 use crate::change::{Change, Part, Updated};
 use crate::options::{FieldValidation, WriteOptions};
 use crate::server::Inner;
+use crate::verbs::apply;
 use crate::verbs::update::settle_name;
 use crate::{decode, encode};
 
-const TYPES: &[&str] =
-    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const TYPES: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    apply::MEDIA_TYPE,
+];
 
 #[derive(Clone, Copy)]
 pub enum PatchType {
@@ -50,6 +55,9 @@ impl PatchType {
 }
 
 pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource, part: Part) -> Result<Response<Body>, Status> {
+    if apply::is_asked(call) {
+        return apply::run(server, call, resource, part).await;
+    }
     let kind = PatchType::of(call)?;
     let options = WriteOptions::of(call, "PatchOptions")?;
     let body = call.read_body().await?;
@@ -76,7 +84,7 @@ impl Patcher<'_> {
         encode::set_kind(self.resource, &mut new);
         self.fill_identity(old, &mut new);
         settle_name(self.call, &mut new)?;
-        self.check_fixed(old, &new)?;
+        check_fixed(self.call, self.resource, old, &new)?;
         Ok(new)
     }
 
@@ -101,25 +109,25 @@ impl Patcher<'_> {
         }
         decode::complain(self.call, &self.resource.gvk(), problems, self.validation)
     }
+}
 
-    /// A patch that names a version or uid means that one.
-    fn check_fixed(&self, old: &Value, new: &Value) -> Result<(), Status> {
-        let group_resource = self.resource.group_resource();
-        let name = self.call.info.name.as_str();
-        if self.resource.namespaced && object::namespace(new) != object::namespace(old) {
-            return Err(Status::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
-        let (wanted, stored) = (object::resource_version(new), object::resource_version(old));
-        if !wanted.is_empty() && wanted != stored {
-            return Err(Status::modified(&group_resource, name));
-        }
-        let (wanted, stored) = (object::uid(new), object::uid(old));
-        if !wanted.is_empty() && wanted != stored {
-            let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {stored}");
-            return Err(Status::conflict(&group_resource, name, why));
-        }
-        Ok(())
+/// A patch that names a version or uid means that one.
+pub fn check_fixed(call: &Call, resource: &Resource, old: &Value, new: &Value) -> Result<(), Status> {
+    let group_resource = resource.group_resource();
+    let name = call.info.name.as_str();
+    if resource.namespaced && object::namespace(new) != object::namespace(old) {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
+    let (wanted, stored) = (object::resource_version(new), object::resource_version(old));
+    if !wanted.is_empty() && wanted != stored {
+        return Err(Status::modified(&group_resource, name));
+    }
+    let (wanted, stored) = (object::uid(new), object::uid(old));
+    if !wanted.is_empty() && wanted != stored {
+        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {stored}");
+        return Err(Status::conflict(&group_resource, name, why));
+    }
+    Ok(())
 }

@@ -57,7 +57,7 @@ pub async fn write(change: &Change<'_>, wanted: Value) -> Result<Updated, Status
     change.update(unconditional, |old| checked(change, old, &wanted)).await
 }
 
-fn create_attributes<'a>(change: &'a Change<'_>) -> auth::Attributes<'a> {
+pub fn create_attributes<'a>(change: &'a Change<'_>) -> auth::Attributes<'a> {
     let resource = change.resource;
     auth::Attributes::resource(&change.call.user, "create", resource.group, resource.name)
         .in_namespace(change.namespace)
