@@ -93,7 +93,7 @@ impl<'a> Bindings<'a> {
     }
 
     /// The value of a composed variable, evaluated if nobody asked before.
-    pub(crate) fn composed(&'a self, name: &str, budget: &mut Budget) -> Result<Value<'a>, EvalError> {
+    pub(crate) fn composed(&self, name: &str, budget: &mut Budget) -> Result<Value<'a>, EvalError> {
         let found = self.composed.iter().find(|(known, _)| *known == name);
         let Some((_, composed)) = found else { return Err(EvalError::NoSuchKey(name.into())) };
         match composed {
@@ -103,9 +103,9 @@ impl<'a> Bindings<'a> {
     }
 
     fn composed_program(
-        &'a self,
+        &self,
         name: &str,
-        program: &'a Program,
+        program: &Program,
         result: &RefCell<Slot<'a>>,
         budget: &mut Budget,
     ) -> Result<Value<'a>, EvalError> {
@@ -122,5 +122,9 @@ impl<'a> Bindings<'a> {
 }
 
 fn composition_error(name: &str, error: EvalError) -> EvalError {
-    if error.is_limit() { error } else { EvalError::message(format!("composited variable {name:?} fails to evaluate: {error}")) }
+    if error.is_limit() {
+        error
+    } else {
+        EvalError::message(format!("composited variable {name:?} fails to evaluate: {error}"))
+    }
 }

@@ -42,7 +42,7 @@ pub fn check(parsed: Parsed, environment: &Environment) -> Result<Checked, Vec<I
     };
     checker.expr(&mut root);
     if checker.issues.is_empty() {
-        checker.literals(&root);
+        checker.literals(&root, false);
     }
     let Checker { types, overloads, references, unifier, mut issues, regexes, .. } = checker;
     if !issues.is_empty() {
@@ -219,7 +219,9 @@ impl Checker<'_> {
         types: Vec<Type>,
     ) -> Type {
         let mut result: Option<Type> = None;
-        for overload in overloads.iter().filter(|overload| overload.member == member && overload.args.len() == types.len()) {
+        for overload in
+            overloads.iter().filter(|overload| overload.member == member && overload.args.len() == types.len())
+        {
             let (args, returned) = self.unifier.instantiate(overload);
             if !self.unifier.all_assignable(&types, &args) {
                 continue;
@@ -266,13 +268,13 @@ impl Checker<'_> {
         }
     }
 
-    fn join(&mut self, at: usize, previous: Option<Type>, current: Type) -> Type {
-        let Some(previous) = previous else { return current };
-        if self.unifier.assignable(&previous, &current) {
-            return unify::most_general(&previous, &current);
+    /// The type of items of both types. Where they differ it is any; [`literals`] reports that, unless it is wanted.
+    fn join(&mut self, previous: Option<Type>, current: Type) -> Type {
+        match previous {
+            None => current,
+            Some(previous) if self.unifier.assignable(&previous, &current) => unify::most_general(&previous, &current),
+            Some(_) => Type::Dyn,
         }
-        self.report(at, format!("expected type '{previous}' but found '{current}'"));
-        Type::Error
     }
 
     fn list(&mut self, items: &mut [Item]) -> Type {
@@ -280,7 +282,7 @@ impl Checker<'_> {
         for Item { value, optional } in items {
             self.expr(value);
             let ty = self.unwrapped(value, *optional);
-            element = Some(self.join(value.at, element, ty));
+            element = Some(self.join(element, ty));
         }
         Type::list(element.unwrap_or_else(|| self.unifier.fresh()))
     }
@@ -290,10 +292,10 @@ impl Checker<'_> {
         for Entry { key, value, optional } in entries {
             self.expr(key);
             let ty = self.type_of(key);
-            key_type = Some(self.join(key.at, key_type, ty));
+            key_type = Some(self.join(key_type, ty));
             self.expr(value);
             let ty = self.unwrapped(value, *optional);
-            value_type = Some(self.join(value.at, value_type, ty));
+            value_type = Some(self.join(value_type, ty));
         }
         let key_type = key_type.unwrap_or_else(|| self.unifier.fresh());
         Type::map(key_type, value_type.unwrap_or_else(|| self.unifier.fresh()))
@@ -313,7 +315,10 @@ impl Checker<'_> {
                 }
             };
             if !self.unifier.assignable(&expected, &found) {
-                self.report(*at, format!("expected type of field '{name}' is '{expected}' but provided type is '{found}'"));
+                self.report(
+                    *at,
+                    format!("expected type of field '{name}' is '{expected}' but provided type is '{found}'"),
+                );
             }
         }
         Type::Object(object)
@@ -353,7 +358,9 @@ impl Checker<'_> {
                 (Type::Dyn, Type::Dyn)
             }
             other => {
-                let message = format!("expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)");
+                let message = format!(
+                    "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
+                );
                 self.report(fold.range.at, message);
                 (Type::Error, Type::Error)
             }

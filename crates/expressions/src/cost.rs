@@ -18,7 +18,6 @@ pub const AUTHORIZATION_CHECK: u64 = 350_000;
 pub struct Sizes {
     /// Of the first arguments.
     sizes: [u64; 2],
-    count: usize,
     /// Of the whole first argument, where a function compares all of it.
     traversal: u64,
     is_text: bool,
@@ -35,7 +34,6 @@ impl Sizes {
         let text = |index: usize| matches!(args.get(index), Some(Value::String(_) | Value::Bytes(_)));
         Self {
             sizes: [size(0), size(1)],
-            count: args.len(),
             traversal: if is_traversal(function) { args.first().map_or(0, |value| traversal(value, 0)) } else { 0 },
             is_text: text(0),
             second_is_text: text(1),
@@ -63,8 +61,20 @@ pub fn before(function: &str, args: &[Value<'_>]) -> u64 {
             [Value::Int(count)] => u64::try_from(*count).unwrap_or(0),
             _ => 0,
         },
-        "matches" | "find" | "findAll" | "contains" | "@in" | "_==_" | "_!=_" | "sets.contains" | "sets.equivalent"
-        | "sets.intersects" | "distinct" | "sort" | "@sortByAssociatedKeys" | "check" => of_call(function, &sizes(), None),
+        "matches"
+        | "find"
+        | "findAll"
+        | "contains"
+        | "@in"
+        | "_==_"
+        | "_!=_"
+        | "sets.contains"
+        | "sets.equivalent"
+        | "sets.intersects"
+        | "distinct"
+        | "sort"
+        | "@sortByAssociatedKeys"
+        | "check" => of_call(function, &sizes(), None),
         _ => 0,
     }
 }
@@ -79,8 +89,21 @@ pub fn of_call(function: &str, args: &Sizes, result: Option<&Value<'_>>) -> u64 
         "check" => AUTHORIZATION_CHECK,
         "fieldSelector" | "labelSelector" => selector(second),
         _ if is_traversal(function) => args.traversal,
-        "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "jsonpatch.escapeKey" | "cidr" | "isIP" | "isCIDR"
-        | "quantity" | "isQuantity" | "semver" | "isSemver" | "startsWith" | "endsWith" => text(first, 1),
+        "url"
+        | "lowerAscii"
+        | "upperAscii"
+        | "substring"
+        | "trim"
+        | "jsonpatch.escapeKey"
+        | "cidr"
+        | "isIP"
+        | "isCIDR"
+        | "quantity"
+        | "isQuantity"
+        | "semver"
+        | "isSemver"
+        | "startsWith"
+        | "endsWith" => text(first, 1),
         "ip" | "bytes" | "string" | "format" | "strings.quote" if args.is_text => text(first, 1),
         "replace" | "split" | "ip.isCanonical" => text(first, 2),
         "join" => text(result.map_or(0, Value::size), 2),
@@ -121,7 +144,12 @@ fn text(size: u64, times: u64) -> u64 {
     ceil(size.saturating_mul(times), STRING_TRAVERSAL)
 }
 
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "costs are estimates")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "costs are estimates"
+)]
 fn ceil(size: u64, factor: f64) -> u64 {
     (size as f64 * factor).ceil() as u64
 }

@@ -54,7 +54,9 @@ impl DeclType {
 
     /// An object with these fields, e.g. `request`.
     pub fn object(name: &str, fields: impl IntoIterator<Item = (&'static str, DeclType)>) -> Self {
-        let fields = fields.into_iter().map(|(name, decl)| (name.to_owned(), Field { json_name: name.into(), decl: Arc::new(decl) }));
+        let fields = fields
+            .into_iter()
+            .map(|(name, decl)| (name.to_owned(), Field { json_name: name.into(), decl: Arc::new(decl) }));
         let object = ObjectType { name: name.into(), fields: fields.collect(), constructible: false };
         Self { min_serialized_size: 2, ..Self::simple(Type::Object(Arc::new(object))) }
     }
@@ -88,7 +90,9 @@ impl DeclType {
 }
 
 pub(crate) fn json_patch_type() -> Arc<ObjectType> {
-    let field = |name: &str, ty: Type| (name.to_owned(), Field { json_name: name.into(), decl: Arc::new(DeclType::simple(ty)) });
+    let field = |name: &str, ty: Type| {
+        (name.to_owned(), Field { json_name: name.into(), decl: Arc::new(DeclType::simple(ty)) })
+    };
     let fields = [
         field("op", Type::String),
         field("path", Type::String),

@@ -39,9 +39,13 @@ impl Environment {
     /// Declares `variables.name` of a type; later expressions of the same policy see it.
     pub fn composed(mut self, name: &str, ty: &Type) -> Self {
         let inner = Arc::make_mut(&mut self.inner);
-        let known = inner.variables.get(VARIABLES).and_then(|decl| decl.object_type()).map(|object| object.fields.clone());
+        let known =
+            inner.variables.get(VARIABLES).and_then(|decl| decl.object_type()).map(|object| object.fields.clone());
         let mut fields = known.unwrap_or_default();
-        fields.insert(name.into(), crate::types::Field { json_name: name.into(), decl: Arc::new(DeclType::simple(ty.clone())) });
+        fields.insert(
+            name.into(),
+            crate::types::Field { json_name: name.into(), decl: Arc::new(DeclType::simple(ty.clone())) },
+        );
         let object = ObjectType { name: "kubernetes.variables".into(), fields, constructible: false };
         inner.variables.insert(VARIABLES.into(), Arc::new(DeclType::simple(Type::Object(Arc::new(object)))));
         self

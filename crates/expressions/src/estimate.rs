@@ -50,8 +50,9 @@ impl<'c> Estimator<'c> {
             Kind::Select { operand, field, test } => self.select(operand, field, *test),
             Kind::Call { function, target, args } => self.call(expr, function, target.as_deref(), args),
             Kind::List(items) => {
-                let cost = items.iter().fold(Range::fixed(LIST_CREATE), |sum, item| sum.add(self.cost(&item.value)));
-                let values = items.iter().map(|item| self.size(&item.value)).reduce(Range::union).unwrap_or(Range::ZERO);
+                let cost = items.iter().fold(Range::fixed(LIST_CREATE), |sum, item| sum.plus(self.cost(&item.value)));
+                let values =
+                    items.iter().map(|item| self.size(&item.value)).reduce(Range::union).unwrap_or(Range::ZERO);
                 let size = Some(Range::fixed(items.len() as u64));
                 (cost, Known { size, entries: Some((Range::fixed(1), values)), place: None })
             }
@@ -59,7 +60,7 @@ impl<'c> Estimator<'c> {
                 let mut cost = Range::fixed(MAP_CREATE);
                 let mut held: Option<(Size, Size)> = None;
                 for entry in entries {
-                    cost = cost.add(self.cost(&entry.key)).add(self.cost(&entry.value));
+                    cost = cost.plus(self.cost(&entry.key)).plus(self.cost(&entry.value));
                     let sizes = (self.size(&entry.key), self.size(&entry.value));
                     held = Some(held.map_or(sizes, |(key, value)| (key.union(sizes.0), value.union(sizes.1))));
                 }
@@ -67,7 +68,8 @@ impl<'c> Estimator<'c> {
                 (cost, Known { size, entries: held.or(Some((Range::ZERO, Range::ZERO))), place: None })
             }
             Kind::Struct { fields, .. } => {
-                let cost = fields.iter().fold(Range::fixed(STRUCT_CREATE), |sum, field| sum.add(self.cost(&field.value)));
+                let cost =
+                    fields.iter().fold(Range::fixed(STRUCT_CREATE), |sum, field| sum.plus(self.cost(&field.value)));
                 (cost, Known::default())
             }
             Kind::Fold(fold) if fold.is_bind() => self.bind(fold),
@@ -110,20 +112,20 @@ impl<'c> Estimator<'c> {
         }
         let own = u64::from(matches!(self.ty(operand), Type::Map(..) | Type::Object(_) | Type::Param(_)));
         let known = Known { place: child(&self.known(operand), field), ..Known::default() };
-        (cost.add(Range::fixed(own)), known)
+        (cost.plus(Range::fixed(own)), known)
     }
 
     fn bind(&mut self, fold: &'c Fold) -> (Range, Known) {
-        let cost = self.cost(&fold.range).add(self.cost(&fold.init));
+        let cost = self.cost(&fold.range).plus(self.cost(&fold.init));
         let known = Known { size: self.known_size(&fold.init), ..self.known(&fold.init) };
         self.scopes.push((&fold.accumulator, known));
-        let cost = cost.add(self.cost(&fold.result));
+        let cost = cost.plus(self.cost(&fold.result));
         self.scopes.pop();
         (cost, Known { size: self.known_size(&fold.result), ..self.known(&fold.result) })
     }
 
     fn fold(&mut self, fold: &'c Fold) -> (Range, Known) {
-        let mut cost = self.cost(&fold.range).add(self.cost(&fold.init));
+        let mut cost = self.cost(&fold.range).plus(self.cost(&fold.init));
         let depth = self.scopes.len();
         let accumulated = Known { place: None, size: self.accumulator_size(fold), ..self.known(&fold.init) };
         self.scopes.push((&fold.accumulator, accumulated));
@@ -133,14 +135,16 @@ impl<'c> Estimator<'c> {
             None if matches!(self.ty(&fold.range), Type::Map(..)) => self.scopes.push((&fold.variable, key)),
             None => self.scopes.push((&fold.variable, value)),
         }
-        let turn = self.cost(&fold.condition).add(self.cost(&fold.step));
+        let turn = self.cost(&fold.condition).plus(self.cost(&fold.step));
         self.scopes.truncate(depth + 1);
-        cost = cost.add(self.cost(&fold.result));
+        cost = cost.plus(self.cost(&fold.result));
         self.scopes.truncate(depth);
         let turns = self.size(&fold.range);
-        cost = cost.add(turns.multiply(turn));
+        cost = cost.plus(turns.multiply(turn));
         let known = match fold.init.kind {
-            Kind::List(_) | Kind::Map(_) => Known { size: Some(turns), entries: self.known(&fold.step).entries, place: None },
+            Kind::List(_) | Kind::Map(_) => {
+                Known { size: Some(turns), entries: self.known(&fold.step).entries, place: None }
+            }
             _ => sized(self.known_size(&fold.init)),
         };
         (cost, known)

@@ -16,7 +16,7 @@ use crate::value::{self, Key, List, Map, Struct, Value};
 
 type Outcome<'a> = Result<Value<'a>, EvalError>;
 
-pub fn evaluate<'a>(program: &Program, bindings: &'a Bindings<'a>, budget: &mut Budget) -> Outcome<'a> {
+pub fn evaluate<'a>(program: &Program, bindings: &Bindings<'a>, budget: &mut Budget) -> Outcome<'a> {
     let mut machine =
         Machine { program, bindings, budget, scopes: Vec::new(), spent: 0, regexes: Regexes::new(&program.regexes) };
     let result = machine.expr(&program.root);
@@ -27,7 +27,7 @@ pub fn evaluate<'a>(program: &Program, bindings: &'a Bindings<'a>, budget: &mut 
 
 struct Machine<'p, 'a> {
     program: &'p Program,
-    bindings: &'a Bindings<'a>,
+    bindings: &'p Bindings<'a>,
     budget: &'p mut Budget,
     /// The variables of loops, innermost last. An accumulator may be an error that a later step absorbs.
     scopes: Vec<(&'p str, Outcome<'a>)>,
@@ -206,7 +206,9 @@ impl<'p, 'a> Machine<'p, 'a> {
         }
         self.charge(cost::SELECT_OR_IDENT)?;
         let slot = self.scopes.iter_mut().rev().find(|(name, _)| *name == ACCUMULATOR);
-        slot.map_or(Err(EvalError::NoSuchAttribute(ACCUMULATOR.into())), |(_, value)| std::mem::replace(value, Ok(Value::Null)))
+        slot.map_or(Err(EvalError::NoSuchAttribute(ACCUMULATOR.into())), |(_, value)| {
+            std::mem::replace(value, Ok(Value::Null))
+        })
     }
 
     #[inline(never)]
@@ -285,7 +287,8 @@ impl<'p, 'a> Machine<'p, 'a> {
                 for index in 0..list.len() {
                     let item = list.get(index).unwrap_or(Err(EvalError::NoSuchOverload));
                     let position = i64::try_from(index).unwrap_or(i64::MAX);
-                    let (first, second) = if fold.second.is_some() { (Ok(Value::Int(position)), Some(item)) } else { (item, None) };
+                    let (first, second) =
+                        if fold.second.is_some() { (Ok(Value::Int(position)), Some(item)) } else { (item, None) };
                     if !self.turn(fold, first, second)? {
                         break;
                     }
@@ -367,7 +370,8 @@ fn check_nested_type(owner: &str, field: &str, value: &Value<'_>) -> Result<(), 
     if *nested == expected || !owner.starts_with(crate::environment::OBJECT) {
         return Ok(());
     }
-    let message =
-        format!("unexpected type name {nested:?}, expected {expected:?}, which matches field name path from root Object type");
+    let message = format!(
+        "unexpected type name {nested:?}, expected {expected:?}, which matches field name path from root Object type"
+    );
     Err(EvalError::message(message))
 }

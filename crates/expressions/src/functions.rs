@@ -126,7 +126,9 @@ pub fn named_type(name: &str) -> Option<Type> {
 
 /// The integer that the double is, if it is one.
 pub fn exact_int(value: f64) -> Option<i64> {
-    let in_range = value >= -9.223_372_036_854_775_8e18 && value < 9.223_372_036_854_775_8e18;
+    // Two to the power of 63, which is no integer of 64 bits itself.
+    let limit = 2_f64.powi(63);
+    let in_range = (-limit..limit).contains(&value);
     #[expect(clippy::cast_possible_truncation, reason = "checked against the range before")]
     (in_range && value.fract() == 0.0).then_some(value as i64)
 }

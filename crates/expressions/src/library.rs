@@ -28,7 +28,11 @@ pub(crate) use url::Url;
 type Answer<'a> = Option<Result<Value<'a>, EvalError>>;
 
 /// Calls a function. The types of dynamic arguments turn out here, so a call may have no overload.
-pub(crate) fn call<'a>(function: &str, mut args: Vec<Value<'a>>, regexes: &mut Regexes<'_>) -> Result<Value<'a>, EvalError> {
+pub(crate) fn call<'a>(
+    function: &str,
+    mut args: Vec<Value<'a>>,
+    regexes: &mut Regexes<'_>,
+) -> Result<Value<'a>, EvalError> {
     if matches!(function, "_+_" | "cel.@mapInsert") {
         return operators::consuming(function, args).unwrap_or(Err(EvalError::NoSuchOverload));
     }

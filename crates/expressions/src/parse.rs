@@ -18,7 +18,10 @@ const MAX_NODES: usize = 200_000;
 
 pub fn parse(source: &str, bind: bool) -> Result<Parsed, Vec<Issue>> {
     if source.chars().count() > MAX_EXPRESSION_CHARS {
-        let message = format!("expression code point size exceeds limit: size: {}, limit {MAX_EXPRESSION_CHARS}", source.chars().count());
+        let message = format!(
+            "expression code point size exceeds limit: size: {}, limit {MAX_EXPRESSION_CHARS}",
+            source.chars().count()
+        );
         return Err(vec![Issue { at: 0, message }]);
     }
     let tokens = lex::tokens(source).map_err(|issue| vec![issue])?;
@@ -44,16 +47,35 @@ const PRIMARY: &str =
 
 /// What no variable and no function may be called.
 const RESERVED: [&str; 17] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return",
-    "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 fn fail<T>(at: usize, message: impl Into<String>) -> Parse<T> {
     Err(Issue { at, message: message.into() })
 }
 
+/// The levels below this one are those of `||` and `&&`.
+const LOGICAL: usize = 2;
+
 /// Operators by how tightly they bind.
-const LEVELS: [&[&str]; 3] = [&["==", "!=", "<", "<=", ">", ">=", "in"], &["+", "-"], &["*", "/", "%"]];
+const LEVELS: [&[&str]; 5] =
+    [&["||"], &["&&"], &["==", "!=", "<", "<=", ">", ">=", "in"], &["+", "-"], &["*", "/", "%"]];
 
 impl Parser {
     fn whole(&mut self) -> Parse {
@@ -133,11 +155,11 @@ impl Parser {
         if self.nesting > MAX_DEPTH {
             return fail(self.peek().at, format!("expression recursion limit exceeded: {MAX_DEPTH}"));
         }
-        let condition = self.logic("||", "_||_")?;
+        let condition = self.operators(0)?;
         let result = match self.take("?") {
             None => condition,
             Some(at) => {
-                let yes = self.logic("||", "_||_")?;
+                let yes = self.operators(0)?;
                 self.expect(":")?;
                 let no = self.expression()?;
                 self.call(at, "_?_:_", vec![condition, yes, no])?
@@ -147,19 +169,38 @@ impl Parser {
         Ok(result)
     }
 
-    /// A chain of `||` or of `&&`, as a balanced tree.
-    fn logic(&mut self, symbol: &str, function: &str) -> Parse {
-        let mut terms = vec![self.logic_term(symbol)?];
+    /// Operators that bind at least as tightly as the level. A chain of `||` or of `&&` becomes a balanced tree.
+    fn operators(&mut self, lowest: usize) -> Parse {
+        let mut left = self.unary()?;
+        while let Some((symbol, level)) = self.operator().filter(|(_, level)| *level >= lowest) {
+            left = if level < LOGICAL { self.chain(left, symbol, level)? } else { self.binary(left, symbol, level)? };
+        }
+        Ok(left)
+    }
+
+    /// The operator that is next, and how tightly it binds.
+    fn operator(&self) -> Option<(&'static str, usize)> {
+        let symbol = self.peek_symbol(0)?;
+        LEVELS.iter().position(|operators| operators.contains(&symbol)).map(|level| (symbol, level))
+    }
+
+    #[inline(never)]
+    fn binary(&mut self, left: Expr, symbol: &str, level: usize) -> Parse {
+        let at = self.advance().at;
+        let right = self.operators(level + 1)?;
+        let function = if symbol == "in" { "@in".to_owned() } else { format!("_{symbol}_") };
+        self.call(at, &function, vec![left, right])
+    }
+
+    #[inline(never)]
+    fn chain(&mut self, first: Expr, symbol: &str, level: usize) -> Parse {
+        let mut terms = vec![first];
         let mut places = Vec::new();
         while let Some(at) = self.take(symbol) {
             places.push(at);
-            terms.push(self.logic_term(symbol)?);
+            terms.push(self.operators(level + 1)?);
         }
-        self.balance(function, terms, &places)
-    }
-
-    fn logic_term(&mut self, symbol: &str) -> Parse {
-        if symbol == "||" { self.logic("&&", "_&&_") } else { self.binary(0) }
+        self.balance(&format!("_{symbol}_"), terms, &places)
     }
 
     fn balance(&mut self, function: &str, mut terms: Vec<Expr>, places: &[usize]) -> Parse {
@@ -173,36 +214,28 @@ impl Parser {
         self.call(places[middle - 1], function, vec![left, right])
     }
 
-    fn binary(&mut self, level: usize) -> Parse {
-        let Some(operators) = LEVELS.get(level) else { return self.unary() };
-        let mut left = self.binary(level + 1)?;
-        while let Some(symbol) = self.peek_symbol(0).filter(|symbol| operators.contains(symbol)) {
-            let at = self.advance().at;
-            let right = self.binary(level + 1)?;
-            let function = if symbol == "in" { "@in".to_owned() } else { format!("_{symbol}_") };
-            left = self.call(at, &function, vec![left, right])?;
-        }
-        Ok(left)
+    fn unary(&mut self) -> Parse {
+        let at = self.peek().at;
+        let (function, count) = self.signs();
+        let operand = self.member()?;
+        if count % 2 == 0 { Ok(operand) } else { self.call(at, function, vec![operand]) }
     }
 
-    fn unary(&mut self) -> Parse {
-        let number = |token: Option<&Token>| {
-            token.is_some_and(|token| matches!(token.kind, TokenKind::Int { .. } | TokenKind::Literal(Literal::Double(_))))
-        };
-        for (symbol, function) in [("!", "!_"), ("-", "-_")] {
-            if self.peek_symbol(0) != Some(symbol) || (symbol == "-" && number(self.tokens.get(self.next + 1))) {
-                continue;
-            }
-            let at = self.peek().at;
-            let mut count = 0;
-            while self.peek_symbol(0) == Some(symbol) && !(symbol == "-" && number(self.tokens.get(self.next + 1))) {
-                self.next += 1;
-                count += 1;
-            }
-            let operand = self.member()?;
-            return if count % 2 == 0 { Ok(operand) } else { self.call(at, function, vec![operand]) };
+    /// Takes a run of `!` or of `-`, but not the sign of a number.
+    #[inline(never)]
+    fn signs(&mut self) -> (&'static str, usize) {
+        let (symbol, function) = if self.peek_symbol(0) == Some("!") { ("!", "!_") } else { ("-", "-_") };
+        let mut count = 0;
+        while self.peek_symbol(0) == Some(symbol) && !(symbol == "-" && self.is_number(1)) {
+            self.next += 1;
+            count += 1;
         }
-        self.member()
+        (function, count)
+    }
+
+    fn is_number(&self, ahead: usize) -> bool {
+        let token = self.tokens.get(self.next + ahead);
+        token.is_some_and(|token| matches!(token.kind, TokenKind::Int { .. } | TokenKind::Literal(Literal::Double(_))))
     }
 
     fn member(&mut self) -> Parse {
@@ -256,6 +289,21 @@ impl Parser {
     }
 
     fn primary(&mut self) -> Parse {
+        match self.peek_symbol(0) {
+            Some("(") => {
+                self.next += 1;
+                let inner = self.expression()?;
+                self.expect(")")?;
+                Ok(inner)
+            }
+            Some("[") => self.list(),
+            Some("{") => self.map(),
+            _ => self.leaf(),
+        }
+    }
+
+    #[inline(never)]
+    fn leaf(&mut self) -> Parse {
         let negative = self.peek_symbol(0) == Some("-");
         if negative {
             self.next += 1;
@@ -263,7 +311,8 @@ impl Parser {
         let token = self.advance();
         match token.kind {
             TokenKind::Int { digits, hex } => {
-                let literal = int(&digits, hex, negative).ok_or_else(|| Issue { at: token.at, message: "invalid int literal".into() })?;
+                let literal = int(&digits, hex, negative)
+                    .ok_or_else(|| Issue { at: token.at, message: "invalid int literal".into() })?;
                 self.node(token.at - usize::from(negative), Kind::Literal(literal))
             }
             TokenKind::Literal(Literal::Double(value)) => {
@@ -272,13 +321,6 @@ impl Parser {
             }
             TokenKind::Literal(literal) => self.node(token.at, Kind::Literal(literal)),
             TokenKind::Ident => self.name(token),
-            TokenKind::Symbol("(") => {
-                let inner = self.expression()?;
-                self.expect(")")?;
-                Ok(inner)
-            }
-            TokenKind::Symbol("[") => self.list(token.at),
-            TokenKind::Symbol("{") => self.map(token.at),
             TokenKind::Symbol(".") => {
                 let name = self.expect_ident()?;
                 self.name(name)
@@ -313,7 +355,11 @@ impl Parser {
         loop {
             match self.peek_symbol(ahead) {
                 Some("{") => return true,
-                Some(".") if matches!(self.tokens.get(self.next + ahead + 1), Some(Token { kind: TokenKind::Ident, .. })) => ahead += 2,
+                Some(".")
+                    if matches!(self.tokens.get(self.next + ahead + 1), Some(Token { kind: TokenKind::Ident, .. })) =>
+                {
+                    ahead += 2
+                }
                 _ => return false,
             }
         }
@@ -340,7 +386,9 @@ impl Parser {
         self.node(at, Kind::Struct { name, fields })
     }
 
-    fn list(&mut self, at: usize) -> Parse {
+    #[inline(never)]
+    fn list(&mut self) -> Parse {
+        let at = self.advance().at;
         let mut items = Vec::new();
         while self.take("]").is_none() {
             let optional = self.take("?").is_some();
@@ -353,7 +401,9 @@ impl Parser {
         self.node(at, Kind::List(items))
     }
 
-    fn map(&mut self, at: usize) -> Parse {
+    #[inline(never)]
+    fn map(&mut self) -> Parse {
+        let at = self.advance().at;
         let mut entries = Vec::new();
         while self.take("}").is_none() {
             let optional = self.take("?").is_some();

@@ -112,7 +112,7 @@ impl Program {
     }
 
     /// The value for these bindings. The cost is taken from the budget also when there is none.
-    pub fn evaluate<'a>(&self, bindings: &'a Bindings<'a>, budget: &mut Budget) -> Result<Value<'a>, EvalError> {
+    pub fn evaluate<'a>(&self, bindings: &Bindings<'a>, budget: &mut Budget) -> Result<Value<'a>, EvalError> {
         eval::evaluate(self, bindings, budget)
     }
 }

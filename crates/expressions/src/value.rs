@@ -16,9 +16,9 @@ mod json;
 mod list;
 mod map;
 
+pub(crate) use json::{display, read};
 pub use list::List;
 pub use map::Map;
-pub(crate) use json::{display, read};
 pub(crate) use map::{Key, Struct, unsupported_key};
 
 /// A value of an expression.

@@ -123,7 +123,9 @@ impl Unifier {
 
     fn mentions(&self, ty: &Type, number: u32) -> bool {
         match ty {
-            Type::Param(other) => *other == number || self.known.get(other).is_some_and(|known| self.mentions(known, number)),
+            Type::Param(other) => {
+                *other == number || self.known.get(other).is_some_and(|known| self.mentions(known, number))
+            }
             Type::List(inner) | Type::Optional(inner) | Type::Type(inner) => self.mentions(inner, number),
             Type::Map(key, value) => self.mentions(key, number) || self.mentions(value, number),
             _ => false,

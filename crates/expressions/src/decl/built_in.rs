@@ -47,7 +47,12 @@ fn semantics(node: &SchemaNode<'_>) -> ListSemantics {
     }
 }
 
-fn object(node: &SchemaNode<'_>, definition: &'static Definition, open: &mut Vec<&'static str>, name: &str) -> DeclType {
+fn object(
+    node: &SchemaNode<'_>,
+    definition: &'static Definition,
+    open: &mut Vec<&'static str>,
+    name: &str,
+) -> DeclType {
     if open.contains(&definition.name) {
         return DeclType::dynamic();
     }

@@ -31,10 +31,12 @@ fn convert(schema: &Json, root: bool, name: &str, depth: usize) -> Option<DeclTy
     let ty = schema.get("type").and_then(Json::as_str).unwrap_or_default();
     match ty {
         "array" => array(schema, name, depth),
-        _ if root || ty == "object" => match schema.get("additionalProperties").filter(|props| props.is_object() && !root) {
-            Some(values) => map(schema, values, name, depth),
-            None => Some(object(schema, root, name, depth)),
-        },
+        _ if root || ty == "object" => {
+            match schema.get("additionalProperties").filter(|props| props.is_object() && !root) {
+                Some(values) => map(schema, values, name, depth),
+                None => Some(object(schema, root, name, depth)),
+            }
+        }
         "string" => Some(string(schema)),
         "boolean" => Some(sized(Type::Bool, 4, 0)),
         "number" => Some(sized(Type::Double, 1, 0)),
@@ -84,7 +86,8 @@ fn map(schema: &Json, values: &Json, name: &str, depth: usize) -> Option<DeclTyp
 }
 
 fn object(schema: &Json, root: bool, name: &str, depth: usize) -> DeclType {
-    let required: Vec<&str> = schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
+    let required: Vec<&str> =
+        schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
     let mut fields = BTreeMap::new();
     let mut size = 2;
     for (property, value) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
@@ -139,7 +142,8 @@ fn string(schema: &Json) -> DeclType {
 
 fn enum_max(schema: &Json) -> u64 {
     let values = schema.get("enum").and_then(Json::as_array).filter(|values| !values.is_empty());
-    let longest = |values: &Vec<Json>| values.iter().filter_map(Json::as_str).map(|value| value.len() as u64).max().unwrap_or(0);
+    let longest =
+        |values: &Vec<Json>| values.iter().filter_map(Json::as_str).map(|value| value.len() as u64).max().unwrap_or(0);
     values.map_or(STRING_MAX, longest)
 }
 
@@ -151,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_root_always_shows_its_type_and_names() {
-        let decl = structural(&json!({"type": "object", "properties": {"spec": {"type": "object"}}}), true).expect("exposed");
+        let decl =
+            structural(&json!({"type": "object", "properties": {"spec": {"type": "object"}}}), true).expect("exposed");
         assert!(decl.field("kind").is_some() && decl.field("spec").is_some());
         assert!(decl.field("metadata").expect("always there").field("labels").is_none());
     }

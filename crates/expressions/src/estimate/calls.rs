@@ -1,26 +1,36 @@
 //! What calls cost by the sizes of their arguments, and what size their results have.
 
 use super::{
-    AUTHORIZATION_CHECK, Estimator, Expr, Kind, Known, LIST_CREATE, Literal, Overload, REGEX_LENGTH, Range, STRING_TRAVERSAL,
-    STRUCT_CREATE, Size, Type, sized,
+    AUTHORIZATION_CHECK, Estimator, Expr, Kind, Known, LIST_CREATE, Literal, Overload, REGEX_LENGTH, Range,
+    STRING_TRAVERSAL, STRUCT_CREATE, Size, Type, sized,
 };
 
 /// The longest regular expression behind a format.
 const MAX_FORMAT_REGEX: f64 = 128.0;
 
 impl<'c> Estimator<'c> {
-    pub(super) fn call(&mut self, expr: &Expr, function: &str, target: Option<&'c Expr>, args: &'c [Expr]) -> (Range, Known) {
+    pub(super) fn call(
+        &mut self,
+        expr: &Expr,
+        function: &str,
+        target: Option<&'c Expr>,
+        args: &'c [Expr],
+    ) -> (Range, Known) {
         let costs: Vec<Range> = target.into_iter().chain(args).map(|arg| self.cost(arg)).collect();
         let operands: Vec<&Expr> = target.into_iter().chain(args).collect();
         match (function, costs.as_slice(), operands.as_slice()) {
-            ("_&&_" | "_||_", [left, right], _) => (Range { min: left.min, max: left.add(*right).max }, sized(Some(Range::fixed(1)))),
-            ("_?_:_", [condition, yes, no], [_, a, b]) => (condition.add(yes.union(*no)), self.either(a, b)),
-            ("dyn", [cost], [arg]) => (cost.add(Range::fixed(1)), Known { size: self.known_size(arg), ..self.known(arg) }),
-            ("_?._", [cost, _], [operand, _]) => (cost.add(Range::fixed(1)), self.optional_field(operand, args)),
+            ("_&&_" | "_||_", [left, right], _) => {
+                (Range { min: left.min, max: left.plus(*right).max }, sized(Some(Range::fixed(1))))
+            }
+            ("_?_:_", [condition, yes, no], [_, a, b]) => (condition.plus(yes.union(*no)), self.either(a, b)),
+            ("dyn", [cost], [arg]) => {
+                (cost.plus(Range::fixed(1)), Known { size: self.known_size(arg), ..self.known(arg) })
+            }
+            ("_?._", [cost, _], [operand, _]) => (cost.plus(Range::fixed(1)), self.optional_field(operand, args)),
             _ => {
-                let sum = costs.into_iter().fold(Range::ZERO, Range::add);
+                let sum = costs.into_iter().fold(Range::ZERO, Range::plus);
                 let (own, known) = self.function(expr, function, &operands);
-                (sum.add(own), known)
+                (sum.plus(own), known)
             }
         }
     }
@@ -78,9 +88,13 @@ impl<'c> Estimator<'c> {
         match function {
             "check" => fixed(AUTHORIZATION_CHECK),
             "fieldSelector" | "labelSelector" => (selector(second), None),
-            "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" if list_argument => (self.traversal(operands[0]), None),
+            "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" if list_argument => {
+                (self.traversal(operands[0]), None)
+            }
             "indexOf" | "lastIndexOf" => (text(first), None),
-            "url" | "jsonpatch.escapeKey" | "lowerAscii" | "upperAscii" | "substring" | "trim" => (text(first), Some(first)),
+            "url" | "jsonpatch.escapeKey" | "lowerAscii" | "upperAscii" | "substring" | "trim" => {
+                (text(first), Some(first))
+            }
             "replace" => (first.scale(2.0 * STRING_TRAVERSAL), Some(replaced(first, second, size(2)))),
             "split" => (first.scale(2.0 * STRING_TRAVERSAL), Some(Range { min: 0, max: split_max(first, operands) })),
             "join" => {
@@ -95,7 +109,9 @@ impl<'c> Estimator<'c> {
             "ip.isCanonical" => (first.scale(2.0 * STRING_TRAVERSAL), None),
             "containsIP" | "containsCIDR" => (contains(function, overload, second), None),
             "validate" => (text(second).scale(MAX_FORMAT_REGEX * REGEX_LENGTH), None),
-            "format" | "startsWith" if is_text && overload.args.len() == 2 => (text(if function == "format" { first } else { second }), None),
+            "format" | "startsWith" if is_text && overload.args.len() == 2 => {
+                (text(if function == "format" { first } else { second }), None)
+            }
             "endsWith" => (text(second), None),
             "bytes" if is_text => (text(first), Some(Range { min: first.min, max: first.max.saturating_mul(4) })),
             "string" if matches!(overload.args.first(), Some(Type::Bytes)) => {
@@ -108,8 +124,8 @@ impl<'c> Estimator<'c> {
             "_==_" if self.compares_at_once(operands) => fixed(1),
             "_==_" | "_!=_" => (comparison(first, second), None),
             "_<_" | "_<=_" | "_>_" | "_>=_" if is_text => (comparison(first, second), None),
-            "_+_" if is_text => (text(first.add(second)), Some(first.add(second))),
-            "_+_" if list_argument => (Range::fixed(1), Some(first.add(second))),
+            "_+_" if is_text => (text(first.plus(second)), Some(first.plus(second))),
+            "_+_" if list_argument => (Range::fixed(1), Some(first.plus(second))),
             _ => self.list_function(function, operands, overload),
         }
     }
@@ -122,15 +138,15 @@ impl<'c> Estimator<'c> {
     fn list_function(&self, function: &str, operands: &[&Expr], overload: &Overload) -> (Range, Option<Size>) {
         let size = |index: usize| operands.get(index).map_or(Range::ZERO, |operand| self.size(operand));
         let (first, second) = (size(0), size(1));
-        let allocating = |factor: f64, size: Size| (size.scale(factor).add(Range::fixed(1 + LIST_CREATE)), Some(size));
+        let allocating = |factor: f64, size: Size| (size.scale(factor).plus(Range::fixed(1 + LIST_CREATE)), Some(size));
         let texts = |index: usize| match overload.args.get(index) {
             Some(Type::List(element)) if matches!(**element, Type::String | Type::Bytes) => 2.0 + STRING_TRAVERSAL,
             _ => 2.0,
         };
         let number = |index: usize| operands.get(index).and_then(|operand| number(operand));
         match function {
-            "sets.contains" | "sets.intersects" => (first.multiply(second).add(Range::fixed(1)), None),
-            "sets.equivalent" => (first.multiply(second).scale(2.0).add(Range::fixed(1)), None),
+            "sets.contains" | "sets.intersects" => (first.multiply(second).plus(Range::fixed(1)), None),
+            "sets.equivalent" => (first.multiply(second).scale(2.0).plus(Range::fixed(1)), None),
             "slice" => {
                 let length = number(2).unwrap_or(first.max).saturating_sub(number(1).unwrap_or(0));
                 allocating(1.0, Range::fixed(length))
@@ -138,7 +154,9 @@ impl<'c> Estimator<'c> {
             "lists.range" => allocating(1.0, Range::fixed(number(0).unwrap_or(u64::MAX))),
             "reverse" => allocating(1.0, first),
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-            "flatten" => allocating(if operands.len() == 1 { 1.0 } else { number(1).unwrap_or(u64::MAX) as f64 }, first),
+            "flatten" => {
+                allocating(if operands.len() == 1 { 1.0 } else { number(1).unwrap_or(u64::MAX) as f64 }, first)
+            }
             "distinct" => allocating(2.0, first.multiply(first)),
             "sort" => allocating(texts(0), first.multiply(first)),
             "@sortByAssociatedKeys" => allocating(texts(1), second.multiply(second)),
@@ -150,7 +168,7 @@ impl<'c> Estimator<'c> {
     fn traversal(&self, list: &Expr) -> Range {
         let is_text = matches!(self.ty(list), Type::List(element) if matches!(**element, Type::String | Type::Bytes));
         let item = if is_text { text(self.item_size(list)) } else { Range::ZERO };
-        self.size(list).multiply(item.add(Range::fixed(1)))
+        self.size(list).multiply(item.plus(Range::fixed(1)))
     }
 
     fn item_size(&self, list: &Expr) -> Size {
@@ -162,7 +180,7 @@ impl<'c> Estimator<'c> {
         let count = self.size(list);
         let items = count.multiply(self.item_size(list));
         let gaps = Range { min: count.min.saturating_sub(1), max: count.max.saturating_sub(1) };
-        separator.map_or(items, |separator| items.add(separator.multiply(gaps)))
+        separator.map_or(items, |separator| items.plus(separator.multiply(gaps)))
     }
 }
 
@@ -172,7 +190,7 @@ fn text(size: Size) -> Range {
 
 /// One is added, so that an empty string does not make an expensive expression free.
 fn regex(subject: Size, pattern: Size) -> Range {
-    text(subject.add(Range::fixed(1))).multiply(pattern.scale(REGEX_LENGTH))
+    text(subject.plus(Range::fixed(1))).multiply(pattern.scale(REGEX_LENGTH))
 }
 
 fn comparison(a: Size, b: Size) -> Range {
@@ -181,17 +199,17 @@ fn comparison(a: Size, b: Size) -> Range {
 }
 
 fn selector(length: Size) -> Range {
-    let requirement = (LIST_CREATE + STRUCT_CREATE) as u32;
-    Range::fixed(LIST_CREATE).add(text(length)).add(length.scale(0.5).scale(f64::from(requirement)))
+    let requirement = Range::fixed(LIST_CREATE + STRUCT_CREATE);
+    Range::fixed(LIST_CREATE).plus(text(length)).plus(length.scale(0.5).multiply(requirement))
 }
 
 fn contains(function: &str, overload: &Overload, other: Size) -> Range {
     let address = Range { min: 4, max: 16 };
-    let mut cost = text(address.add(address));
+    let mut cost = text(address.plus(address));
     if function == "containsCIDR" {
-        cost = cost.add(text(address)).add(Range::fixed(1));
+        cost = cost.plus(text(address)).plus(Range::fixed(1));
     }
-    if overload.args.get(1) == Some(&Type::String) { cost.add(text(other)) } else { cost }
+    if overload.args.get(1) == Some(&Type::String) { cost.plus(text(other)) } else { cost }
 }
 
 fn number(expr: &Expr) -> Option<u64> {
@@ -226,5 +244,5 @@ fn replaced(subject: Size, from: Size, to: Size) -> Size {
         (subject.min.div_ceil(from.max), 0)
     };
     let count = Range { min: min_count, max: max_count };
-    count.multiply(to).add(Range { min: min_rest, max: max_rest })
+    count.multiply(to).plus(Range { min: min_rest, max: max_rest })
 }

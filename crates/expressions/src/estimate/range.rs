@@ -15,7 +15,7 @@ impl Range {
         Self { min: value, max: value }
     }
 
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self { min: self.min.saturating_add(other.min), max: self.max.saturating_add(other.max) }
     }
 
@@ -29,7 +29,12 @@ impl Range {
 
     /// Times a factor, rounded up.
     pub fn scale(self, factor: f64) -> Self {
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates"
+        )]
         let scaled = |value: u64| (value as f64 * factor).ceil() as u64;
         Self { min: scaled(self.min), max: scaled(self.max) }
     }

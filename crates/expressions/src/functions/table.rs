@@ -285,7 +285,7 @@ prefixLength .(cidr) -> int
 masked .(cidr) -> cidr
 quantity (string) -> quantity
 isQuantity (string) -> bool
-sign .(quantity) -> int
+sign (quantity) -> int
 isGreaterThan .(quantity, quantity) -> bool
 isLessThan .(quantity, quantity) -> bool
 compareTo .(quantity, quantity) -> int

@@ -21,7 +21,8 @@ pub fn call<'a>(function: &str, args: &[Value<'a>]) -> Answer<'a> {
             Some(Err(EvalError::message("resource must not be empty")))
         }
         (Chain::Group(subject, group), [Value::String(name)]) if function == "resource" => {
-            let target = ResourceTarget { group: group.clone(), resource: name.to_string(), ..ResourceTarget::default() };
+            let target =
+                ResourceTarget { group: group.clone(), resource: name.to_string(), ..ResourceTarget::default() };
             link(Chain::Resource(subject.clone(), target))
         }
         (Chain::Resource(subject, target), [Value::String(text)]) => {

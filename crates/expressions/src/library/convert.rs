@@ -31,10 +31,15 @@ fn string<'a>(value: &Value<'a>) -> Answer<'a> {
             Ok(text) => Ok(Value::text(text)),
             Err(_) => Err(EvalError::message("invalid UTF-8 in bytes, cannot convert to string")),
         }),
-        Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::Timestamp(_) | Value::Duration(_) => {
+        Value::Bool(_)
+        | Value::Int(_)
+        | Value::Uint(_)
+        | Value::Double(_)
+        | Value::Timestamp(_)
+        | Value::Duration(_) => Some(Ok(Value::text(display(value)))),
+        Value::Opaque(opaque) if matches!(**opaque, Opaque::Ip(_) | Opaque::Cidr(..)) => {
             Some(Ok(Value::text(display(value))))
         }
-        Value::Opaque(opaque) if matches!(**opaque, Opaque::Ip(_) | Opaque::Cidr(..)) => Some(Ok(Value::text(display(value)))),
         _ => None,
     }
 }
@@ -104,7 +109,9 @@ fn timestamp<'a>(value: &Value<'a>) -> Answer<'a> {
     Some(match value {
         Value::Timestamp(_) => Ok(value.clone()),
         Value::Int(seconds) => time::from_seconds(*seconds).map(Value::Timestamp).ok_or(EvalError::TimestampOverflow),
-        Value::String(text) => time::parse_timestamp(text).map(Value::Timestamp).map_or_else(|| failed(value, "timestamp"), Ok),
+        Value::String(text) => {
+            time::parse_timestamp(text).map(Value::Timestamp).map_or_else(|| failed(value, "timestamp"), Ok)
+        }
         _ => return None,
     })
 }
@@ -112,7 +119,9 @@ fn timestamp<'a>(value: &Value<'a>) -> Answer<'a> {
 fn duration<'a>(value: &Value<'a>) -> Answer<'a> {
     Some(match value {
         Value::Duration(_) => Ok(value.clone()),
-        Value::String(text) => time::parse_duration(text).map(Value::Duration).map_or_else(|| failed(value, "duration"), Ok),
+        Value::String(text) => {
+            time::parse_duration(text).map(Value::Duration).map_or_else(|| failed(value, "duration"), Ok)
+        }
         _ => return None,
     })
 }

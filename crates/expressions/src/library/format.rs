@@ -18,14 +18,16 @@ const fn format(name: &'static str, max_regex_size: u64, check: fn(&str) -> Vec<
 }
 
 static FORMATS: [Format; 13] = [
-    format("dns1123Label", 30, |text| validation::is_dns1123_label(text)),
-    format("dns1123Subdomain", 60, |text| validation::is_dns1123_subdomain(text)),
-    format("dns1035Label", 30, |text| validation::is_dns1035_label(text)),
-    format("qualifiedName", 60, |text| validation::is_qualified_name(text)),
+    format("dns1123Label", 30, validation::is_dns1123_label),
+    format("dns1123Subdomain", 60, validation::is_dns1123_subdomain),
+    format("dns1035Label", 30, validation::is_dns1035_label),
+    format("qualifiedName", 60, validation::is_qualified_name),
     format("dns1123LabelPrefix", 30, |text| validation::is_dns1123_label(&object_meta::mask_trailing_dash(text, true))),
-    format("dns1123SubdomainPrefix", 60, |text| validation::is_dns1123_subdomain(&object_meta::mask_trailing_dash(text, true))),
+    format("dns1123SubdomainPrefix", 60, |text| {
+        validation::is_dns1123_subdomain(&object_meta::mask_trailing_dash(text, true))
+    }),
     format("dns1035LabelPrefix", 30, |text| validation::is_dns1035_label(&object_meta::mask_trailing_dash(text, true))),
-    format("labelValue", 40, |text| validation::is_label_value(text)),
+    format("labelValue", 40, validation::is_label_value),
     format("uri", 1103, |text| Url::parse(text).err().into_iter().collect()),
     format("uuid", 84, |text| unless(is_uuid(text), "does not match the UUID format")),
     format("byte", 84, |text| unless(base64::engine::general_purpose::STANDARD.decode(text).is_ok(), "invalid base64")),
@@ -62,5 +64,9 @@ pub fn call<'a>(function: &str, args: &[Value<'a>]) -> Answer<'a> {
 }
 
 fn problems<'a>(found: Vec<String>) -> Value<'a> {
-    if found.is_empty() { Value::none() } else { Value::some(Value::list(found.into_iter().map(Value::text).collect())) }
+    if found.is_empty() {
+        Value::none()
+    } else {
+        Value::some(Value::list(found.into_iter().map(Value::text).collect()))
+    }
 }

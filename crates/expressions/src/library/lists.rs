@@ -11,8 +11,12 @@ pub fn call<'a>(function: &str, args: &[Value<'a>]) -> Answer<'a> {
     match (function, args) {
         ("lists.range", [Value::Int(count)]) => Some(range(*count)),
         ("sets.contains", [Value::List(a), Value::List(b)]) => Some(sets(a, b, contains_all)),
-        ("sets.equivalent", [Value::List(a), Value::List(b)]) => Some(sets(a, b, |a, b| contains_all(a, b) && contains_all(b, a))),
-        ("sets.intersects", [Value::List(a), Value::List(b)]) => Some(sets(a, b, |a, b| b.iter().any(|item| a.contains(item)))),
+        ("sets.equivalent", [Value::List(a), Value::List(b)]) => {
+            Some(sets(a, b, |a, b| contains_all(a, b) && contains_all(b, a)))
+        }
+        ("sets.intersects", [Value::List(a), Value::List(b)]) => {
+            Some(sets(a, b, |a, b| b.iter().any(|item| a.contains(item))))
+        }
         (_, [Value::List(list), rest @ ..]) => on_list(function, list, rest),
         _ => None,
     }
@@ -29,7 +33,17 @@ fn contains_all<'a>(a: &Items<'a>, b: &Items<'a>) -> bool {
 fn on_list<'a>(function: &str, list: &List<'a>, rest: &[Value<'a>]) -> Answer<'a> {
     let known = matches!(
         function,
-        "isSorted" | "sum" | "min" | "max" | "indexOf" | "lastIndexOf" | "slice" | "flatten" | "sort" | "reverse" | "distinct"
+        "isSorted"
+            | "sum"
+            | "min"
+            | "max"
+            | "indexOf"
+            | "lastIndexOf"
+            | "slice"
+            | "flatten"
+            | "sort"
+            | "reverse"
+            | "distinct"
             | "@sortByAssociatedKeys"
     );
     if !known {
@@ -40,7 +54,9 @@ fn on_list<'a>(function: &str, list: &List<'a>, rest: &[Value<'a>]) -> Answer<'a
         Err(error) => return Some(Err(error)),
     };
     match (function, rest) {
-        ("isSorted", []) => Some(Ok(Value::Bool(items.windows(2).all(|pair| pair[0].order(&pair[1]).is_some_and(|order| order.is_le()))))),
+        ("isSorted", []) => Some(Ok(Value::Bool(
+            items.windows(2).all(|pair| pair[0].order(&pair[1]).is_some_and(|order| order.is_le())),
+        ))),
         ("sum", []) => Some(sum(items)),
         ("min" | "max", []) => Some(extreme(function, items)),
         ("indexOf", [item]) => Some(Ok(position(items.iter().position(|other| other.equals(item))))),
@@ -71,7 +87,9 @@ fn sum<'a>(items: Items<'a>) -> Result<Value<'a>, EvalError> {
 
 fn extreme<'a>(function: &str, items: Items<'a>) -> Result<Value<'a>, EvalError> {
     let mut items = items.into_iter();
-    let Some(mut best) = items.next() else { return Err(EvalError::message(format!("{function} called on empty list"))) };
+    let Some(mut best) = items.next() else {
+        return Err(EvalError::message(format!("{function} called on empty list")));
+    };
     for item in items {
         let order = item.order(&best).ok_or(EvalError::NoSuchOverload)?;
         if if function == "min" { order.is_lt() } else { order.is_gt() } {
@@ -121,7 +139,11 @@ fn flatten<'a>(items: Items<'a>, depth: i64, out: &mut Items<'a>) -> Result<(), 
 fn sorted<'a>(items: Items<'a>, keys: Items<'a>) -> Result<Value<'a>, EvalError> {
     if let Some(pair) = keys.windows(2).find(|pair| pair[0].order(&pair[1]).is_none()) {
         let same = pair[0].type_of() == pair[1].type_of();
-        return Err(EvalError::message(if same { "list elements must be comparable" } else { "list elements must have the same type" }));
+        return Err(EvalError::message(if same {
+            "list elements must be comparable"
+        } else {
+            "list elements must have the same type"
+        }));
     }
     let mut pairs: Vec<_> = keys.into_iter().zip(items).collect();
     pairs.sort_by(|(a, _), (b, _)| a.order(b).unwrap_or(std::cmp::Ordering::Equal));

@@ -36,21 +36,27 @@ fn of_text<'a>(function: &str, text: &str) -> Answer<'a> {
 }
 
 fn ip(text: &str) -> Result<IpAddr, EvalError> {
-    let invalid = |why: &str| EvalError::message(format!("IP Address {text:?} parse error during conversion from string: {why}"));
+    let invalid =
+        |why: &str| EvalError::message(format!("IP Address {text:?} parse error during conversion from string: {why}"));
     if text.contains('%') {
         return Err(invalid("IP address with zone value is not allowed"));
     }
     match parse_ip(text) {
-        Some(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => Err(invalid("IPv4-mapped IPv6 address is not allowed")),
+        Some(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
+            Err(invalid("IPv4-mapped IPv6 address is not allowed"))
+        }
         Some(ip) => Ok(ip),
         None => Err(invalid("unable to parse IP")),
     }
 }
 
 fn cidr(text: &str) -> Result<(IpAddr, u8), EvalError> {
-    let invalid = |why: &str| EvalError::message(format!("network address parse error during conversion from string: {why}"));
+    let invalid =
+        |why: &str| EvalError::message(format!("network address parse error during conversion from string: {why}"));
     match parse_cidr(text) {
-        Some((IpAddr::V6(ip), _)) if ip.to_ipv4_mapped().is_some() => Err(invalid("IPv4-mapped IPv6 address is not allowed")),
+        Some((IpAddr::V6(ip), _)) if ip.to_ipv4_mapped().is_some() => {
+            Err(invalid("IPv4-mapped IPv6 address is not allowed"))
+        }
         Some(network) => Ok(network),
         None => Err(invalid(&format!("netip.ParsePrefix({text:?}): unable to parse IP"))),
     }
@@ -96,7 +102,9 @@ fn of_cidr<'a>(function: &str, ip: IpAddr, bits: u8) -> Answer<'a> {
 fn masked(ip: IpAddr, bits: u8) -> IpAddr {
     match ip {
         IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0)).into()),
-        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)).into()),
+        IpAddr::V6(ip) => {
+            IpAddr::V6((u128::from(ip) & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)).into())
+        }
     }
 }
 

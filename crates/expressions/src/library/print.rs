@@ -20,13 +20,15 @@ pub fn format(template: &str, args: &[Value<'_>]) -> Result<String, EvalError> {
             while let Some(digit) = rest.next_if(char::is_ascii_digit) {
                 digits.push(digit);
             }
-            precision = Some(digits.parse().ok().filter(|p| *p <= MAX_PRECISION).ok_or_else(|| failed("invalid precision"))?);
+            precision =
+                Some(digits.parse().ok().filter(|p| *p <= MAX_PRECISION).ok_or_else(|| failed("invalid precision"))?);
         }
         match rest.next() {
             None => return Err(failed("unexpected end of string")),
             Some('%') => out.push('%'),
             Some(verb) => {
-                let (_, arg) = args.next().ok_or_else(|| EvalError::message(format!("index {} out of range", args_len(&args))))?;
+                let (_, arg) =
+                    args.next().ok_or_else(|| EvalError::message(format!("index {} out of range", args_len(&args))))?;
                 out.push_str(&clause(verb, precision, arg)?);
             }
         }
@@ -44,7 +46,11 @@ fn failed(text: &str) -> EvalError {
 
 fn clause(verb: char, precision: Option<usize>, arg: &Value<'_>) -> Result<String, EvalError> {
     let mismatch = |wanted: &str| {
-        EvalError::message(format!("error during formatting: {wanted} clause can only be used on {}, was given {}", kinds(verb), arg.type_of()))
+        EvalError::message(format!(
+            "error during formatting: {wanted} clause can only be used on {}, was given {}",
+            kinds(verb),
+            arg.type_of()
+        ))
     };
     let precision = precision.unwrap_or(6);
     match (verb, arg) {
@@ -109,7 +115,8 @@ fn text(value: &Value<'_>, depth: usize) -> String {
     if depth > crate::limits::MAX_VALUE_DEPTH {
         return "...".into();
     }
-    let again = |item: Result<Value<'_>, EvalError>| item.map_or_else(|error| error.to_string(), |item| text(&item, depth + 1));
+    let again =
+        |item: Result<Value<'_>, EvalError>| item.map_or_else(|error| error.to_string(), |item| text(&item, depth + 1));
     match value {
         Value::List(list) => format!("[{}]", list.iter().map(again).collect::<Vec<_>>().join(", ")),
         Value::Map(map) => {

@@ -58,7 +58,8 @@ impl<'p> Regexes<'p> {
             if self.computed.len() >= MAX_COMPUTED_REGEXES {
                 return Err(EvalError::CallCost);
             }
-            let built = build(pattern, MAX_COMPUTED_REGEX_BYTES).map_err(|error| EvalError::message(format!("Illegal regex: {error}")))?;
+            let built = build(pattern, MAX_COMPUTED_REGEX_BYTES)
+                .map_err(|error| EvalError::message(format!("Illegal regex: {error}")))?;
             self.computed.insert(pattern.into(), built);
         }
         Ok(&self.computed[pattern])

@@ -24,7 +24,8 @@ impl Semver {
         let numbers = [number(major)?, number(minor)?, number(patch)?];
         let pre = pre.map_or_else(Vec::new, |pre| pre.split('.').map(str::to_owned).collect());
         let is_word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        if !pre.iter().all(|part| is_word(part) && (number(part).is_ok() || !part.chars().all(|c| c.is_ascii_digit()))) {
+        if !pre.iter().all(|part| is_word(part) && (number(part).is_ok() || !part.chars().all(|c| c.is_ascii_digit())))
+        {
             return Err("Invalid character(s) found in prerelease");
         }
         if text.contains('+') && !build.split('.').all(is_word) {

@@ -18,11 +18,15 @@ pub fn call<'a>(function: &str, args: &[Value<'a>]) -> Answer<'a> {
         ("lastIndexOf", [Value::String(other), offset @ ..]) => Some(last_index_of(text, other, number(offset)?)),
         ("lowerAscii", []) => Some(Ok(Value::text(text.to_ascii_lowercase()))),
         ("upperAscii", []) => Some(Ok(Value::text(text.to_ascii_uppercase()))),
-        ("replace", [Value::String(from), Value::String(to), count @ ..]) => Some(replace(text, from, to, number(count)?)),
+        ("replace", [Value::String(from), Value::String(to), count @ ..]) => {
+            Some(replace(text, from, to, number(count)?))
+        }
         ("split", [Value::String(by), count @ ..]) => Some(Ok(split(text, by, number(count)?))),
         ("substring", [Value::Int(start), end @ ..]) => Some(substring(text, *start, number(end)?)),
         ("trim", []) => Some(Ok(Value::text(text.trim()))),
-        ("format", [Value::List(list)]) => Some(list.to_vec().and_then(|args| print::format(text, &args)).map(Value::text)),
+        ("format", [Value::List(list)]) => {
+            Some(list.to_vec().and_then(|args| print::format(text, &args)).map(Value::text))
+        }
         ("strings.quote", []) => Some(Ok(Value::text(quote(text)))),
         ("jsonpatch.escapeKey", []) => Some(Ok(Value::text(text.replace('~', "~0").replace('/', "~1")))),
         _ => None,
@@ -74,7 +78,9 @@ fn last_index_of<'a>(text: &str, other: &str, offset: Option<i64>) -> Result<Val
     let (text, other) = (chars(text), chars(other));
     let last = i64::try_from(text.len()).unwrap_or(i64::MAX);
     let offset = offset.unwrap_or(last);
-    let Some(start) = usize::try_from(offset).ok().filter(|start| *start <= text.len()) else { return out_of_range(offset) };
+    let Some(start) = usize::try_from(offset).ok().filter(|start| *start <= text.len()) else {
+        return out_of_range(offset);
+    };
     if other.is_empty() {
         return Ok(int(start));
     }

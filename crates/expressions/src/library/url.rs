@@ -78,7 +78,9 @@ fn check_host(host: &str) -> Result<(), String> {
     }
     let after = host.rfind(']').map_or(host, |at| &host[at + 1..]);
     match after.rsplit_once(':') {
-        Some((_, port)) if !port.chars().all(|c| c.is_ascii_digit()) => Err(format!("invalid port \":{port}\" after host")),
+        Some((_, port)) if !port.chars().all(|c| c.is_ascii_digit()) => {
+            Err(format!("invalid port \":{port}\" after host"))
+        }
         _ => Ok(()),
     }
 }

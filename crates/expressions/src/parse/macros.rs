@@ -89,7 +89,10 @@ impl Parser {
     fn fold(&mut self, at: usize, head: Loop, init: Expr, condition: Expr, step: Expr, result: Expr) -> Parse {
         let Loop { variable, second, range } = head;
         let accumulator = ACCUMULATOR.into();
-        self.node(at, Kind::Fold(Box::new(Fold { variable, second, range, accumulator, init, condition, step, result })))
+        self.node(
+            at,
+            Kind::Fold(Box::new(Fold { variable, second, range, accumulator, init, condition, step, result })),
+        )
     }
 
     fn all(&mut self, at: usize, head: Loop, body: Expr) -> Parse {
@@ -185,7 +188,8 @@ impl Parser {
         let range = self.node(at, Kind::List(Vec::new()))?;
         let condition = self.literal(at, Literal::Bool(false))?;
         let step = self.node(at, Kind::Ident(name.clone()))?;
-        let fold = Fold { variable: "#unused".into(), second: None, range, accumulator: name, init, condition, step, result };
+        let fold =
+            Fold { variable: "#unused".into(), second: None, range, accumulator: name, init, condition, step, result };
         self.node(at, Kind::Fold(Box::new(fold)))
     }
 }

@@ -48,7 +48,10 @@ fn with_double(double: f64, whole: i128) -> Option<Ordering> {
     if double.is_nan() {
         return None;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "saturates, and saturated values lie beyond all 64-bit integers")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "saturates, and saturated values lie beyond all 64-bit integers"
+    )]
     let floor = double.floor() as i128;
     Some(floor.cmp(&whole).then(if double > double.floor() { Ordering::Greater } else { Ordering::Equal }))
 }

@@ -26,7 +26,9 @@ pub(crate) fn read<'a>(value: &'a Json, decl: &Arc<DeclType>) -> Result<Value<'a
         (Json::Number(number), ty) => Ok(read_number(number, ty)),
         (Json::String(text), ty) => read_string(text, ty),
         (Json::Array(items), Type::List(_) | Type::Dyn) => Ok(Value::List(List::Json(items, decl.clone()))),
-        (Json::Object(map), Type::Map(..) | Type::Object(_) | Type::Dyn) => Ok(Value::Map(Map::Json(map, decl.clone()))),
+        (Json::Object(map), Type::Map(..) | Type::Object(_) | Type::Dyn) => {
+            Ok(Value::Map(Map::Json(map, decl.clone())))
+        }
         (Json::Array(_), ty) => Err(EvalError::message(format!("invalid data, expected {ty}, got a list"))),
         (Json::Object(_), ty) => Err(EvalError::message(format!("invalid data, expected {ty}, got a map"))),
     }
@@ -90,10 +92,14 @@ fn to_json(value: &Value<'_>, depth: usize) -> Result<Json, EvalError> {
 fn map_to_json(map: &Map<'_>, depth: usize) -> Result<Json, EvalError> {
     let mut out = serde_json::Map::new();
     for key in map.keys() {
-        let Value::String(name) = &key else { return Err(EvalError::message(format!("map key {} is not a string", display(&key)))) };
+        let Value::String(name) = &key else {
+            return Err(EvalError::message(format!("map key {} is not a string", display(&key))));
+        };
         let Some(value) = map.field(name) else { continue };
         let json_name = match map {
-            Map::Json(_, decl) => decl.object_type().and_then(|object| object.fields.get(&**name)).map(|field| field.json_name.clone()),
+            Map::Json(_, decl) => {
+                decl.object_type().and_then(|object| object.fields.get(&**name)).map(|field| field.json_name.clone())
+            }
             Map::Struct(_) => crate::decl::unescape(name),
             _ => None,
         };
@@ -115,7 +121,9 @@ pub(crate) fn display(value: &Value<'_>) -> String {
         Value::Timestamp(at) => time::timestamp_text(*at),
         Value::Duration(nanos) => time::duration_text(*nanos),
         Value::Type(ty) => ty.runtime_name().to_owned(),
-        Value::Optional(_) | Value::List(_) | Value::Map(_) => value.to_json().map_or_else(|error| error.to_string(), |json| json.to_string()),
+        Value::Optional(_) | Value::List(_) | Value::Map(_) => {
+            value.to_json().map_or_else(|error| error.to_string(), |json| json.to_string())
+        }
         Value::Opaque(value) => opaque_text(value),
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Mutex;
 
-use expressions::{Authorizer, Bindings, Budget, Decision, DeclType, Environment, Question, ResourceTarget, Type, compile, types};
+use expressions::{
+    Authorizer, Bindings, Budget, Decision, DeclType, Environment, Question, ResourceTarget, Type, compile, types,
+};
 
 #[derive(Default)]
 struct Recorder(Mutex<Vec<Question>>);
@@ -23,14 +25,17 @@ fn ask(text: &str) -> (String, Vec<Question>) {
         let program = compile(text, &environment, &Type::Dyn).expect("compiles");
         let target = ResourceTarget { resource: "pods".into(), ..ResourceTarget::default() };
         let bindings = Bindings::new().authorizer(&recorder, Some(target));
-        program.evaluate(&bindings, &mut Budget::default()).map_or_else(|error| error.to_string(), |value| format!("{value:?}"))
+        program
+            .evaluate(&bindings, &mut Budget::default())
+            .map_or_else(|error| error.to_string(), |value| format!("{value:?}"))
     };
     (answer, recorder.0.into_inner().expect("nobody panics"))
 }
 
 #[test]
 fn a_resource_check_carries_the_whole_chain() {
-    let (answer, asked) = ask("authorizer.serviceAccount('ns', 'sa').group('apps').resource('deployments').subresource('scale')\
+    let (answer, asked) =
+        ask("authorizer.serviceAccount('ns', 'sa').group('apps').resource('deployments').subresource('scale')\
         .namespace('default').name('web').check('get').allowed()");
     assert_eq!(answer, "bool(true)");
     assert_eq!(asked[0].service_account, Some(("ns".into(), "sa".into())));

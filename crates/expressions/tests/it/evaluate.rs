@@ -176,7 +176,7 @@ fn kubernetes_lists_and_sets() {
         ("[1, 3, 2].isSorted()", "bool(false)"),
         ("[1, 3].sum()", "int(4)"),
         ("[1.0].max()", "double(1)"),
-        ("[].min()", "compile: ERROR: <input>:1:7: found no matching overload for 'min' applied to 'list(dyn).()'"),
+        ("[].min()", "error: min called on empty list"),
         ("['a', 'b', 'b'].lastIndexOf('b')", "int(2)"),
         ("[3, 1, 2].sort()", "list(dyn)([1,2,3])"),
         ("['aa', 'b'].sortBy(x, x.size())", "list(dyn)([\"b\",\"aa\"])"),
@@ -252,7 +252,10 @@ fn data_has_the_types_of_its_schema() {
         ("type(self.port) == string && self.port.endsWith('%')", "bool(true)"),
         ("self.tags == ['b', 'a']", "bool(true)"),
         ("(self.tags + ['b', 'c']).size()", "int(3)"),
-        ("(self.ports + [{'name': 'x', 'port': 9}])[0].port", "compile: ERROR: <input>:1:13: found no matching overload for '_+_' applied to '(list(selfType.ports.@idx), list(map(string, dyn)))'"),
+        (
+            "(self.ports + [{'name': 'x', 'port': 9}])[0].port",
+            "compile: ERROR: <input>:1:13: found no matching overload for '_+_' applied to '(list(selfType.ports.@idx), list(map(string, dyn)))'",
+        ),
         ("has(self.opt)", "bool(false)"),
         ("self.opt", "error: no such key: opt"),
         ("self.?opt.orValue('none')", "string(none)"),
@@ -274,7 +277,9 @@ fn variables_of_a_policy_are_evaluated_once_and_only_when_used() {
         let program = compile(rule, &environment, &Type::Dyn).expect("compiles");
         let bindings = Bindings::new().json("object", &object).variable("heavy", &heavy).variable("broken", &broken);
         let mut budget = Budget::default();
-        let value = program.evaluate(&bindings, &mut budget).map_or_else(|error| error.to_string(), |value| format!("{value:?}"));
+        let value = program
+            .evaluate(&bindings, &mut budget)
+            .map_or_else(|error| error.to_string(), |value| format!("{value:?}"));
         (value, expressions::limits::RUNTIME_BUDGET - budget.remaining())
     };
     assert_eq!(cost("1 == 1").1, 1);
@@ -291,7 +296,10 @@ fn a_mutation_constructs_objects_and_patches() {
         let program = compile(text, &environment, &Type::Dyn).expect("compiles");
         let object = json!({"metadata": {"labels": {"a": "b"}}});
         let bindings = Bindings::new().json("object", &object);
-        program.evaluate(&bindings, &mut Budget::default()).and_then(|value| value.to_json()).map_err(|error| error.to_string())
+        program
+            .evaluate(&bindings, &mut Budget::default())
+            .and_then(|value| value.to_json())
+            .map_err(|error| error.to_string())
     };
     assert_eq!(json_of("Object{spec: Object.spec{replicas: 3}}"), Ok(json!({"spec": {"replicas": 3}})));
     assert_eq!(

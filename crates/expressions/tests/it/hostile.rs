@@ -6,8 +6,12 @@ use expressions::{Bindings, Budget, Environment, Type, compile, structural};
 use proptest::prelude::*;
 
 fn try_it(text: &str) {
-    let schema = serde_json::json!({"type": "object", "properties": {"x": {"type": "array", "items": {"type": "string"}}}});
-    let environment = Environment::new().variable("self", structural(&schema, false).expect("exposed")).dynamic("object").with_mutation_types();
+    let schema =
+        serde_json::json!({"type": "object", "properties": {"x": {"type": "array", "items": {"type": "string"}}}});
+    let environment = Environment::new()
+        .variable("self", structural(&schema, false).expect("exposed"))
+        .dynamic("object")
+        .with_mutation_types();
     if let Ok(program) = compile(text, &environment, &Type::Dyn) {
         let object = serde_json::json!({"x": ["a", "b"], "n": null});
         let bindings = Bindings::new().json("self", &object).json("object", &object);
@@ -26,7 +30,9 @@ fn soon(text: &str) {
 
 #[test]
 fn deep_nesting_is_an_error() {
-    for (open, close) in [("(", ")"), ("[", "]"), ("{1:", "}"), ("!(", ")"), ("size([", "])"), ("true ? true : ", ""), ("-", "")] {
+    for (open, close) in
+        [("(", ")"), ("[", "]"), ("{1:", "}"), ("!(", ")"), ("size([", "])"), ("true ? true : ", ""), ("-", "")]
+    {
         let text = format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
         soon(&text);
         soon(&open.repeat(9_000));
@@ -71,10 +77,68 @@ fn hostile_regular_expressions_end() {
 }
 
 const WORDS: [&str; 62] = [
-    "self", "object", "x", ".x", ".n", "1", "2u", "1.5", "'a'", "b'a'", "true", "null", "(", ")", "[", "]", "{", "}", ",", ":", "?", ".", "+",
-    "-", "*", "/", "%", "==", "!=", "<", "<=", "&&", "||", "!", "in", "has", "size", ".map(v,", ".all(i,v,", ".filter(v,", ".exists(v,", "v",
-    "[?", ".?", "optional.of(", ".orValue(", "type(", "string(", "int(", "timestamp(", "duration('1h')", "quantity('1')", ".add(", "'[0-9]'",
-    ".matches(", ".split(", ".join()", "Object{", "lists.range(", ".sortBy(v,", "dyn(", ".transformMap(k,v,",
+    "self",
+    "object",
+    "x",
+    ".x",
+    ".n",
+    "1",
+    "2u",
+    "1.5",
+    "'a'",
+    "b'a'",
+    "true",
+    "null",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ":",
+    "?",
+    ".",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "==",
+    "!=",
+    "<",
+    "<=",
+    "&&",
+    "||",
+    "!",
+    "in",
+    "has",
+    "size",
+    ".map(v,",
+    ".all(i,v,",
+    ".filter(v,",
+    ".exists(v,",
+    "v",
+    "[?",
+    ".?",
+    "optional.of(",
+    ".orValue(",
+    "type(",
+    "string(",
+    "int(",
+    "timestamp(",
+    "duration('1h')",
+    "quantity('1')",
+    ".add(",
+    "'[0-9]'",
+    ".matches(",
+    ".split(",
+    ".join()",
+    "Object{",
+    "lists.range(",
+    ".sortBy(v,",
+    "dyn(",
+    ".transformMap(k,v,",
 ];
 
 proptest! {

@@ -14,16 +14,11 @@ pub fn value_of(text: &str) -> String {
 }
 
 pub fn with(text: &str, environment: &Environment, bindings: &Bindings<'_>) -> String {
-    // The result borrows from the bindings for as long as they live.
-    fn run<'a>(text: &str, environment: &Environment, bindings: &'a Bindings<'a>) -> String {
-        match compile(text, environment, &Type::Dyn) {
-            Err(error) => format!("compile: {}", error.to_string().lines().next().unwrap_or_default()),
-            Ok(program) => match program.evaluate(bindings, &mut Budget::default()) {
-                Ok(value) => format!("{value:?}"),
-                Err(error) => format!("error: {error}"),
-            },
-        }
+    match compile(text, environment, &Type::Dyn) {
+        Err(error) => format!("compile: {}", error.to_string().lines().next().unwrap_or_default()),
+        Ok(program) => match program.evaluate(bindings, &mut Budget::default()) {
+            Ok(value) => format!("{value:?}"),
+            Err(error) => format!("error: {error}"),
+        },
     }
-    let reborrowed: &Bindings<'_> = bindings;
-    run(text, environment, reborrowed)
 }
