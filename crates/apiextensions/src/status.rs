@@ -66,7 +66,8 @@ pub fn plan(definition: &Value, others: &[&Value], now: &str) -> Option<Value> {
 /// `InstanceDeletionFailed`, `InstanceDeletionCheck` or `InstanceDeletionCompleted`.
 pub fn terminating(definition: &Value, step: &str, message: &str, now: &str) -> Value {
     let mut status = definition.get("status").filter(|status| status.is_object()).cloned().unwrap_or_else(|| json!({}));
-    let going_on = ["InstanceDeletionInProgress", "InstanceDeletionFailed", "InstanceDeletionCheck"];
+    let going_on =
+        ["InstanceDeletionPending", "InstanceDeletionInProgress", "InstanceDeletionFailed", "InstanceDeletionCheck"];
     let state = if going_on.contains(&step) { "True" } else { "False" };
     set(&mut status, &Condition::new("Terminating", state, step, message), now);
     status

@@ -24,6 +24,7 @@ pub mod structured_merge;
 pub mod table;
 pub mod time;
 pub mod validation;
+pub mod yaml;
 
 pub use gvk::{GroupKind, GroupResource, Gvk, Gvr, ObjectKey};
 pub use quantity::Quantity;

@@ -12,7 +12,7 @@ use registry::strategy::{Context, Resource};
 
 use crate::body::Body;
 use crate::catalog::Catalog;
-use crate::negotiate::{Accept, Shape};
+use crate::negotiate::{Accept, Offer, Shape};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
 
@@ -78,13 +78,20 @@ impl Call {
 
     /// Settles what the client accepts; `shapes` where Tables are offered.
     pub fn negotiate(&mut self, shapes: bool) -> Result<(), Status> {
-        let mut accept = Accept::negotiate(&self.headers, shapes)?;
-        accept.pretty |= match self.query.get("pretty") {
-            Some(value) => !matches!(value, "0" | "false"),
-            None => self.wants_pretty_by_agent(),
-        };
-        self.accept = accept;
+        self.negotiate_offer(if shapes { Offer::Objects } else { Offer::Documents })
+    }
+
+    pub fn negotiate_offer(&mut self, offer: Offer) -> Result<(), Status> {
+        self.accept = Accept::negotiate(&self.headers, offer)?;
+        self.accept.pretty |= self.wants_pretty();
         Ok(())
+    }
+
+    pub fn wants_pretty(&self) -> bool {
+        match self.query.get("pretty") {
+            Some("") | None => self.wants_pretty_by_agent(),
+            Some(value) => matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"),
+        }
     }
 
     /// People with a browser or curl get indented JSON.

@@ -74,6 +74,11 @@ impl Catalog {
         Catalog { by_path, by_storage, custom, groups, documents: Documents::default() }
     }
 
+    /// Whether the server itself brings something of this group.
+    pub fn is_built_in(&self, group: &str) -> bool {
+        api::discovery::groups().iter().any(|own| own.name == group)
+    }
+
     /// In the order of discovery.
     pub fn groups(&self) -> &[Group] {
         &self.groups
@@ -184,7 +189,10 @@ impl ResourceExt for Resource {
     }
 
     fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        match &self.custom {
+            Some(custom) => custom.list_kind.clone(),
+            None => format!("{}List", self.kind),
+        }
     }
 
     fn storage(&self) -> (&'static str, &'static str) {
@@ -207,7 +215,11 @@ impl ResourceExt for Resource {
     }
 
     fn has_verb(&self, verb: &str) -> bool {
-        self.verbs.contains(&verb)
+        match &self.custom {
+            // Discovery is silent about it, but what has finalizers must be able to lose them.
+            Some(custom) if custom.terminating => verb != "create",
+            _ => self.verbs.contains(&verb),
+        }
     }
 }
 

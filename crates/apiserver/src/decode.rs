@@ -5,6 +5,7 @@ use apimachinery::strict::{self, DecodeError};
 use apimachinery::{Gvk, Status};
 use bytes::Bytes;
 use http::HeaderMap;
+use protobuf::DecodeError as DecodeProtobuf;
 use registry::strategy::Resource;
 use serde_json::Value;
 
@@ -39,22 +40,42 @@ impl Expected<'static> {
     }
 }
 
-/// Any body as JSON, without a schema.
-pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Value, Status> {
-    let json = to_json(headers, body)?;
+/// Any body as JSON, without a schema. `expected`: apiVersion and kind where protobuf does not say.
+pub fn parse(headers: &HeaderMap, body: &[u8], expected: (&str, &str)) -> Result<Value, Status> {
+    let json = to_json(headers, body, expected)?;
     serde_json::from_slice(&json).map_err(|error| cannot_parse(&error))
 }
 
 /// JSON text of a body in any format.
-fn to_json(headers: &HeaderMap, body: &[u8]) -> Result<Bytes, Status> {
+fn to_json(headers: &HeaderMap, body: &[u8], expected: (&str, &str)) -> Result<Bytes, Status> {
     match body_format(headers)? {
         BodyFormat::Json => Ok(Bytes::copy_from_slice(body)),
         BodyFormat::Yaml => yaml_to_json(body),
         BodyFormat::Protobuf => {
-            let object = crate::protobuf::decode(body).map_err(|error| Status::bad_request(error.to_string()))?;
+            let object = protobuf::decode(body, expected).map_err(|error| unreadable(body, expected, &error))?;
             Ok(object.to_string().into())
         }
     }
+}
+
+/// How much of a body that nobody understands is shown.
+const SUMMARY_BYTES: usize = 30;
+
+fn unreadable(body: &[u8], expected: (&str, &str), error: &DecodeProtobuf) -> Status {
+    if let Some((api_version, kind)) = protobuf::kind_of(body, expected) {
+        let (_, version) = apimachinery::gvk::split_api_version(api_version);
+        let wanted = expected.1;
+        return Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {wanted}: {error}"));
+    }
+    let shown = &body[..body.len().min(SUMMARY_BYTES)];
+    let mut summary: String = match shown {
+        [] => "<empty>".into(),
+        [b'{', ..] => String::from_utf8_lossy(shown).into_owned(),
+        _ => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    summary.push_str(if body.len() > SUMMARY_BYTES { " ..." } else { "" });
+    let wanted = expected.1;
+    Status::bad_request(format!("the object provided is unrecognized (must be of type {wanted}): {error} ({summary})"))
 }
 
 fn yaml_to_json(body: &[u8]) -> Result<Bytes, Status> {
@@ -107,7 +128,7 @@ fn cannot_parse(error: &serde_json::Error) -> Status {
 
 /// Decodes an object that the endpoint takes, with complaints as the client wants them.
 pub fn object(call: &Call, body: &[u8], expected: &Expected<'_>, validation: FieldValidation) -> Result<Value, Status> {
-    let json = to_json(&call.headers, body)?;
+    let json = to_json(&call.headers, body, (&expected.gvk.api_version(), &expected.gvk.kind))?;
     if json.iter().all(u8::is_ascii_whitespace) {
         return Err(Status::bad_request("the request body is empty: an object is required"));
     }

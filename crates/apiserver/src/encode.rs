@@ -1,10 +1,13 @@
-//! From objects to responses: JSON and YAML, Tables, metadata only, compression.
+//! From objects to responses: JSON, YAML and protobuf, Tables, metadata only, compression.
+
+mod wire;
 
 use std::sync::Arc;
 
 use apimachinery::{Status, object, strict};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use protobuf::EncodeError;
 use registry::strategy::Resource;
 use serde_json::{Map, Value, json};
 use store::Object;
@@ -122,7 +125,10 @@ fn write_value(value: &Value, kind: bool, out: &mut Vec<u8>) {
 /// One object in the shape that the client asked for.
 pub fn object(call: &Call, code: StatusCode, resource: &Resource, item: &Item) -> Response<Body> {
     match call.shape() {
-        Shape::Object => {
+        _ if call.shape() == Shape::Object && call.accept.format == Format::Protobuf => {
+            binary(call, code, wire::object(resource, item))
+        }
+        Shape::Object | Shape::AggregatedDiscovery => {
             let mut out = Vec::with_capacity(2048);
             item.write(resource, true, &mut out);
             text(call, code, out)
@@ -138,15 +144,46 @@ pub fn object(call: &Call, code: StatusCode, resource: &Resource, item: &Item) -
     }
 }
 
-/// Any JSON value.
+/// Any JSON value. In protobuf only those that say their kind, and have a message.
 pub fn value_response(call: &Call, code: StatusCode, value: &Value) -> Response<Body> {
-    text(call, code, value.to_string().into_bytes())
+    match call.accept.format {
+        Format::Protobuf => binary(call, code, protobuf::encode(value)),
+        Format::Json | Format::Yaml => text(call, code, value.to_string().into_bytes()),
+    }
+}
+
+/// A JSON document that has no other form.
+pub fn json_response(call: &Call, value: &Value) -> Response<Body> {
+    let accept = Accept { format: Format::Json, ..call.accept };
+    plain(StatusCode::OK, Format::Json.content_type(), format_json(accept, value.to_string().into_bytes()).into())
+}
+
+/// What the wire looks like, or why there is no such thing: then the answer is a failure.
+fn binary(call: &Call, code: StatusCode, encoded: Result<Vec<u8>, EncodeError>) -> Response<Body> {
+    match encoded {
+        Ok(bytes) => compressed(call, code, bytes),
+        Err(error @ EncodeError::NoMessage { .. }) => {
+            status(call.accept, &Status::failure(406, "NotAcceptable", error.to_string()))
+        }
+        Err(error) => status(call.accept, &Status::internal(error)),
+    }
 }
 
 /// A list in the shape that the client asked for.
 pub fn list(call: &Call, resource: &Resource, items: &[Item], metadata: Value) -> Response<Body> {
     match call.shape() {
-        Shape::Object | Shape::PartialMetadata => text(call, StatusCode::OK, list_text(resource, items, &metadata)),
+        Shape::PartialMetadata => {
+            let why = format!(
+                "you requested PartialObjectMetadata, but the requested object is a list (*{}.{})",
+                resource.version,
+                resource.list_kind()
+            );
+            status(call.accept, &Status::failure(406, "NotAcceptable", why))
+        }
+        _ if call.shape() == Shape::Object && call.accept.format == Format::Protobuf => {
+            binary(call, StatusCode::OK, wire::list(resource, items, &metadata))
+        }
+        Shape::Object | Shape::AggregatedDiscovery => text(call, StatusCode::OK, list_text(resource, items, &metadata)),
         Shape::Table => {
             let values: Vec<Value> = items.iter().map(|item| item.value(resource)).collect();
             value_response(call, StatusCode::OK, &Table::new(call).whole(resource, &values, metadata))
@@ -287,10 +324,35 @@ pub fn bookmark(resource: &Resource, version: u64, end_of_initial: bool) -> Valu
     value
 }
 
+/// An event of a watch in protobuf. What cannot be encoded is told as an error.
+pub fn frame(kind: &str, object: &Value) -> Vec<u8> {
+    match protobuf::encode(object) {
+        Ok(envelope) => protobuf::event_frame(kind, &envelope),
+        Err(error) => error_frame(&error),
+    }
+}
+
+/// The same for an object of the resource: its encoding is shared with other watches.
+pub fn item_frame(kind: &str, resource: &Resource, item: &Item) -> Vec<u8> {
+    match wire::object(resource, item) {
+        Ok(envelope) => protobuf::event_frame(kind, &envelope),
+        Err(error) => error_frame(&error),
+    }
+}
+
+fn error_frame(error: &EncodeError) -> Vec<u8> {
+    let status = protobuf::encode(&Status::internal(error).to_value());
+    protobuf::event_frame("ERROR", &status.unwrap_or_default())
+}
+
 /// A failure, or the success of a deletion.
 pub fn status(accept: Accept, status: &Status) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::OK);
-    let text = format_json(accept, status.to_value().to_string().into_bytes());
+    let value = status.to_value();
+    let text = match accept.format {
+        Format::Protobuf => protobuf::encode(&value).unwrap_or_default(),
+        Format::Json | Format::Yaml => format_json(accept, value.to_string().into_bytes()),
+    };
     let mut response = plain(code, accept.format.content_type(), text.into());
     if let seconds @ 1.. = status.retry_after_seconds() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -298,9 +360,22 @@ pub fn status(accept: Accept, status: &Status) -> Response<Body> {
     response
 }
 
+/// A document that is kept as JSON.
+pub fn json_text(call: &Call, code: StatusCode, json: &[u8]) -> Response<Body> {
+    match call.accept.format {
+        Format::Protobuf => {
+            value_response(call, code, &serde_json::from_slice(json).expect("the server wrote this JSON itself"))
+        }
+        Format::Json | Format::Yaml => text(call, code, json.to_vec()),
+    }
+}
+
 pub fn text(call: &Call, code: StatusCode, json: Vec<u8>) -> Response<Body> {
+    compressed(call, code, format_json(call.accept, json))
+}
+
+fn compressed(call: &Call, code: StatusCode, text: Vec<u8>) -> Response<Body> {
     let content_type = call.accept.format.content_type();
-    let text = format_json(call.accept, json);
     if call.accept.gzip && text.len() >= GZIP_BYTES_MIN {
         let mut response = plain(code, content_type, gzip(&text).into());
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -318,8 +393,8 @@ fn format_json(accept: Accept, json: Vec<u8>) -> Vec<u8> {
     }
     let value: Value = serde_json::from_slice(&json).expect("the server wrote this JSON itself");
     match accept.format {
-        Format::Yaml => serde_saphyr::to_string(&value).map_or(json, String::into_bytes),
-        Format::Json => serde_json::to_vec_pretty(&value).unwrap_or(json),
+        Format::Yaml => apimachinery::yaml::to_yaml(&value).into_bytes(),
+        _ => serde_json::to_vec_pretty(&value).unwrap_or(json),
     }
 }
 
@@ -328,6 +403,13 @@ pub fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(text.len() / 8), flate2::Compression::fast());
     encoder.write_all(text).expect("memory does not fail");
     encoder.finish().expect("memory does not fail")
+}
+
+/// The client has it already.
+pub fn not_modified() -> Response<Body> {
+    let mut response = Response::new(crate::body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
 }
 
 /// A response with a body of any type.

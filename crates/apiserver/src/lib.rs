@@ -6,6 +6,7 @@
 //!
 //! Must not know: what components do with the API, and how a kind is validated. Start at [`Server`] and `pipeline`.
 
+mod accept;
 mod allocate;
 mod body;
 mod bootstrap;
@@ -18,11 +19,11 @@ mod decode;
 mod encode;
 mod event_ttl;
 mod follow;
+mod internal;
 mod negotiate;
 mod options;
 mod ownership;
 mod pipeline;
-mod protobuf;
 mod query;
 mod request_info;
 mod serve;

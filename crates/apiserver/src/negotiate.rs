@@ -3,20 +3,40 @@
 use apimachinery::Status;
 use http::{HeaderMap, header};
 
+use crate::accept::Clause;
+
 /// The encoding of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     #[default]
     Json,
     Yaml,
+    Protobuf,
 }
+
+/// In the order in which a wildcard finds them.
+const FORMATS: [Format; 3] = [Format::Json, Format::Yaml, Format::Protobuf];
 
 impl Format {
     pub fn content_type(self) -> &'static str {
         match self {
             Format::Json => "application/json",
             Format::Yaml => "application/yaml",
+            Format::Protobuf => protobuf::MEDIA_TYPE,
         }
+    }
+
+    fn subtype(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Yaml => "yaml",
+            Format::Protobuf => "vnd.kubernetes.protobuf",
+        }
+    }
+
+    /// YAML has no frames that a stream could consist of.
+    pub fn streams(self) -> bool {
+        self != Format::Yaml
     }
 }
 
@@ -28,6 +48,45 @@ pub enum Shape {
     Table,
     PartialMetadata,
     PartialMetadataList,
+    /// The aggregated form of discovery.
+    AggregatedDiscovery,
+}
+
+/// What an endpoint can answer with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Nothing but the document itself, in every format.
+    Documents,
+    /// Objects, also as Tables and as metadata only.
+    Objects,
+    /// The same, but protobuf for metadata only: what custom resources have.
+    CustomObjects,
+    /// Nothing but aggregated discovery.
+    AggregatedDiscovery,
+}
+
+impl Offer {
+    fn has(self, format: Format, shape: Shape) -> bool {
+        match (self, shape) {
+            (Offer::AggregatedDiscovery, shape) => shape == Shape::AggregatedDiscovery,
+            (_, Shape::AggregatedDiscovery) => false,
+            (Offer::CustomObjects, Shape::Object) => format != Format::Protobuf,
+            (_, Shape::Object) => true,
+            (Offer::Documents, _) => false,
+            (_, Shape::Table) => format != Format::Protobuf,
+            (_, Shape::PartialMetadata | Shape::PartialMetadataList) => true,
+        }
+    }
+
+    /// Upstream's router looks first, and knows `*/*` as the only wildcard. Custom resources have no route there.
+    fn is_routed(self, clauses: &[Clause<'_>]) -> bool {
+        let known = |clause: &Clause<'_>| FORMATS.iter().any(|format| clause.is("application", format.subtype()));
+        self == Offer::CustomObjects || clauses.iter().any(|clause| clause.is("*", "*") || known(clause))
+    }
+
+    fn serves_version(self, version: &str) -> bool {
+        version.is_empty() || (version == "v1" && matches!(self, Offer::Objects | Offer::CustomObjects))
+    }
 }
 
 /// What an answer will look like.
@@ -39,65 +98,55 @@ pub struct Accept {
     pub gzip: bool,
 }
 
-const SUPPORTED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const SUPPORTED: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA_TYPE];
+const SUPPORTED_STREAMS: &[&str] =
+    &["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 
 impl Accept {
-    /// The best clause of the `Accept` header, or 406. `shapes`: whether Tables and metadata-only forms are offered.
-    pub fn negotiate(headers: &HeaderMap, shapes: bool) -> Result<Accept, Status> {
-        let header = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let gzip =
-            headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("gzip"));
-        if header.trim().is_empty() {
+    /// What the first clause of the `Accept` header wants that the endpoint has, or 406.
+    pub fn negotiate(headers: &HeaderMap, offer: Offer) -> Result<Accept, Status> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let gzip = text(header::ACCEPT_ENCODING).contains("gzip");
+        if text(header::ACCEPT).is_empty() && offer != Offer::AggregatedDiscovery {
             return Ok(Accept { gzip, ..Accept::default() });
         }
-        let mut clauses: Vec<Clause<'_>> = header.split(',').filter_map(Clause::parse).collect();
-        clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
-        let chosen = clauses.iter().find_map(|clause| clause.accept(shapes));
+        let clauses = Clause::parse_all(text(header::ACCEPT));
+        if !offer.is_routed(&clauses) {
+            return Err(Status::not_acceptable(SUPPORTED));
+        }
+        let chosen = clauses.iter().find_map(|clause| {
+            let formats = FORMATS.into_iter().filter(|format| clause.matches("application", format.subtype()));
+            formats.into_iter().find_map(|format| Accept::of(clause, format, offer))
+        });
         chosen.map(|accept| Accept { gzip, ..accept }).ok_or_else(|| Status::not_acceptable(SUPPORTED))
     }
+
+    fn of(clause: &Clause<'_>, format: Format, offer: Offer) -> Option<Accept> {
+        let stream = clause.parameter("stream");
+        let streams = stream.is_empty() || (stream == "watch" && format.streams());
+        let shape = shape(clause)?;
+        let fits = streams && offer.serves_version(clause.parameter("sv")) && offer.has(format, shape);
+        fits.then(|| Accept { format, shape, pretty: clause.parameter("pretty") == "1", gzip: false })
+    }
+
+    /// 406 for a stream in a format that has none.
+    pub fn check_stream(self) -> Result<(), Status> {
+        if self.format.streams() { Ok(()) } else { Err(Status::not_acceptable(SUPPORTED_STREAMS)) }
+    }
 }
 
-struct Clause<'a> {
-    media: &'a str,
-    parameters: Vec<(&'a str, &'a str)>,
-    quality: f32,
-}
-
-impl<'a> Clause<'a> {
-    fn parse(text: &'a str) -> Option<Clause<'a>> {
-        let mut parts = text.split(';').map(str::trim);
-        let media = parts.next()?;
-        let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
-        let quality = parameters.iter().find(|(key, _)| *key == "q").and_then(|(_, q)| q.parse().ok()).unwrap_or(1.0);
-        Some(Clause { media, parameters, quality })
+/// The form that `as`, `g` and `v` name; `None` for one that nobody has.
+fn shape(clause: &Clause<'_>) -> Option<Shape> {
+    let target = [clause.parameter("as"), clause.parameter("g"), clause.parameter("v")];
+    if !["as", "g", "v"].iter().any(|key| clause.has(key)) {
+        return Some(Shape::Object);
     }
-
-    fn accept(&self, shapes: bool) -> Option<Accept> {
-        let format = match self.media {
-            "application/json" | "*/*" => Format::Json,
-            "application/yaml" => Format::Yaml,
-            _ => return None,
-        };
-        Some(Accept { format, shape: self.shape(shapes)?, pretty: self.parameter("pretty") == "1", gzip: false })
-    }
-
-    fn shape(&self, shapes: bool) -> Option<Shape> {
-        let target = self.parameter("as");
-        if target.is_empty() {
-            return Some(Shape::Object);
-        }
-        let of_meta = self.parameter("g") == "meta.k8s.io" && matches!(self.parameter("v"), "v1" | "v1beta1");
-        match target {
-            _ if !shapes || !of_meta => None,
-            "Table" => Some(Shape::Table),
-            "PartialObjectMetadata" => Some(Shape::PartialMetadata),
-            "PartialObjectMetadataList" => Some(Shape::PartialMetadataList),
-            _ => None,
-        }
-    }
-
-    fn parameter(&self, key: &str) -> &'a str {
-        self.parameters.iter().find(|(own, _)| *own == key).map(|(_, value)| *value).unwrap_or_default()
+    match target {
+        ["Table", "meta.k8s.io", "v1" | "v1beta1"] => Some(Shape::Table),
+        ["PartialObjectMetadata", "meta.k8s.io", "v1" | "v1beta1"] => Some(Shape::PartialMetadata),
+        ["PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1"] => Some(Shape::PartialMetadataList),
+        ["APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2"] => Some(Shape::AggregatedDiscovery),
+        _ => None,
     }
 }
 
@@ -111,12 +160,23 @@ pub enum BodyFormat {
 
 /// The encoding that the client declares, or 415.
 pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, Status> {
-    match media_type(headers) {
-        "" | "application/json" => Ok(BodyFormat::Json),
-        "application/yaml" => Ok(BodyFormat::Yaml),
-        "application/vnd.kubernetes.protobuf" => Ok(BodyFormat::Protobuf),
-        _ => Err(Status::unsupported_media_type(SUPPORTED)),
-    }
+    let format = match media_type(headers).to_ascii_lowercase().as_str() {
+        "" if !headers.contains_key(header::CONTENT_TYPE) => Some(BodyFormat::Json),
+        "application/json" => Some(BodyFormat::Json),
+        "application/yaml" => Some(BodyFormat::Yaml),
+        protobuf::MEDIA_TYPE => Some(BodyFormat::Protobuf),
+        _ => None,
+    };
+    format.filter(|_| parameters_hold(headers)).ok_or_else(|| Status::unsupported_media_type(SUPPORTED))
+}
+
+/// Whether each parameter of the body's media type has a name and a value.
+fn parameters_hold(headers: &HeaderMap) -> bool {
+    let header = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let parameters: Vec<&str> = header.split(';').skip(1).map(str::trim).collect();
+    let (last, others) = parameters.split_last().map_or((&"", &[][..]), |(last, others)| (last, others));
+    let whole = |text: &&str| text.split_once('=').is_some_and(|(key, value)| !key.is_empty() && !value.is_empty());
+    others.iter().all(whole) && (last.is_empty() || whole(last))
 }
 
 /// The media type of a request body without parameters.
@@ -129,22 +189,74 @@ pub fn media_type(headers: &HeaderMap) -> &str {
 mod tests {
     use super::*;
 
-    fn negotiate(accept: &str) -> Option<(Format, Shape)> {
+    fn choose(offer: Offer, accept: &str) -> Option<(Format, Shape)> {
         let headers = HeaderMap::from_iter([(header::ACCEPT, accept.parse().unwrap())]);
-        Accept::negotiate(&headers, true).ok().map(|accept| (accept.format, accept.shape))
+        Accept::negotiate(&headers, offer).ok().map(|accept| (accept.format, accept.shape))
+    }
+
+    fn negotiate(accept: &str) -> Option<(Format, Shape)> {
+        choose(Offer::Objects, accept)
     }
 
     #[test]
-    fn the_best_clause_that_can_be_served_wins() {
+    fn the_first_clause_that_can_be_served_wins() {
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(negotiate(kubectl), Some((Format::Json, Shape::Table)));
-        assert_eq!(negotiate("application/vnd.kubernetes.protobuf, */*"), Some((Format::Json, Shape::Object)));
+        assert_eq!(negotiate("application/vnd.kubernetes.protobuf, */*"), Some((Format::Protobuf, Shape::Object)));
         assert_eq!(negotiate("text/html, application/yaml;q=0.5"), Some((Format::Yaml, Shape::Object)));
         assert_eq!(
             negotiate("application/json;as=Unknown;v=v1;g=meta.k8s.io,application/json"),
             Some((Format::Json, Shape::Object))
         );
         assert_eq!(negotiate("application/*"), None);
+        assert_eq!(choose(Offer::CustomObjects, "application/*"), Some((Format::Json, Shape::Object)));
+        assert_eq!(negotiate("application/*, application/yaml;q=0.5"), Some((Format::Yaml, Shape::Object)));
         assert_eq!(negotiate("text/html"), None);
+        assert_eq!(negotiate("application/cbor"), None);
+    }
+
+    #[test]
+    fn a_table_is_json_or_yaml_and_metadata_is_anything() {
+        let table = "as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(negotiate(&format!("application/vnd.kubernetes.protobuf;{table}")), None);
+        assert_eq!(negotiate(&format!("application/yaml;{table}")), Some((Format::Yaml, Shape::Table)));
+        assert_eq!(choose(Offer::Documents, &format!("application/json;{table}")), None);
+        let metadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        assert_eq!(choose(Offer::CustomObjects, metadata), Some((Format::Protobuf, Shape::PartialMetadata)));
+        assert_eq!(choose(Offer::CustomObjects, "application/vnd.kubernetes.protobuf"), None);
+        assert_eq!(negotiate("application/json;g=meta.k8s.io"), None);
+    }
+
+    #[test]
+    fn streams_are_json_or_protobuf() {
+        assert_eq!(
+            negotiate("application/vnd.kubernetes.protobuf;stream=watch"),
+            Some((Format::Protobuf, Shape::Object))
+        );
+        assert_eq!(negotiate("application/yaml;stream=watch"), None);
+        assert_eq!(negotiate("application/json;stream=other"), None);
+        assert!(Accept { format: Format::Yaml, ..Accept::default() }.check_stream().is_err());
+    }
+
+    #[test]
+    fn discovery_finds_the_aggregated_clause_wherever_it_stands() {
+        let accept =
+            "application/json, application/vnd.kubernetes.protobuf;v=v2;g=apidiscovery.k8s.io;as=APIGroupDiscoveryList";
+        let aggregated = Some((Format::Protobuf, Shape::AggregatedDiscovery));
+        assert_eq!(choose(Offer::AggregatedDiscovery, accept), aggregated);
+        assert_eq!(choose(Offer::AggregatedDiscovery, "application/json"), None);
+        assert_eq!(choose(Offer::Documents, accept), Some((Format::Json, Shape::Object)));
+    }
+
+    #[test]
+    fn a_body_says_what_it_is() {
+        let format =
+            |text: &str| body_format(&HeaderMap::from_iter([(header::CONTENT_TYPE, text.parse().unwrap())])).ok();
+        assert_eq!(format("application/JSON; charset=utf-8"), Some(BodyFormat::Json));
+        assert_eq!(format("application/yaml;"), Some(BodyFormat::Yaml));
+        assert_eq!(format("application/vnd.kubernetes.protobuf"), Some(BodyFormat::Protobuf));
+        assert_eq!(format("application/json; charset"), None);
+        assert_eq!(format("application/cbor"), None);
+        assert_eq!(body_format(&HeaderMap::new()).ok(), Some(BodyFormat::Json));
     }
 }

@@ -24,6 +24,11 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
+    /// Of the server's own writes.
+    pub fn own(call: &Call) -> WriteOptions {
+        WriteOptions { dry_run: false, field_validation: FieldValidation::Ignore, manager: call.field_manager() }
+    }
+
     /// `kind`: CreateOptions, UpdateOptions, PatchOptions.
     pub fn of(call: &Call, kind: &str) -> Result<WriteOptions, Status> {
         let query = &call.query;
@@ -129,7 +134,7 @@ fn parse_policy(text: &str) -> Option<Propagation> {
 }
 
 fn from_body(call: &Call, body: &[u8]) -> Result<DeleteOptions, Status> {
-    let value = crate::decode::parse(&call.headers, body)?;
+    let value = crate::decode::parse(&call.headers, body, ("v1", "DeleteOptions"))?;
     let kind = value.get("kind").and_then(serde_json::Value::as_str).unwrap_or("DeleteOptions");
     if kind != "DeleteOptions" {
         return Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions: {kind}")));

@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, Response, Version, header};
 
 use crate::body::{self, Body};
 use crate::call::Call;
-use crate::negotiate::Accept;
+use crate::negotiate::{Accept, Offer};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
 use crate::server::Inner;
@@ -31,8 +31,8 @@ pub async fn handle(server: &Arc<Inner>, request: Request<Body>) -> Response<Bod
 
 /// Failures are told in the client's format, as whole objects.
 fn failure_accept(call: &Call) -> Accept {
-    let mut accept = Accept::negotiate(&call.headers, false).unwrap_or_default();
-    accept.pretty |= call.accept.pretty;
+    let mut accept = Accept::negotiate(&call.headers, Offer::Documents).unwrap_or_default();
+    accept.pretty |= call.wants_pretty();
     accept
 }
 

@@ -15,11 +15,12 @@ use store::{Key, OpenError, Options, Store};
 use crate::allocate::Allocators;
 use crate::body::Body;
 use crate::config::{Config, Storage};
+use crate::custom::definitions::Definitions;
 use crate::follow::Indexes;
 use crate::serve::Identity;
 use crate::stages::flow::Limits;
 use crate::subresources::kubelet::KubeletClient;
-use crate::{bootstrap, catalog, pipeline, serve};
+use crate::{bootstrap, catalog, custom, pipeline, serve};
 
 /// The certificates that a connection showed; set by the listener.
 #[derive(Clone, Debug)]
@@ -54,6 +55,7 @@ pub struct Inner {
     pub authorizer: Arc<Authorizer>,
     /// What is served now.
     pub catalog: catalog::Current,
+    pub definitions: Definitions,
     pub indexes: Indexes,
     pub allocators: Allocators,
     pub limits: Limits,
@@ -74,6 +76,7 @@ impl Server {
     /// run in `tasks` and end with it.
     pub async fn start(config: Config, tasks: &TaskSet) -> Result<Server, StartError> {
         let inner = Arc::new(Inner::open(config, tasks)?);
+        custom::definitions::follow(&inner, tasks)?;
         inner.indexes.follow(&inner, tasks)?;
         bootstrap::run(&inner).await.map_err(refused)?;
         inner.indexes.settle(&inner).await;
@@ -127,6 +130,7 @@ impl Inner {
             authenticator: Authenticator::new(trust, pki.clone(), live),
             authorizer: Arc::new(Authorizer::default()),
             catalog: catalog::Current::default(),
+            definitions: Definitions::default(),
             indexes: Indexes::default(),
             allocators: Allocators::load(&config, &store),
             limits: Limits::new(config.mutating_in_flight_max, config.readonly_in_flight_max),

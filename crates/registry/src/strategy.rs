@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use api::schema::{DynamicSchema, SchemaNode};
 use apimachinery::field::ErrorList;
+use bytes::Bytes;
 use serde_json::Value;
 
 /// A resource as it is served: one row of discovery, and its strategy. Of a built-in kind, or made at run time from a
@@ -39,6 +40,7 @@ pub struct Resource {
 pub struct Custom {
     /// Name of the CustomResourceDefinition.
     pub definition: String,
+    pub list_kind: String,
     /// The version in which objects are stored.
     pub storage_version: &'static str,
     /// Objects of this revision and later were written under the schema of this resource. Older ones are pruned and
@@ -48,6 +50,8 @@ pub struct Custom {
     pub webhook: Option<Value>,
     /// The definition is going; nothing new is created.
     pub terminating: bool,
+    /// The definition itself as it is stored, with all that is said for people.
+    pub source: Bytes,
 }
 
 /// Where the fields of a resource are described.

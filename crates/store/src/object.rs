@@ -1,7 +1,7 @@
 //! Stored objects.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -55,16 +55,23 @@ pub struct Object {
     json: Bytes,
     /// Where the digits of `metadata.resourceVersion` stand in `json`.
     version_at: usize,
+    /// Another encoding of the same object, made when it is first asked for.
+    encoded: OnceLock<Option<Bytes>>,
 }
 
 impl Object {
     pub(crate) fn new(revision: Revision, header: Arc<Header>, json: Bytes, version_at: usize) -> Self {
-        Self { revision, header, json, version_at }
+        Self { revision, header, json, version_at, encoded: OnceLock::new() }
     }
 
     /// The canonical JSON text, `metadata.resourceVersion` included. Shared, not copied.
     pub fn json(&self) -> Bytes {
         self.json.clone()
+    }
+
+    /// The object's other encoding, by whoever asks first; all that follow share it. `None` when it has none.
+    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Option<Bytes>) -> Option<Bytes> {
+        self.encoded.get_or_init(|| encode(self)).clone()
     }
 
     /// The object parsed anew.

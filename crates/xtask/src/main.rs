@@ -3,6 +3,7 @@
 
 mod codegen;
 mod image;
+mod proto_tables;
 mod stats;
 mod tasks;
 mod tidy;

@@ -9,22 +9,18 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::{Catalog, Group};
 use crate::encode;
+use crate::negotiate::{Accept, Format, Offer};
 use crate::serve::documents::Document;
-
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
     let path = call.info.path.clone();
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let accept = call.header("accept");
-    let wants_aggregated = accept.contains("as=APIGroupDiscoveryList") && accept.contains("v=v2;");
+    match (segments.as_slice(), aggregated_accept(call)) {
+        (["api"], Some(accept)) => return Ok(aggregated_document(call, accept, true)),
+        (["apis"], Some(accept)) => return Ok(aggregated_document(call, accept, false)),
+        _ => {}
+    }
     match segments.as_slice() {
-        ["api"] if wants_aggregated || prefers_v2(accept) => {
-            Ok(document(call, call.catalog.documents.aggregated(true, || aggregated(&call.catalog, true))))
-        }
-        ["apis"] if wants_aggregated || prefers_v2(accept) => {
-            Ok(document(call, call.catalog.documents.aggregated(false, || aggregated(&call.catalog, false))))
-        }
         ["api"] => legacy(call, &api_versions()),
         ["apis"] => legacy(call, &group_list(&call.catalog.clone())),
         ["api", version] => resource_list(call, "", version),
@@ -44,27 +40,40 @@ pub fn is_served(call: &Call) -> bool {
     group.is_none_or(|group| call.catalog.groups().iter().any(|own| own.name == group))
 }
 
-/// Some clients put the parameters in another order.
-fn prefers_v2(accept: &str) -> bool {
-    accept.split(',').any(|clause| {
-        let mut parts = clause.split(';').map(str::trim);
-        let json = parts.next() == Some("application/json");
-        let parts: Vec<&str> = parts.collect();
-        json && ["g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"].iter().all(|part| parts.contains(part))
-    })
+/// The aggregated form, if any clause of the client's asks for it.
+fn aggregated_accept(call: &Call) -> Option<Accept> {
+    let accept = Accept::negotiate(&call.headers, Offer::AggregatedDiscovery).ok()?;
+    Some(Accept { pretty: accept.pretty || call.wants_pretty(), ..accept })
 }
 
-fn document(call: &Call, document: &Document) -> Response<Body> {
+fn aggregated_document(call: &mut Call, accept: Accept, core: bool) -> Response<Body> {
+    let catalog = call.catalog.clone();
+    document(call, accept, catalog.documents.aggregated(core, || aggregated(&catalog, core)))
+}
+
+fn document(call: &mut Call, accept: Accept, document: &Document) -> Response<Body> {
     let etag = HeaderValue::from_str(&document.etag()).expect("hexadecimal digits are a header value");
+    call.accept = accept;
     let mut response = if call.header("if-none-match") == document.etag() {
-        encode::plain(StatusCode::NOT_MODIFIED, AGGREGATED, bytes::Bytes::new())
+        encode::not_modified()
     } else {
-        encode::plain(StatusCode::OK, AGGREGATED, document.text.clone())
+        let mut response = encode::json_text(call, StatusCode::OK, &document.text);
+        let content_type = HeaderValue::from_static(aggregated_type(accept.format));
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
     };
     response.headers_mut().insert(header::ETAG, etag);
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
     response
+}
+
+fn aggregated_type(format: Format) -> &'static str {
+    match format {
+        Format::Json => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        Format::Yaml => "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+    }
 }
 
 fn legacy(call: &mut Call, value: &Value) -> Result<Response<Body>, Status> {

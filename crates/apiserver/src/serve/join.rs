@@ -5,7 +5,7 @@ use auth::join::{JoinRequest, JoinResponse, same_secret};
 use auth::pki::{Names, PkiError, Profile};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use store::{Draft, Key, WriteError};
@@ -27,7 +27,7 @@ pub async fn run(server: &Inner, call: &Call) -> Result<Response<Body>, Status> 
     own_name(server, &request).await?;
     let response = sign(server, &request).map_err(refused)?;
     let value = serde_json::to_value(&response).map_err(Status::internal)?;
-    Ok(encode::value_response(call, StatusCode::OK, &value))
+    Ok(encode::json_response(call, &value))
 }
 
 /// Basic authentication with the token's password, as `node` or `server`.

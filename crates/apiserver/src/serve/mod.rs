@@ -87,12 +87,12 @@ fn root(call: &mut Call) -> Result<Response<Body>, Status> {
     }
     paths.sort();
     paths.dedup();
-    Ok(encode::value_response(call, StatusCode::OK, &json!({"paths": paths})))
+    Ok(encode::json_response(call, &json!({"paths": paths})))
 }
 
 fn key_set(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
     call.negotiate(false)?;
-    Ok(encode::value_response(call, StatusCode::OK, &server.pki.service_accounts.key_set()))
+    Ok(encode::json_response(call, &server.pki.service_accounts.key_set()))
 }
 
 fn openid_configuration(call: &mut Call) -> Result<Response<Body>, Status> {
@@ -105,5 +105,5 @@ fn openid_configuration(call: &mut Call) -> Result<Response<Body>, Status> {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
     });
-    Ok(encode::value_response(call, StatusCode::OK, &configuration))
+    Ok(encode::json_response(call, &configuration))
 }

@@ -1,7 +1,7 @@
 //! `/version`.
 
 use apimachinery::Status;
-use http::{Response, StatusCode};
+use http::Response;
 use serde_json::json;
 
 use crate::body::Body;
@@ -30,7 +30,7 @@ pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
         "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, go_arch()),
     });
-    Ok(encode::value_response(call, StatusCode::OK, &version))
+    Ok(encode::json_response(call, &version))
 }
 
 fn go_arch() -> &'static str {

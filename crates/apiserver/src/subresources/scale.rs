@@ -66,7 +66,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     if call.info.verb == "get" {
         let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
         let stored = stored.ok_or_else(|| call.not_found(resource, &call.info.name))?;
-        let scale = scale_of(&convert::one(server, resource, stored).await?.value(resource), &paths);
+        let scale = scale_of(resource, &convert::one(server, resource, stored).await?.value(resource), &paths)?;
         return Ok(encode::object(call, StatusCode::OK, &SCALE, &Item::Value(scale)));
     }
     let is_patch = call.info.verb == "patch";
@@ -87,7 +87,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
         Wish::Whole(scale) => object::resource_version(scale).is_empty(),
     };
     let updated = change.update(unconditional, |old| rescaled(&change, &paths, &wish, old)).await?;
-    let scale = scale_of(&updated.item.value(resource), &paths);
+    let scale = scale_of(resource, &updated.item.value(resource), &paths)?;
     Ok(encode::value_response(call, StatusCode::OK, &scale))
 }
 
@@ -135,7 +135,7 @@ fn rescaled(change: &Change<'_>, paths: &ScalePaths<'_>, wish: &Wish<'_>, old: &
     let versions = [(api_version.as_str(), Some(replicas_paths(paths)))];
     let mapping = ScaleEntries { api_version: &api_version, paths: &versions };
     let parent = managed_fields::decode(old).map_err(Status::internal)?;
-    let mut live = scale_of(old, paths);
+    let mut live = scale_of(resource, old, paths)?;
     managed_fields::set(&mut live, &mapping.to_scale(&parent));
     let scale = wish.scale(change, &live)?;
     let name = call.info.name.as_str();
@@ -163,7 +163,11 @@ fn set_pointer(object: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-fn scale_of(object: &Value, paths: &ScalePaths<'_>) -> Value {
+fn scale_of(resource: &Resource, object: &Value, paths: &ScalePaths<'_>) -> Result<Value, Status> {
+    if resource.custom.is_some() && object.pointer(paths.spec_replicas).is_none() {
+        let path = paths.spec_replicas.replace('/', ".");
+        return Err(Status::internal(format!("the spec replicas field {path:?} does not exist")));
+    }
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     let metadata: serde_json::Map<String, Value> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
         .into_iter()
@@ -183,11 +187,14 @@ fn scale_of(object: &Value, paths: &ScalePaths<'_>) -> Value {
     if !selector.is_empty() {
         scale["status"]["selector"] = selector.into();
     }
-    scale
+    Ok(scale)
 }
 
-/// A label selector, or a plain map of labels, as a query would write it.
+/// A label selector, or a plain map of labels, as a query would write it. Custom resources keep it as such a text.
 fn selector_text(selector: &Value) -> String {
+    if let Some(text) = selector.as_str() {
+        return text.into();
+    }
     let has_form = selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some();
     let labels = if has_form { selector.get("matchLabels") } else { Some(selector) };
     let mut terms: Vec<String> = labels

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiextensions::status;
 use apimachinery::{Status, object};
 use http::{Response, StatusCode};
 use jiff::SignedDuration;
@@ -134,6 +135,9 @@ fn plan(change: &Change<'_>, options: &DeleteOptions, old: &Value) -> Result<Pla
     if change.resource.group.is_empty() && change.resource.name == "namespaces" {
         return plan_namespace(change, old);
     }
+    if change.resource.group == "apiextensions.k8s.io" && object::deletion_timestamp(old).is_none() {
+        return Ok(Plan::Mark(ending_definition(change.call, old)));
+    }
     let mut new = old.clone();
     set_dependents_finalizer(change, options, &mut new);
     let graceful = change.resource.strategy.grace_period(old, options.grace_period_seconds);
@@ -189,6 +193,22 @@ fn set_dependents_finalizer(change: &Change<'_>, options: &DeleteOptions, new: &
     if list != object::finalizers(new).collect::<Vec<_>>() {
         object::set_finalizers(new, list);
     }
+}
+
+/// A definition stays until its objects are gone.
+fn ending_definition(call: &Call, old: &Value) -> Value {
+    let mut new = old.clone();
+    mark(call, &mut new, 0);
+    object::metadata_mut(&mut new).remove("deletionGracePeriodSeconds");
+    object::set_generation(&mut new, object::generation(old));
+    if !object::has_finalizer(&new, crate::custom::FINALIZER) {
+        let own = crate::custom::FINALIZER.to_string();
+        let finalizers = object::finalizers(&new).map(str::to_string).chain([own]).collect();
+        object::set_finalizers(&mut new, finalizers);
+    }
+    let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    new["status"] = status::terminating(&new, "InstanceDeletionPending", message, &call.now_text());
+    new
 }
 
 /// A namespace first becomes Terminating; it goes when nothing is left to wait for.

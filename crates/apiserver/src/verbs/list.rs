@@ -25,7 +25,10 @@ pub async fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Res
     let filter = Filter::new(resource, &options)?;
     let start = Start::of(server, resource, &options)?;
     let page = read(&start, resource, &call.info.namespace, &filter, options.limit);
-    let metadata = page.metadata(start.snapshot.revision());
+    let mut metadata = page.metadata(start.snapshot.revision());
+    if resource.custom.is_some() && metadata.get("continue").is_none() {
+        metadata["continue"] = "".into();
+    }
     let items = convert::to_served(server, resource, page.objects).await?;
     Ok(encode::list(call, resource, &items, metadata))
 }

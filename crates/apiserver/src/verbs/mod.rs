@@ -19,14 +19,17 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
-use crate::negotiate::Shape;
+use crate::negotiate::{Offer, Shape};
 use crate::ownership::Ownership;
+use crate::serve::page_not_found;
 use crate::server::Inner;
 use crate::subresources;
 
 pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<Body>, Status> {
     let (group, version, name) = (&call.info.group, &call.info.version, &call.info.resource);
-    let resource = &call.catalog.find(group, version, name).cloned().ok_or_else(Status::path_not_found)?;
+    let Some(resource) = &call.catalog.find(group, version, name).cloned() else {
+        return if call.catalog.is_built_in(group) { Err(Status::path_not_found()) } else { Ok(page_not_found()) };
+    };
     if fits_scope(resource, call).is_none() {
         return Err(Status::path_not_found());
     }
@@ -35,7 +38,7 @@ pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<B
     }
     let verb = allowed_verb(resource, call)?;
     warn_of_deprecation(call, resource);
-    call.negotiate(true)?;
+    call.negotiate_offer(if resource.custom.is_some() { Offer::CustomObjects } else { Offer::Objects })?;
     check_table_options(call)?;
     match verb {
         "get" => get::run(server, call, resource).await,
@@ -49,15 +52,9 @@ pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<B
     }
 }
 
-const DEPRECATED: &[(&str, &str)] = &[
-    ("componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
-    ("endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
-];
-
 fn warn_of_deprecation(call: &Call, resource: &Resource) {
-    let known = DEPRECATED.iter().find(|(name, _)| resource.group.is_empty() && *name == resource.name);
-    if let Some((_, text)) = known {
-        call.warn(*text);
+    if !resource.deprecation.is_empty() {
+        call.warn(resource.deprecation.clone());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apimachinery::{Status, object};
+use apimachinery::{GroupKind, Status, object};
 use http::{Response, StatusCode};
 use registry::strategy::Resource;
 use serde_json::Value;
@@ -72,7 +72,9 @@ fn checked(change: &Change<'_>, old: &Value, wanted: &Value) -> Result<Value, St
         let path = apimachinery::field::Path::new("metadata").child("resourceVersion");
         let mut errors = apimachinery::field::ErrorList::new();
         errors.invalid(&path, 0, "must be specified for an update");
-        return Err(Status::invalid(&change.resource.group_kind(), name, &errors));
+        // Upstream names the resource here where others name the kind.
+        let named = GroupKind::new(change.resource.group, change.resource.name);
+        return Err(Status::invalid(&named, name, &errors));
     }
     let uid = object::uid(wanted);
     if !uid.is_empty() && uid != object::uid(old) {

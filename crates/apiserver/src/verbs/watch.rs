@@ -30,9 +30,7 @@ const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 const TIMEOUT_SECONDS_MIN: u64 = 1800;
 
 pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Arc<Resource>) -> Result<Response<Body>, Status> {
-    if call.accept.format == Format::Yaml {
-        return Err(Status::not_acceptable(&["application/json"]));
-    }
+    call.accept.check_stream()?;
     let options = ListOptions::of(call, true)?;
     let filter = Filter::new(resource, &options)?;
     let stream = open(server, call, resource, &options, filter).await?;
@@ -40,8 +38,12 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Arc<Resource>) -> 
         let frame = stream.next().await?;
         Some((frame, stream))
     });
+    let content_type = match call.accept.format {
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Format::Json | Format::Yaml => "application/json",
+    };
     let mut response = Response::new(body::stream(frames));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
 }
 
@@ -83,7 +85,8 @@ async fn open(
         Ok(watcher) => Some(watcher),
         Err(compacted) => {
             let (asked, oldest) = (compacted.requested, compacted.oldest);
-            pending.push_back(error_event(&Status::expired(format!("too old resource version: {asked} ({oldest})"))));
+            let status = Status::expired(format!("too old resource version: {asked} ({oldest})"));
+            pending.push_back(encoder.frame("ERROR", &status.to_value()));
             None
         }
     };
@@ -153,7 +156,7 @@ impl Stream {
                 Wake::Lagged => {
                     self.watcher = None;
                     let status = Status::expired("The resourceVersion for the provided watch is too old.");
-                    self.pending.push_back(error_event(&status));
+                    self.pending.push_back(self.encoder.frame("ERROR", &status.to_value()));
                 }
                 Wake::Catalog => self.take_catalog(),
                 Wake::Bookmark => self.bookmark(),
@@ -207,7 +210,7 @@ impl Stream {
             }
             Err(status) => {
                 self.watcher = None;
-                self.pending.push_back(error_event(&status));
+                self.pending.push_back(self.encoder.frame("ERROR", &status.to_value()));
             }
         }
     }
@@ -242,6 +245,7 @@ impl Stream {
 /// Turns changes into the client's shape.
 struct Encoder {
     resource: Arc<Resource>,
+    format: Format,
     shape: Shape,
     table: Table,
     columns_sent: bool,
@@ -249,7 +253,8 @@ struct Encoder {
 
 impl Encoder {
     fn new(call: &Call, resource: &Arc<Resource>) -> Encoder {
-        Encoder { resource: resource.clone(), shape: call.shape(), table: Table::new(call), columns_sent: false }
+        let (format, shape) = (call.accept.format, call.shape());
+        Encoder { resource: resource.clone(), format, shape, table: Table::new(call), columns_sent: false }
     }
 
     fn at_revision(&self, item: &Item, revision: Revision) -> Value {
@@ -262,6 +267,9 @@ impl Encoder {
         if self.shape != Shape::Object {
             return self.shaped(kind, item.value(&self.resource));
         }
+        if self.format == Format::Protobuf {
+            return encode::item_frame(kind, &self.resource, item).into();
+        }
         let mut out = Vec::with_capacity(1024);
         out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
         item.write(&self.resource, true, &mut out);
@@ -272,14 +280,14 @@ impl Encoder {
     fn bookmark(&mut self, revision: Revision, end_of_initial: bool) -> Bytes {
         let value = encode::bookmark(&self.resource, revision.0, end_of_initial);
         match self.shape {
-            Shape::Object => frame("BOOKMARK", &value),
+            Shape::Object => self.frame("BOOKMARK", &value),
             _ => self.shaped("BOOKMARK", value),
         }
     }
 
     fn shaped(&mut self, kind: &str, value: Value) -> Bytes {
         if self.shape != Shape::Table {
-            return frame(kind, &encode::partial(&value));
+            return self.frame(kind, &encode::partial(&value));
         }
         let version = value.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
         let metadata = json!({"resourceVersion": version});
@@ -288,16 +296,15 @@ impl Encoder {
             false => self.table.whole(&self.resource, &[value], metadata),
             true => self.table.rows(&self.resource, &[value], metadata),
         };
-        frame(kind, &table)
+        self.frame(kind, &table)
     }
-}
 
-fn frame(kind: &str, object: &Value) -> Bytes {
-    let mut text = json!({"type": kind, "object": object}).to_string();
-    text.push('\n');
-    text.into()
-}
-
-fn error_event(status: &Status) -> Bytes {
-    frame("ERROR", &status.to_value())
+    fn frame(&self, kind: &str, object: &Value) -> Bytes {
+        if self.format == Format::Protobuf {
+            return encode::frame(kind, object).into();
+        }
+        let mut text = json!({"type": kind, "object": object}).to_string();
+        text.push('\n');
+        text.into()
+    }
 }

@@ -1,6 +1,7 @@
 //! The server through `Server::handle`, with an in-memory store and no sockets.
 
 mod access;
+mod encodings;
 mod objects;
 mod services;
 mod watching;

@@ -8,8 +8,8 @@ mod name;
 mod sort;
 mod table;
 mod tabwriter;
-mod yaml;
 
+pub use apimachinery::yaml::to_yaml;
 pub use columns::CustomColumns;
 pub use go::go_text;
 pub use json::{compact as compact_json, to_json};
@@ -17,7 +17,6 @@ pub use name::{operation, title};
 pub use sort::{Sorter, relaxed};
 pub use table::{TableOptions, TablePrinter};
 pub use tabwriter::TabWriter;
-pub use yaml::to_yaml;
 
 use serde_json::Value;
 

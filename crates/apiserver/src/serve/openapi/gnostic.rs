@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::protobuf::Writer;
+use protobuf::Writer;
 
 /// Encodes a whole document.
 pub fn document(value: &Value) -> Vec<u8> {
@@ -133,7 +133,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::protobuf::{Payload, Reader};
+    use protobuf::{Payload, Reader};
 
     /// The wire as numbers and texts; a payload that reads as a message is shown as one.
     fn show(message: &[u8]) -> String {

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use apimachinery::Status;
-use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use registry::strategy::Resource;
 use serde_json::{Map, Value, json};
@@ -83,7 +82,7 @@ fn index(call: &mut Call) -> Result<Response<Body>, Status> {
 fn whole(call: &Call, document: &Document) -> Response<Body> {
     let etag = document.etag();
     if call.header("if-none-match") == etag {
-        return encode::plain(StatusCode::NOT_MODIFIED, "application/json", Bytes::new());
+        return encode::not_modified();
     }
     let mut response = encode::plain(StatusCode::OK, "application/json", document.text.clone());
     let value = HeaderValue::from_str(&etag).expect("hexadecimal digits are a header value");

@@ -1,4 +1,4 @@
-//! YAML as kubectl writes it: keys in natural order, lists not indented, folded beyond eighty columns, and quotes where
+//! YAML as Kubernetes writes it: keys in natural order, lists not indented, folded beyond eighty columns, and quotes where
 //! a plain text would be read as something else.
 
 use std::sync::LazyLock;
@@ -315,18 +315,27 @@ fn is_text(text: &str) -> bool {
     !(numeric && NUMBER.is_match(&text.replace('_', "")))
 }
 
-/// In natural order: numbers within keys by their value. The order is not transitive for all keys, so they are
-/// inserted one by one.
+/// In natural order: numbers within keys by their value. The order is not transitive for all keys, which the sorting of
+/// the standard library does not forgive; so they are merged here.
 fn sorted_keys(map: &Map<String, Value>) -> Vec<&String> {
-    let mut keys: Vec<&String> = Vec::with_capacity(map.len());
-    for key in map.keys() {
-        let mut at = keys.len();
-        while at > 0 && goes_before(key, keys[at - 1]) {
-            at -= 1;
-        }
-        keys.insert(at, key);
+    merge_sorted(&map.keys().collect::<Vec<_>>())
+}
+
+fn merge_sorted<'a>(keys: &[&'a String]) -> Vec<&'a String> {
+    if keys.len() < 2 {
+        return keys.to_vec();
     }
-    keys
+    let (left, right) = keys.split_at(keys.len() / 2);
+    let mut left = merge_sorted(left).into_iter().peekable();
+    let mut sorted = Vec::with_capacity(keys.len());
+    for key in merge_sorted(right) {
+        while let Some(before) = left.next_if(|other| !goes_before(key, other)) {
+            sorted.push(before);
+        }
+        sorted.push(key);
+    }
+    sorted.extend(left);
+    sorted
 }
 
 fn goes_before(a: &str, b: &str) -> bool {

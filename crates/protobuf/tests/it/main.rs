@@ -1,0 +1,4 @@
+//! The crate against Kubernetes' own golden objects, and against hostile bytes.
+
+mod golden;
+mod hostile;
