@@ -15,6 +15,7 @@ pub mod definition;
 mod field_path;
 mod json;
 pub mod json_path;
+pub mod openapi;
 pub mod rules;
 pub mod status;
 pub mod structural;

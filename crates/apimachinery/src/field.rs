@@ -111,12 +111,14 @@ pub struct FieldError {
     pub kind: ErrorKind,
     pub field: String,
     pub value: Value,
+    /// Large values are not repeated to their author.
+    pub hides_value: bool,
     pub detail: String,
 }
 
 impl FieldError {
     fn new(kind: ErrorKind, path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
-        Self { kind, field: path.0.clone(), value: value.into(), detail: detail.into() }
+        Self { kind, field: path.0.clone(), value: value.into(), hides_value: false, detail: detail.into() }
     }
 
     pub fn required(path: &Path, detail: &str) -> Self {
@@ -165,10 +167,16 @@ impl FieldError {
         Self::new(ErrorKind::Internal, path, Value::Null, why.to_string())
     }
 
+    #[must_use]
+    pub fn hiding_value(mut self) -> Self {
+        self.hides_value = true;
+        self
+    }
+
     /// The message without the field's name.
     pub fn body(&self) -> String {
         let mut body = self.kind.title().to_owned();
-        if self.kind.shows_value() {
+        if self.kind.shows_value() && !self.hides_value {
             body = format!("{body}: {}", self.value);
         }
         if self.detail.is_empty() { body } else { format!("{body}: {}", self.detail) }

@@ -5,6 +5,8 @@ mod limits;
 pub use limits::go_print as go_text;
 mod outcome;
 pub mod pattern;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use apimachinery::field::{ErrorList, Path};

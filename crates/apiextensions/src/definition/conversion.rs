@@ -12,7 +12,7 @@ const KNOWN_REVIEWS: [&str; 2] = ["v1", "v1beta1"];
 pub fn validate(spec: &Value, path: &Path, options: &Options<'_>) -> ErrorList {
     let mut errors = ErrorList::new();
     let Some(conversion) = field(spec, "conversion") else { return errors };
-    let strategy = text(conversion, "strategy");
+    let (strategy, path) = (text(conversion, "strategy"), path.child("conversion"));
     let at = path.child("strategy");
     match strategy {
         "" => errors.required(&at, ""),

@@ -9,9 +9,9 @@ use crate::rules;
 use crate::structural::{self, Malformed, Structural, is_meta};
 
 /// Complaints about the defaults of a schema.
-pub fn validate(schema: &Structural, path: &Path, pruned: bool) -> ErrorList {
+pub fn validate(json: &Value, schema: &Structural, path: &Path, pruned: bool) -> ErrorList {
     let mut walk = Walk { pruned, errors: ErrorList::new() };
-    walk.schema(schema, path, &Around { resource: schema, steps: Vec::new(), inside_meta: false, root: true });
+    walk.schema(json, schema, path, &Around { resource: schema, steps: Vec::new(), inside_meta: false, root: true });
     walk.errors
 }
 
@@ -59,25 +59,25 @@ struct Walk {
 }
 
 impl Walk {
-    fn schema<'a>(&mut self, schema: &'a Structural, path: &Path, around: &Around<'a>) {
+    fn schema<'a>(&mut self, json: &Value, schema: &'a Structural, path: &Path, around: &Around<'a>) {
         let mut around = around.clone();
         if schema.embedded || around.root {
             around = Around { resource: schema, steps: Vec::new(), inside_meta: false, root: around.root };
         }
         if let Some(default) = &schema.default {
-            self.default(default, schema, &path.child("default"), &around);
+            self.default(default, json, schema, &path.child("default"), &around);
         }
         if let Some(items) = &schema.items {
-            self.schema(items, &path.child("items"), &around.step(Step::Index));
+            self.schema(&json["items"], items, &path.child("items"), &around.step(Step::Index));
         }
         for (name, property) in &schema.properties {
             let mut below = around.step(Step::Child(name));
             below.inside_meta |= is_meta(name) && (schema.embedded || around.root);
-            self.schema(property, &path.child("properties").key(name), &below);
+            self.schema(&json["properties"][&**name], property, &path.child("properties").key(name), &below);
         }
     }
 
-    fn default(&mut self, default: &Value, schema: &Structural, path: &Path, around: &Around<'_>) {
+    fn default(&mut self, default: &Value, json: &Value, schema: &Structural, path: &Path, around: &Around<'_>) {
         let embedded = schema.embedded || around.root;
         let metadata = if around.inside_meta {
             metadata_inside(default, path, around)
@@ -92,7 +92,7 @@ impl Walk {
         if !wrong.is_empty() {
             return self.errors.append(wrong);
         }
-        self.errors.append(rules::check_default(schema, default, path));
+        self.errors.append(rules::check_default(json, schema, default, path, embedded));
     }
 
     fn unknown_fields(&mut self, default: &Value, schema: &Structural, path: &Path, embedded: bool) {

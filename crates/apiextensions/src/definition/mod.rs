@@ -12,6 +12,8 @@ mod parts;
 mod schema;
 mod spec;
 mod structurality;
+#[cfg(test)]
+mod tests;
 mod visit;
 mod warnings;
 
@@ -22,6 +24,7 @@ use crate::json::{field, flag, list, text};
 
 pub use approval::{Approval, approval, is_protected_group};
 pub use structurality::check_structural;
+pub(crate) use visit::any as visit_any;
 pub use warnings::warnings;
 
 /// Fills in what the client left out.

@@ -35,17 +35,14 @@ pub fn validate(
     if let Some(Ok(compiled)) = &compiled {
         let mut wrong = structurality::check_structural(schema, &at);
         if wrong.is_empty() {
-            wrong = default_values::validate(compiled, &at, options.pruned_defaults);
+            wrong = default_values::validate(schema, compiled, &at, options.pruned_defaults);
         }
         if wrong.is_empty() {
             budget = Some(Budget::new(unchanged(schema, version, options)));
         }
         errors.append(wrong);
     }
-    let scope = match (&compiled, &budget) {
-        (Some(Ok(compiled)), Some(_)) => Some(Scope::root(compiled)),
-        _ => None,
-    };
+    let scope = budget.is_some().then(|| Scope::root(schema));
     let mut walk = Walk { options, schema_errors: ErrorList::new(), rule_errors: ErrorList::new(), budget };
     walk.schema(schema, &at, &Place::root(), scope.as_ref());
     errors.append(walk.schema_errors);
@@ -161,7 +158,7 @@ impl Walk<'_> {
         let clean = self.schema_errors.len() == errors_before;
         if let (true, Some(scope), Some(budget)) = (clean, scope, &mut self.budget) {
             let uncorrelatable = place.uncorrelatable.as_ref();
-            self.rule_errors.append(rules::check(scope, schema, path, uncorrelatable, budget));
+            self.rule_errors.append(rules::check(scope, path, uncorrelatable, budget));
         }
     }
 

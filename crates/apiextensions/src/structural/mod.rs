@@ -188,3 +188,47 @@ impl Type {
 pub(crate) fn is_meta(name: &str) -> bool {
     matches!(name, "apiVersion" | "kind" | "metadata")
 }
+
+#[cfg(test)]
+mod tests {
+    use api::schema::{DynamicSchema, ListKind};
+    use serde_json::json;
+
+    use super::*;
+
+    /// The bytes that a schema takes, without what the allocator adds.
+    fn bytes_below(schema: &Structural) -> usize {
+        let properties = std::mem::size_of_val(&*schema.properties);
+        let constraints = std::mem::size_of_val(&*schema.constraints);
+        let boxed = schema.items.iter().count() + usize::from(schema.additional_schema().is_some());
+        let own = properties + constraints + boxed * size_of::<Structural>();
+        own + schema.children().map(bytes_below).sum::<usize>()
+    }
+
+    #[test]
+    fn a_thousand_fields_take_less_than_two_hundred_kilobytes() {
+        let field = json!({"type": "string", "description": "x".repeat(200), "maxLength": 63});
+        let group: serde_json::Map<String, Value> = (0..40).map(|i| (format!("field{i}"), field.clone())).collect();
+        let group = json!({"type": "object", "description": "y".repeat(200), "properties": group});
+        let groups: serde_json::Map<String, Value> = (0..25).map(|i| (format!("group{i}"), group.clone())).collect();
+        let schema = Structural::compile(&json!({"type": "object", "properties": groups})).unwrap();
+        let bytes = bytes_below(&schema);
+        assert!(bytes < 200_000, "{bytes}");
+    }
+
+    #[test]
+    fn merges_see_lists_maps_and_metadata() {
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "m": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+                "items": {"type": "object", "properties": {"k": {"type": "string"}}}},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "any": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}});
+        let root = Root(Structural::compile(&schema).unwrap());
+        let spec = root.child("spec").unwrap();
+        let list = spec.child("m").unwrap();
+        assert_eq!((list.list_kind(), list.list_keys()), (ListKind::Map, ["k"].as_slice()));
+        assert!(spec.child("labels").unwrap().is_map());
+        assert!(spec.child("any").unwrap().is_any());
+        assert!(root.child("metadata").unwrap().child("labels").unwrap().is_map());
+    }
+}

@@ -51,7 +51,7 @@ impl Server {
             apimachinery::object::set_namespace(&mut object, "");
         }
         strategy.default(&mut object);
-        own(resource, None, &mut object);
+        own(target, None, &mut object);
         apimachinery::object::set_uid(&mut object, "uid-1");
         if apimachinery::object::name(&object).is_empty() && !apimachinery::object::generate_name(&object).is_empty() {
             let name = apimachinery::names::generate(apimachinery::object::generate_name(&object));
@@ -62,7 +62,7 @@ impl Server {
         let mut errors = object_meta::validate(&object, resource.namespaced, &rule);
         errors.append(strategy.validate(&object));
         judge(resource, &object, &errors)?;
-        strict::normalize(&mut object, schema(resource)).expect("a strategy keeps the object in its kind");
+        encode(resource, &mut object);
         apimachinery::object::set_resource_version(&mut object, "1");
         allocate(&mut object);
         self.objects.insert(key(target, &object), object.clone());
@@ -81,7 +81,7 @@ impl Server {
             new["metadata"][field] = old["metadata"][field].clone();
         }
         strategy.default(&mut new);
-        own(resource, Some(&old), &mut new);
+        own(target, Some(&old), &mut new);
         let errors = if target.subresource == "status" {
             strategy.prepare_for_status_update(&mut new, &old);
             strategy.validate_status_update(&new, &old)
@@ -92,7 +92,7 @@ impl Server {
             errors
         };
         judge(resource, &new, &errors)?;
-        strict::normalize(&mut new, schema(resource)).expect("a strategy keeps the object in its kind");
+        encode(resource, &mut new);
         allocate(&mut new);
         self.objects.insert(key(target, &new), new.clone());
         Ok(new)
@@ -108,7 +108,8 @@ impl Server {
         };
         let mut patched = patched.map_err(|error| error.to_status())?;
         patch::check_kind(&patched, &old, &bytes)?;
-        strict::normalize(&mut patched, schema(target.resource)).map_err(|why| patch::undecodable(&bytes, &why))?;
+        let decoded = target.resource.strategy.decode(&mut patched, schema(target.resource));
+        decoded.map_err(|why| patch::undecodable(&bytes, &why))?;
         self.update(target, patched)
     }
 
@@ -126,10 +127,11 @@ fn allocate(object: &mut Value) {
     }
 }
 
-fn own(resource: &Resource, live: Option<&Value>, object: &mut Value) {
+fn own(target: &Target, live: Option<&Value>, object: &mut Value) {
+    let (resource, subresource) = (target.resource, target.subresource.as_str());
     let version = apimachinery::gvk::api_version(resource.group, resource.version);
-    let manager = managed_fields::Manager { name: "replay", api_version: &version, subresource: "" };
-    let ignored = resource.strategy.reset_fields("");
+    let manager = managed_fields::Manager { name: "replay", api_version: &version, subresource };
+    let ignored = resource.strategy.reset_fields(subresource);
     managed_fields::update(live, object, schema(resource), &manager, ignored, "2026-01-01T00:00:00Z");
 }
 
@@ -150,8 +152,15 @@ fn decode(resource: &Resource, body: Value) -> Result<Value, Status> {
     let mut object = body;
     object["apiVersion"] = json!(apimachinery::gvk::api_version(resource.group, resource.version));
     object["kind"] = json!(resource.kind);
-    strict::normalize(&mut object, schema(resource)).map_err(Status::bad_request)?;
+    resource.strategy.decode(&mut object, schema(resource)).map_err(Status::bad_request)?;
     Ok(object)
+}
+
+/// Built-in kinds are written as upstream's types are.
+fn encode(resource: &Resource, object: &mut Value) {
+    if resource.schema.is_built_in() {
+        strict::normalize(object, schema(resource)).expect("a strategy keeps the object in its kind");
+    }
 }
 
 fn judge(resource: &Resource, object: &Value, errors: &apimachinery::field::ErrorList) -> Result<(), Status> {

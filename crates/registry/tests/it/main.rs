@@ -7,5 +7,6 @@
     reason = "a test ends at the first surprise, and counts few things"
 )]
 
+mod custom;
 mod harness;
 mod recorded;

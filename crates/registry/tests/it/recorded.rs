@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Server, Target, schema, target};
 
-fn cases(area: &str) -> Vec<Value> {
+pub fn cases(area: &str) -> Vec<Value> {
     documents(&format!("replay/cases/{area}"))
 }
 
@@ -25,13 +25,13 @@ fn documents(folder: &str) -> Vec<Value> {
     paths.iter().map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()).collect()
 }
 
-fn fill(value: &Value) -> Value {
+pub fn fill(value: &Value) -> Value {
     let text = value.to_string().replace("{ns}", "ns").replace("{u}", "u1").replace("<ip>", "10.0.0.9");
     serde_json::from_str(&text).unwrap()
 }
 
 /// Sorted reason and field of the causes.
-fn causes(status: &Value) -> Vec<(String, String)> {
+pub fn causes(status: &Value) -> Vec<(String, String)> {
     let text = |cause: &Value, field: &str| cause[field].as_str().unwrap_or_default().to_owned();
     let list = status.pointer("/details/causes").and_then(Value::as_array).into_iter().flatten();
     let mut causes: Vec<_> = list.map(|cause| (text(cause, "reason"), text(cause, "field"))).collect();
@@ -40,7 +40,7 @@ fn causes(status: &Value) -> Vec<(String, String)> {
 }
 
 /// Answers of admission plugins, of the pipeline and of policies are not a strategy's.
-fn is_ours(step: &Value) -> bool {
+pub fn is_ours(step: &Value) -> bool {
     let code = step["expect"]["code"].as_u64().unwrap_or_default();
     ["POST", "PUT", "PATCH"].contains(&step["method"].as_str().unwrap_or_default())
         && [200, 201, 422].contains(&code)
@@ -50,7 +50,7 @@ fn is_ours(step: &Value) -> bool {
         && ["fieldManager", "force", "fieldValidation"].iter().all(|option| step["query"].get(option).is_none())
 }
 
-fn perform(server: &mut Server, target: &Target, step: &Value) -> Result<Value, apimachinery::Status> {
+pub fn perform(server: &mut Server, target: &Target, step: &Value) -> Result<Value, apimachinery::Status> {
     let body = fill(&step["body"]);
     match step["method"].as_str() {
         Some("POST") => server.create(target, body),
@@ -59,7 +59,7 @@ fn perform(server: &mut Server, target: &Target, step: &Value) -> Result<Value, 
     }
 }
 
-fn describe(answer: &Result<Value, apimachinery::Status>) -> (u64, Vec<(String, String)>) {
+pub fn describe(answer: &Result<Value, apimachinery::Status>) -> (u64, Vec<(String, String)>) {
     match answer {
         Ok(_) => (200, Vec::new()),
         Err(status) => (status.code.into(), causes(&status.to_value())),
@@ -109,7 +109,7 @@ fn expected_warnings(step: &Value, resource: &Resource) -> usize {
 }
 
 /// Compares what a strategy is answerable for; addresses are given, accounts and priorities added, by others.
-fn spec_differs(case: &Value, step: &Value, object: &Value) -> Option<String> {
+pub fn spec_differs(case: &Value, step: &Value, object: &Value) -> Option<String> {
     let expected = step["expect"].get("body").filter(|body| body.is_object())?;
     let name = case["name"].as_str().unwrap_or_default();
     let by_others = ["pod", "service", "job", "limitrange", "storageclass", "csr", "certificatesigning"];
@@ -138,7 +138,7 @@ fn spec_differs(case: &Value, step: &Value, object: &Value) -> Option<String> {
 }
 
 /// Compares the managed fields of what was created.
-fn owners_differ(case: &Value, step: &Value, object: &Value) -> Option<String> {
+pub fn owners_differ(case: &Value, step: &Value, object: &Value) -> Option<String> {
     let fields = |object: &Value| -> Value {
         let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
         entries.filter(|entry| entry["manager"] == "replay").map(|entry| entry["fieldsV1"].clone()).collect()
