@@ -9,9 +9,7 @@ pub fn validate(affinity: &At<'_>, errors: &mut ErrorList) {
     let node = affinity.at("nodeAffinity");
     let required = node.at("requiredDuringSchedulingIgnoredDuringExecution");
     if required.present() {
-        let terms = required.at("nodeSelectorTerms");
-        terms.required(errors, "must have at least one node selector term");
-        terms.items().iter().for_each(|term| node_selector_term(term, errors));
+        node_selector(&required, errors);
     }
     for preferred in node.at("preferredDuringSchedulingIgnoredDuringExecution").items() {
         preferred.at("weight").in_range(errors, 1, 100);
@@ -30,6 +28,13 @@ pub fn validate(affinity: &At<'_>, errors: &mut ErrorList) {
             pod_term(&preferred.at("podAffinityTerm"), errors);
         }
     }
+}
+
+/// A whole node selector.
+pub fn node_selector(selector: &At<'_>, errors: &mut ErrorList) {
+    let terms = selector.at("nodeSelectorTerms");
+    terms.required(errors, "must have at least one node selector term");
+    terms.items().iter().for_each(|term| node_selector_term(term, errors));
 }
 
 /// A term of a node selector; also of persistent volumes.

@@ -17,7 +17,7 @@ use apimachinery::validation::{self as rules, is_dns1123_label, is_dns1123_subdo
 
 use crate::at::{At, duplicates};
 
-pub use affinity::{node_selector_term, tolerations};
+pub use affinity::{node_selector, node_selector_term, tolerations};
 pub use container::validate_container_update_names;
 pub use defaults::{default_pod_only, default_spec, default_template, legacy_volume};
 pub use resources::qos_class;
