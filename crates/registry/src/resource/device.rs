@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::at::{At, duplicates};
 use crate::cel::{self, Environment, Expected, Scope};
+pub use crate::pod_spec::driver_name;
 
 pub const CONFIGS_MAX: usize = 32;
 pub const SELECTORS_MAX: usize = 32;
 const EXPRESSION_MAX: usize = 10 * 1024;
 const PARAMETERS_MAX: usize = 10 * 1024;
-const DRIVER_NAME_MAX: usize = 63;
 const POOL_NAME_MAX: usize = 253;
 const ID_MAX: usize = 32;
 const BINDING_CONDITIONS_MAX: usize = 4;
@@ -38,16 +38,6 @@ pub fn unique<'a, K: PartialEq + Into<Value> + Clone>(
     for (index, item) in items.iter().enumerate().filter(|(index, _)| keys[..*index].contains(&keys[*index])) {
         errors.duplicate(&item.path, keys[index].clone());
     }
-}
-
-pub fn driver_name(name: &At<'_>, errors: &mut ErrorList) {
-    if !name.required(errors, "") {
-        return;
-    }
-    if name.text().len() > DRIVER_NAME_MAX {
-        errors.push(FieldError::too_long(&name.path, DRIVER_NAME_MAX));
-    }
-    errors.invalid_all(&name.path, name.text(), is_dns1123_subdomain(&name.text().to_lowercase()));
 }
 
 pub fn pool_name(name: &At<'_>, errors: &mut ErrorList) {

@@ -1,11 +1,11 @@
 //! DeviceClasses.
 
 use apimachinery::field::ErrorList;
-use apimachinery::validation::{is_dns1123_subdomain, is_qualified_name};
 use serde_json::Value;
 
 use super::device::{CONFIGS_MAX, at_most, configuration, selectors};
 use crate::at::At;
+use crate::pod_spec;
 use crate::strategy::Strategy;
 
 pub struct DeviceClass;
@@ -38,16 +38,8 @@ fn validate(class: &Value, old: Option<&Value>) -> ErrorList {
         configuration(&config, stored("config"), &mut errors);
     }
     let extended = spec.at("extendedResourceName");
-    if extended.present() && !is_extended(extended.text()) {
+    if extended.present() && !pod_spec::is_extended(extended.text()) {
         extended.invalid(&mut errors, "must be a valid extended resource name");
     }
     errors
-}
-
-/// A resource with a domain of its own, whose quota name is valid too.
-fn is_extended(name: &str) -> bool {
-    let foreign = name.split_once('/').is_some_and(|(domain, _)| {
-        domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io") && is_dns1123_subdomain(domain).is_empty()
-    });
-    foreign && !name.starts_with("requests.") && is_qualified_name(&format!("requests.{name}")).is_empty()
 }
