@@ -17,6 +17,7 @@ mod cells;
 mod conditions;
 mod coordination;
 mod core;
+mod counts;
 mod defaults;
 mod discovery;
 mod events;

@@ -13,6 +13,10 @@ use crate::strategy::{Column, Strategy};
 pub struct RuntimeClass;
 
 impl Strategy for RuntimeClass {
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn validate(&self, class: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(class);

@@ -20,7 +20,7 @@ use apimachinery::validation::{self as rules, is_dns1123_label, is_dns1123_subdo
 
 use crate::at::At;
 
-pub use affinity::{node_selector, node_selector_term, tolerations};
+pub use affinity::{node_selector, tolerations};
 pub use container::validate_container_update_names;
 pub use defaults::{default_pod_only, default_spec, default_template, legacy_volume};
 pub use resources::{is_extended, qos_class};
@@ -216,17 +216,26 @@ pub fn validate_selector_and_template(spec: &At<'_>, errors: &mut ErrorList) {
 /// The rules of a pod template. `policies` are the restart policies that the workload allows.
 pub fn validate_template(template: &At<'_>, policies: &[&str], errors: &mut ErrorList) {
     let metadata = template.at("metadata");
-    errors.append(rules::object_meta::labels(metadata.at("labels").value, &metadata.path.child("labels")));
-    let annotations = metadata.at("annotations");
-    errors.append(rules::object_meta::annotations(annotations.value, &annotations.path));
+    // Upstream names the two without `metadata`.
+    errors.append(rules::object_meta::labels(metadata.at("labels").value, &template.path.child("labels")));
+    errors
+        .append(rules::object_meta::annotations(metadata.at("annotations").value, &template.path.child("annotations")));
     let spec = template.at("spec");
     validate_spec(&spec, Options::default(), errors);
     if spec.at("ephemeralContainers").present() {
         errors.forbidden(&spec.path.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
     }
     let policy = spec.at("restartPolicy");
-    let known = ["Always", "OnFailure", "Never"].contains(&policy.text());
-    if known && !policies.contains(&policy.text()) {
+    if policies == ["Always"] && policy.text() != "Always" {
         errors.not_supported(&policy.path, policy.text(), policies);
+    }
+}
+
+/// The same for workloads whose pods run until they are told to stop: they have no deadline.
+pub fn validate_lasting_template(template: &At<'_>, kind: &str, errors: &mut ErrorList) {
+    validate_template(template, &["Always"], errors);
+    let deadline = template.to("spec.activeDeadlineSeconds");
+    if deadline.present() {
+        errors.forbidden(&deadline.path, format!("activeDeadlineSeconds in {kind} is not Supported"));
     }
 }

@@ -11,6 +11,10 @@ use crate::strategy::{Column, Strategy};
 pub struct CsiNode;
 
 impl Strategy for CsiNode {
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn validate(&self, node: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let drivers = At::root(node).to("spec.drivers");

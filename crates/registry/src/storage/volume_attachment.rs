@@ -12,6 +12,10 @@ use crate::strategy::{Column, Strategy};
 pub struct VolumeAttachment;
 
 impl Strategy for VolumeAttachment {
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn validate(&self, attachment: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let spec = At::root(attachment).at("spec");
