@@ -1,6 +1,6 @@
 //! Namespaces.
 
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, Path};
 use apimachinery::{object, table};
 use serde_json::{Value, json};
 
@@ -43,14 +43,12 @@ impl Strategy for Namespace {
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let phase = crate::at::At::root(new).to("status.phase");
-        let deleted = object::deletion_timestamp(new).is_some();
-        match (deleted, phase.text()) {
-            (false, "Terminating") => {
-                phase.invalid(&mut errors, "may only be 'Terminating' if `deletionTimestamp` is not empty")
-            }
-            (true, "Active") => phase.invalid(&mut errors, "may only be 'Active' if `deletionTimestamp` is empty"),
-            _ => {}
+        let phase = text(new, "/status/phase");
+        let path = Path::new("status.Phase");
+        match (object::deletion_timestamp(new).is_some(), phase) {
+            (false, "Active" | "") | (true, "Terminating") => {}
+            (false, _) => errors.invalid(&path, phase, "may only be 'Active' if `deletionTimestamp` is empty"),
+            (true, _) => errors.invalid(&path, phase, "may only be 'Terminating' if `deletionTimestamp` is not empty"),
         }
         errors
     }

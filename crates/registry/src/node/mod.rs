@@ -3,6 +3,7 @@
 use apimachinery::field::ErrorList;
 use apimachinery::table;
 use apimachinery::validation::is_dns1123_label;
+use apimachinery::validation::object_meta::labels;
 use serde_json::Value;
 
 use crate::at::At;
@@ -24,6 +25,9 @@ impl Strategy for RuntimeClass {
         if handler.required(&mut errors, "") {
             handler.follows(&mut errors, is_dns1123_label);
         }
+        let selector = root.to("scheduling.nodeSelector");
+        errors.append(labels(selector.value, &selector.path));
+        crate::pod_spec::overhead(&root.to("overhead.podFixed"), &mut errors);
         let tolerations = root.to("scheduling.tolerations");
         crate::pod_spec::tolerations(&tolerations, &mut errors);
         errors

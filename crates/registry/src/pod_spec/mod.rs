@@ -23,7 +23,7 @@ use crate::at::At;
 pub use affinity::{node_selector, tolerations};
 pub use container::validate_container_update_names;
 pub use defaults::{default_pod_only, default_spec, default_template, legacy_volume};
-pub use resources::{is_extended, qos_class};
+pub use resources::{is_extended, overhead, qos_class};
 pub use volume::class_name;
 pub use volume_source::{KINDS as VOLUME_KINDS, driver_name, validate as validate_volume_source};
 pub use warnings::spec_warnings;
@@ -56,6 +56,7 @@ pub fn validate_spec(spec: &At<'_>, options: Options, errors: &mut ErrorList) {
     host_aliases(&spec.at("hostAliases"), errors);
     gates(spec, options, errors);
     numbers(spec, errors);
+    overhead(&spec.at("overhead"), errors);
     errors.append(rules::object_meta::labels(spec.at("nodeSelector").value, &spec.path.child("nodeSelector")));
 }
 

@@ -80,6 +80,14 @@ pub fn validate(resources: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
+/// What a pod needs beside its containers.
+pub fn overhead(overhead: &At<'_>, errors: &mut ErrorList) {
+    for (name, at) in overhead.entries() {
+        container_resource_name(name, &at, errors);
+        amount(name, &at, errors);
+    }
+}
+
 /// Claims of the pod that a container uses.
 pub fn claims(claims: &At<'_>, known: &[&str], errors: &mut ErrorList) {
     let mut seen = Vec::new();

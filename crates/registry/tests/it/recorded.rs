@@ -12,7 +12,7 @@ fn cases(area: &str) -> Vec<Value> {
 }
 
 /// The JSON documents of a folder of the shared data.
-fn documents(folder: &str) -> Vec<Value> {
+pub fn documents(folder: &str) -> Vec<Value> {
     let root = std::env::var_os("CORACLE_SHARED").map(PathBuf::from);
     let root = root.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")));
     let Ok(entries) = std::fs::read_dir(root.join(folder)) else {
