@@ -13,7 +13,7 @@ pub struct Namespace;
 
 impl Strategy for Namespace {
     fn prepare_for_create(&self, namespace: &mut Value, _context: &Context<'_>) {
-        self.default(namespace);
+        label_with_name(namespace);
         namespace["status"] = json!({"phase": "Active"});
         let finalizers = &mut namespace["spec"]["finalizers"];
         match finalizers.as_array_mut() {
@@ -23,15 +23,16 @@ impl Strategy for Namespace {
         }
     }
 
-    /// The label with the namespace's own name is kept by the server.
+    /// The label with the namespace's own name is kept by the server. While a name is being generated there is none.
     fn default(&self, namespace: &mut Value) {
-        let name = object::name(namespace).to_owned();
-        if !name.is_empty() {
-            object::set_label(namespace, "kubernetes.io/metadata.name", &name);
+        let fresh = object::resource_version(namespace).is_empty();
+        if !(fresh && !object::generate_name(namespace).is_empty()) {
+            label_with_name(namespace);
         }
     }
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value, _context: &Context<'_>) {
+        label_with_name(new);
         keep_status(new, old);
         new["spec"] = old["spec"].clone();
     }
@@ -67,5 +68,12 @@ impl Strategy for Namespace {
 
     fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         vec![("name", object::name(object).to_owned()), ("status.phase", text(object, "/status/phase").to_owned())]
+    }
+}
+
+fn label_with_name(namespace: &mut Value) {
+    let name = object::name(namespace).to_owned();
+    if !name.is_empty() {
+        object::set_label(namespace, "kubernetes.io/metadata.name", &name);
     }
 }

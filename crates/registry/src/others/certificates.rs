@@ -85,6 +85,19 @@ impl Strategy for CertificateSigningRequest {
         drop_managed_fields(new);
     }
 
+    /// Approved, denied or failed is not a matter of degree.
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        for condition in At::root(new).to("status.conditions").items() {
+            let status = condition.at("status");
+            condition.at("type").required(&mut errors, "");
+            if ["Approved", "Denied", "Failed"].contains(&condition.at("type").text()) && status.text() != "True" {
+                errors.not_supported(&status.path, status.text(), &["True"]);
+            }
+        }
+        errors
+    }
+
     fn columns(&self) -> &'static [Column] {
         const {
             &[
