@@ -26,7 +26,7 @@ impl Strategy for Namespace {
     /// The label with the namespace's own name is kept by the server. While a name is being generated there is none.
     fn default(&self, namespace: &mut Value) {
         let fresh = object::resource_version(namespace).is_empty();
-        if !(fresh && !object::generate_name(namespace).is_empty()) {
+        if !fresh || object::generate_name(namespace).is_empty() {
             label_with_name(namespace);
         }
     }
