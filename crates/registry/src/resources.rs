@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use crate::strategy::{Resource, Schema, Strategy, StrategyRef, Subresource};
 use crate::{
     admissionregistration, apiextensions, apps, autoscaling, batch, coordination, core, discovery, events, networking,
-    node, others, policy, rbac, scheduling, storage,
+    node, others, policy, rbac, resource as dynamic, scheduling, storage,
 };
 
 type Entry = (&'static str, &'static str, &'static str, &'static dyn Strategy);
@@ -66,8 +66,32 @@ const ENTRIES: &[Entry] = &[
     (
         "admissionregistration.k8s.io",
         "v1",
+        "mutatingadmissionpolicies",
+        &admissionregistration::MutatingAdmissionPolicy,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "mutatingadmissionpolicybindings",
+        &admissionregistration::MutatingAdmissionPolicyBinding,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
         "mutatingwebhookconfigurations",
         &admissionregistration::MutatingWebhookConfiguration,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicies",
+        &admissionregistration::ValidatingAdmissionPolicy,
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicybindings",
+        &admissionregistration::ValidatingAdmissionPolicyBinding,
     ),
     (
         "admissionregistration.k8s.io",
@@ -80,6 +104,10 @@ const ENTRIES: &[Entry] = &[
     ("coordination.k8s.io", "v1", "leases", &coordination::Lease),
     ("node.k8s.io", "v1", "runtimeclasses", &node::RuntimeClass),
     ("discovery.k8s.io", "v1", "endpointslices", &discovery::EndpointSlice),
+    ("resource.k8s.io", "v1", "deviceclasses", &dynamic::DeviceClass),
+    ("resource.k8s.io", "v1", "resourceclaims", &dynamic::ResourceClaim),
+    ("resource.k8s.io", "v1", "resourceclaimtemplates", &dynamic::ResourceClaimTemplate),
+    ("resource.k8s.io", "v1", "resourceslices", &dynamic::ResourceSlice),
     ("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", &others::FlowSchema),
     ("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", &others::PriorityLevelConfiguration),
 ];

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::rolling::{int_or_percent, is_zero, not_over_100_percent};
 use crate::at::At;
 use crate::cells::{containers, int, name, selector};
+use crate::counts;
 use crate::defaults::{object, present, set};
 use crate::pod_spec;
 use crate::strategy::{Column, Strategy};
@@ -39,7 +40,7 @@ impl Strategy for DaemonSet {
         let mut errors = ErrorList::new();
         let spec = At::root(daemon_set).at("spec");
         pod_spec::validate_selector_and_template(&spec, &mut errors);
-        pod_spec::validate_template(&spec.at("template"), &["Always"], &mut errors);
+        pod_spec::validate_lasting_template(&spec.at("template"), "DaemonSet", &mut errors);
         spec.at("minReadySeconds").not_negative(&mut errors);
         spec.at("revisionHistoryLimit").not_negative(&mut errors);
         update_strategy(&spec.at("updateStrategy"), &mut errors);
@@ -49,6 +50,24 @@ impl Strategy for DaemonSet {
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = self.validate(new);
         At::root(new).to("spec.selector").immutable(&mut errors, &old["spec"]["selector"]);
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let status = At::root(new).at("status");
+        let fields = [
+            "currentNumberScheduled",
+            "numberMisscheduled",
+            "desiredNumberScheduled",
+            "numberReady",
+            "observedGeneration",
+            "updatedNumberScheduled",
+            "numberAvailable",
+            "numberUnavailable",
+        ];
+        counts::not_negative(&status, &fields, &mut errors);
+        counts::collisions(&status, old, &mut errors);
         errors
     }
 

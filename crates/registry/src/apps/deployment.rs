@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::rolling::{int_or_percent, is_zero, not_over_100_percent};
 use crate::at::At;
 use crate::cells::{containers, int, name, selector};
+use crate::counts;
 use crate::defaults::{object, present, set};
 use crate::pod_spec;
 use crate::strategy::{Column, ScalePaths, Strategy};
@@ -50,7 +51,7 @@ impl Strategy for Deployment {
         let spec = At::root(deployment).at("spec");
         spec.at("replicas").not_negative(&mut errors);
         pod_spec::validate_selector_and_template(&spec, &mut errors);
-        pod_spec::validate_template(&spec.at("template"), &["Always"], &mut errors);
+        pod_spec::validate_lasting_template(&spec.at("template"), "ReplicaSet", &mut errors);
         strategy(&spec.at("strategy"), &mut errors);
         spec.at("minReadySeconds").not_negative(&mut errors);
         spec.at("revisionHistoryLimit").not_negative(&mut errors);
@@ -61,6 +62,31 @@ impl Strategy for Deployment {
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = self.validate(new);
         At::root(new).to("spec.selector").immutable(&mut errors, &old["spec"]["selector"]);
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let status = At::root(new).at("status");
+        let fields = [
+            "observedGeneration",
+            "replicas",
+            "updatedReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "unavailableReplicas",
+            "terminatingReplicas",
+        ];
+        counts::not_negative(&status, &fields, &mut errors);
+        counts::at_most(
+            &status,
+            &["updatedReplicas", "readyReplicas", "availableReplicas"],
+            "replicas",
+            "status.replicas",
+            &mut errors,
+        );
+        counts::at_most(&status, &["availableReplicas"], "readyReplicas", "readyReplicas", &mut errors);
+        counts::collisions(&status, old, &mut errors);
         errors
     }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::at::At;
 use crate::cells::{containers, int, name, selector};
+use crate::counts;
 use crate::defaults::{object, present, set};
 use crate::pod_spec;
 use crate::strategy::{Column, ScalePaths, Strategy};
@@ -31,7 +32,7 @@ impl Strategy for ReplicaSet {
         spec.at("replicas").not_negative(&mut errors);
         spec.at("minReadySeconds").not_negative(&mut errors);
         pod_spec::validate_selector_and_template(&spec, &mut errors);
-        pod_spec::validate_template(&spec.at("template"), &["Always"], &mut errors);
+        pod_spec::validate_lasting_template(&spec.at("template"), "ReplicaSet", &mut errors);
         errors
     }
 
@@ -42,17 +43,7 @@ impl Strategy for ReplicaSet {
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let status = At::root(new).at("status");
-        let all = status.at("replicas").int().unwrap_or_default();
-        for field in ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
-            let at = status.at(field);
-            at.not_negative(&mut errors);
-            if at.int().is_some_and(|count| count > all) {
-                at.invalid(&mut errors, "cannot be greater than status.replicas");
-            }
-        }
-        errors
+        counts::replicas(&At::root(new).at("status"))
     }
 
     fn has_generation(&self) -> bool {

@@ -8,6 +8,7 @@ use super::rolling::{int_or_percent, is_zero, not_over_100_percent};
 use crate::at::At;
 use crate::cells::{containers, int, name};
 use crate::core::{default_claim, validate_claim_spec};
+use crate::counts;
 use crate::defaults::{items, object, present, set};
 use crate::pod_spec;
 use crate::strategy::{Column, ScalePaths, Strategy};
@@ -64,7 +65,10 @@ impl Strategy for StatefulSet {
         spec.at("minReadySeconds").not_negative(&mut errors);
         spec.to("ordinals.start").not_negative(&mut errors);
         pod_spec::validate_selector_and_template(&spec, &mut errors);
-        pod_spec::validate_template(&spec.at("template"), &["Always"], &mut errors);
+        spec.at("revisionHistoryLimit").not_negative(&mut errors);
+        let template = with_claims(&spec);
+        let template = At { value: &template, path: spec.path.child("template") };
+        pod_spec::validate_lasting_template(&template, "StatefulSet", &mut errors);
         for claim in spec.at("volumeClaimTemplates").items() {
             validate_claim_spec(&claim.at("spec"), &mut errors);
         }
@@ -84,6 +88,30 @@ impl Strategy for StatefulSet {
                           'minReadySeconds' are forbidden";
             errors.forbidden(&apimachinery::field::Path::new("spec"), detail);
         }
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let status = At::root(new).at("status");
+        let fields = [
+            "replicas",
+            "readyReplicas",
+            "currentReplicas",
+            "updatedReplicas",
+            "availableReplicas",
+            "observedGeneration",
+        ];
+        counts::not_negative(&status, &fields, &mut errors);
+        counts::at_most(
+            &status,
+            &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+            "replicas",
+            "status.replicas",
+            &mut errors,
+        );
+        counts::at_most(&status, &["availableReplicas"], "readyReplicas", "status.readyReplicas", &mut errors);
+        counts::collisions(&status, old, &mut errors);
         errors
     }
 
@@ -143,4 +171,21 @@ fn update_strategy(strategy: &At<'_>, errors: &mut ErrorList) {
         }
         _ => strategy.invalid(errors, "must be 'RollingUpdate' or 'OnDelete'"),
     }
+}
+
+/// The template as the pods will have it: each claim template becomes a volume that containers may mount.
+fn with_claims(spec: &At<'_>) -> Value {
+    let mut template = spec.at("template").value.clone();
+    let Some(pod) = present(&mut template, "spec") else { return template };
+    let mut volumes = pod["volumes"].as_array().cloned().unwrap_or_default();
+    for claim in spec.at("volumeClaimTemplates").items() {
+        let name = claim.to("metadata.name").text();
+        if !name.is_empty() && !volumes.iter().any(|volume| volume["name"] == name) {
+            volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+        }
+    }
+    if !volumes.is_empty() {
+        pod["volumes"] = volumes.into();
+    }
+    template
 }

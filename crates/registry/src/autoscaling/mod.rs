@@ -1,5 +1,7 @@
 //! The group `autoscaling`: stored as v2, served as v1 and v2.
 
+mod rules;
+
 use apimachinery::field::ErrorList;
 use apimachinery::table;
 use serde_json::{Value, json};
@@ -37,8 +39,16 @@ impl Strategy for HorizontalPodAutoscaler {
         let mut errors = ErrorList::new();
         let spec = At::root(autoscaler).at("spec");
         bounds(&spec, &mut errors);
-        target(&spec.at("scaleTargetRef"), &mut errors);
-        spec.at("metrics").items().iter().for_each(|found| metric(found, &mut errors));
+        rules::target(&spec.at("scaleTargetRef"), &mut errors);
+        spec.at("metrics").items().iter().for_each(|found| rules::metric(found, &mut errors));
+        rules::behavior(&spec.at("behavior"), &mut errors);
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let status = At::root(new).at("status");
+        crate::counts::not_negative(&status, &["currentReplicas", "desiredReplicas"], &mut errors);
         errors
     }
 
@@ -177,51 +187,6 @@ fn bounds(spec: &At<'_>, errors: &mut ErrorList) {
     }
     if max.int() == Some(0) {
         errors.required(&max.path, "");
-    }
-}
-
-fn target(target: &At<'_>, errors: &mut ErrorList) {
-    for field in ["kind", "name"] {
-        if target.at(field).required(errors, "") {
-            target.at(field).follows(errors, apimachinery::validation::is_path_segment_name);
-        }
-    }
-    let version = target.at("apiVersion");
-    if version.text().split('/').count() > 2 {
-        version.invalid(errors, "unexpected GroupVersion string");
-    } else if version.empty() && target.at("kind").empty() {
-        errors.invalid(&version.path, "", "must specify API group");
-    }
-}
-
-fn metric(metric: &At<'_>, errors: &mut ErrorList) {
-    let sources = ["Object", "Pods", "Resource", "ContainerResource", "External"];
-    let kind = metric.at("type");
-    if !kind.required(errors, "must specify a metric source type") {
-        return;
-    }
-    if !sources.contains(&kind.text()) {
-        // Upstream complains of the type, and again of the source that the type should name.
-        errors.not_supported(&kind.path, kind.text(), &sources);
-        errors.not_supported(&kind.path, kind.text(), &sources);
-        return;
-    }
-    let field = format!("{}{}", kind.text()[..1].to_lowercase(), &kind.text()[1..]);
-    let source = metric.at(&field);
-    if !source.present() {
-        errors.required(&source.path, "must populate information for the given metric source");
-        return;
-    }
-    let target = source.at("target");
-    if kind.text() == "Resource" {
-        source.at("name").required(errors, "must specify a resource name");
-        let (utilization, value) = (target.at("averageUtilization"), target.at("averageValue"));
-        if utilization.int().is_some_and(|percent| percent < 1) {
-            utilization.invalid(errors, "must be greater than 0");
-        }
-        if !utilization.present() && !value.present() {
-            errors.required(&utilization.path, "must set either a target raw value or a target utilization");
-        }
     }
 }
 

@@ -40,7 +40,14 @@ impl Strategy for CronJob {
             spec.at(field).not_negative(&mut errors);
         }
         spec.at("concurrencyPolicy").required_one_of(&mut errors, &["Allow", "Forbid", "Replace"]);
-        job::validate_spec(&spec.to("jobTemplate.spec"), &mut errors);
+        let template = spec.to("jobTemplate.spec");
+        job::validate_spec(&template, &mut errors);
+        if template.at("selector").present() {
+            template.at("selector").invalid(&mut errors, "`selector` will be auto-generated");
+        }
+        if template.at("manualSelector").is_true() {
+            errors.not_supported(&template.path.child("manualSelector"), true, &["nil", "false"]);
+        }
         let name = object::name(cron_job);
         if name.len() > NAME_LEN_MAX {
             errors.invalid(

@@ -1,11 +1,13 @@
 //! Jobs.
 
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, FieldError};
+use apimachinery::validation::{is_dns1123_subdomain, is_qualified_name};
 use apimachinery::{object, table};
 use serde_json::Value;
 
 use crate::at::At;
 use crate::cells::{containers, int, list, name, selector};
+use crate::counts;
 use crate::defaults::{items, object as child, present, set};
 use crate::pod_spec;
 use crate::strategy::{Column, Context, Strategy, reset_status};
@@ -50,6 +52,14 @@ impl Strategy for Job {
         }
         completions(&spec, before, &mut errors);
         template(new, old, &mut errors);
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let status = At::root(new).at("status");
+        let fields = ["active", "succeeded", "failed", "ready", "terminating"];
+        counts::not_negative(&status, &fields, &mut errors);
         errors
     }
 
@@ -152,41 +162,144 @@ pub fn validate_spec(spec: &At<'_>, errors: &mut ErrorList) {
         "ttlSecondsAfterFinished",
     ];
     names.iter().for_each(|name| spec.at(name).not_negative(errors));
-    let mode = spec.at("completionMode");
-    mode.one_of(errors, &["Indexed", "NonIndexed"]);
-    if mode.text() == "Indexed" && !spec.at("completions").present() {
-        spec.at("completions").required(errors, "when completion mode is Indexed");
+    modes(spec, errors);
+    let per_index = spec.at("backoffLimitPerIndex");
+    if spec.at("maxFailedIndexes").present() && !per_index.present() {
+        errors.required(&per_index.path, "when maxFailedIndexes is specified");
     }
-    if spec.at("backoffLimitPerIndex").present() && mode.text() != "Indexed" {
-        spec.at("backoffLimitPerIndex").invalid(errors, "requires indexed completion mode");
-    }
-    spec.at("podReplacementPolicy").one_of(errors, &["Failed", "TerminatingOrFailed"]);
-    failure_policy(&spec.at("podFailurePolicy"), errors);
+    managed_by(&spec.at("managedBy"), errors);
+    failure_policy(spec, errors);
+    success_policy(spec, errors);
     let template = spec.at("template");
     pod_spec::validate_template(&template, &["Always", "Never", "OnFailure"], errors);
     let policy = template.to("spec.restartPolicy");
     match policy.text() {
         "Always" | "" => errors.required(&policy.path, "valid values: \"OnFailure\", \"Never\""),
         other if !POLICIES.contains(&other) => errors.not_supported(&policy.path, other, &POLICIES),
+        "OnFailure" if spec.at("podFailurePolicy").present() => {
+            policy.invalid(errors, "only \"Never\" is supported when podFailurePolicy is specified");
+        }
         _ => {}
     }
 }
 
-fn failure_policy(policy: &At<'_>, errors: &mut ErrorList) {
-    for rule in policy.at("rules").items() {
-        rule.at("action").required_one_of(errors, &["Count", "FailIndex", "FailJob", "Ignore"]);
-        let codes = rule.at("onExitCodes");
-        if codes.present() {
-            codes.at("operator").required_one_of(errors, &["In", "NotIn"]);
-            exit_codes(&codes, errors);
+/// What needs indexes, and what indexes need.
+fn modes(spec: &At<'_>, errors: &mut ErrorList) {
+    let mode = spec.at("completionMode");
+    mode.one_of(errors, &["Indexed", "NonIndexed"]);
+    if mode.text() == "Indexed" {
+        let (completions, parallelism) = (spec.at("completions"), spec.at("parallelism"));
+        if !completions.present() {
+            errors.required(&completions.path, "when completion mode is Indexed");
         }
-        for pattern in rule.at("onPodConditions").items() {
-            pattern.at("type").required(errors, "");
-            pattern.at("status").one_of(errors, &["False", "True", "Unknown"]);
+        if parallelism.int().is_some_and(|count| count > INDEXED_PARALLELISM_MAX) {
+            let detail =
+                format!("must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed");
+            parallelism.invalid(errors, &detail);
         }
-        if !codes.present() && rule.at("onPodConditions").empty() {
-            rule.invalid(errors, "specifying one of OnExitCodes and OnPodConditions is required");
+    } else {
+        for field in ["backoffLimitPerIndex", "maxFailedIndexes"].map(|field| spec.at(field)) {
+            if field.present() {
+                field.invalid(errors, "requires indexed completion mode");
+            }
         }
+    }
+    let replacement = spec.at("podReplacementPolicy");
+    if spec.at("podFailurePolicy").present() {
+        replacement.one_of(errors, &["Failed"]);
+    } else {
+        replacement.one_of(errors, &["Failed", "TerminatingOrFailed"]);
+    }
+}
+
+const INDEXED_PARALLELISM_MAX: i64 = 100_000;
+const MANAGED_BY_MAX: usize = 63;
+const RULES_MAX: usize = 20;
+
+/// `domain/path`: the controller that is to act.
+fn managed_by(at: &At<'_>, errors: &mut ErrorList) {
+    if !at.present() {
+        return;
+    }
+    let parts = at.text().split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty());
+    match parts {
+        None => at.invalid(errors, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
+        Some((domain, _)) => errors.invalid_all(&at.path, domain, is_dns1123_subdomain(domain)),
+    }
+    if at.text().len() > MANAGED_BY_MAX {
+        errors.push(FieldError::too_long(&at.path, MANAGED_BY_MAX));
+    }
+}
+
+fn success_policy(spec: &At<'_>, errors: &mut ErrorList) {
+    let policy = spec.at("successPolicy");
+    if !policy.present() {
+        return;
+    }
+    if spec.at("completionMode").text() != "Indexed" {
+        policy.invalid(errors, "requires indexed completion mode");
+    }
+    let rules = policy.at("rules");
+    rules.required(errors, "at least one rules must be specified when the successPolicy is specified");
+    if rules.items().len() > RULES_MAX {
+        errors.push(FieldError::too_many(&rules.path, rules.items().len(), RULES_MAX));
+    }
+    for rule in rules.items() {
+        let count = rule.at("succeededCount");
+        if !count.present() && !rule.at("succeededIndexes").present() {
+            let detail = "at least one of succeededCount or succeededIndexes must be specified";
+            errors.required(&rule.path, detail);
+        }
+        count.not_negative(errors);
+        let completions = spec.at("completions").int();
+        if count.int().zip(completions).is_some_and(|(count, all)| count > all) {
+            let all = completions.unwrap_or_default();
+            count
+                .invalid(errors, &format!("must be less than or equal to {all} (the number of specified completions)"));
+        }
+    }
+}
+
+fn failure_policy(spec: &At<'_>, errors: &mut ErrorList) {
+    let rules = spec.to("podFailurePolicy.rules");
+    if rules.items().len() > RULES_MAX {
+        errors.push(FieldError::too_many(&rules.path, rules.items().len(), RULES_MAX));
+    }
+    let names: Vec<&str> = ["containers", "initContainers"]
+        .iter()
+        .flat_map(|list| spec.to("template.spec").at(list).items())
+        .map(|container| container.at("name").text())
+        .collect();
+    for rule in rules.items() {
+        failure_rule(spec, &rule, &names, errors);
+    }
+}
+
+fn failure_rule(spec: &At<'_>, rule: &At<'_>, names: &[&str], errors: &mut ErrorList) {
+    let action = rule.at("action");
+    action.required_one_of(errors, &["Count", "FailIndex", "FailJob", "Ignore"]);
+    if action.text() == "FailIndex" && !spec.at("backoffLimitPerIndex").present() {
+        action.invalid(errors, "requires the backoffLimitPerIndex to be set");
+    }
+    let (codes, conditions) = (rule.at("onExitCodes"), rule.at("onPodConditions"));
+    if codes.present() {
+        codes.at("operator").required_one_of(errors, &["In", "NotIn"]);
+        let container = codes.at("containerName");
+        if container.present() && !names.contains(&container.text()) {
+            container.invalid(errors, "must be one of the container or initContainer names in the pod template");
+        }
+        exit_codes(&codes, errors);
+    }
+    for pattern in conditions.items() {
+        if pattern.at("type").required(errors, "") {
+            pattern.at("type").follows(errors, is_qualified_name);
+        }
+        pattern.at("status").one_of(errors, &["False", "True", "Unknown"]);
+    }
+    match (codes.present(), !conditions.empty()) {
+        (true, true) => rule.invalid(errors, "specifying both OnExitCodes and OnPodConditions is not supported"),
+        (false, false) => rule.invalid(errors, "specifying one of OnExitCodes and OnPodConditions is required"),
+        _ => {}
     }
 }
 

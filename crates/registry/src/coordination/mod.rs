@@ -12,6 +12,10 @@ use crate::strategy::{Column, Context, Strategy};
 pub struct Lease;
 
 impl Strategy for Lease {
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     /// Coordinated leader election is off, and its fields with it.
     fn prepare_for_create(&self, lease: &mut Value, _context: &Context<'_>) {
         drop_disabled(lease);

@@ -1,6 +1,6 @@
 //! Namespaces.
 
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, Path};
 use apimachinery::{object, table};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ impl Strategy for Namespace {
     }
 
     fn prepare_for_create(&self, namespace: &mut Value, _context: &Context<'_>) {
-        self.default(namespace);
+        label_with_name(namespace);
         namespace["status"] = json!({"phase": "Active"});
         let finalizers = &mut namespace["spec"]["finalizers"];
         match finalizers.as_array_mut() {
@@ -32,15 +32,16 @@ impl Strategy for Namespace {
         }
     }
 
-    /// The label with the namespace's own name is kept by the server.
+    /// The label with the namespace's own name is kept by the server. While a name is being generated there is none.
     fn default(&self, namespace: &mut Value) {
-        let name = object::name(namespace).to_owned();
-        if !name.is_empty() {
-            object::set_label(namespace, "kubernetes.io/metadata.name", &name);
+        let fresh = object::resource_version(namespace).is_empty();
+        if !fresh || object::generate_name(namespace).is_empty() {
+            label_with_name(namespace);
         }
     }
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value, _context: &Context<'_>) {
+        label_with_name(new);
         keep_status(new, old);
         new["spec"] = old["spec"].clone();
     }
@@ -52,14 +53,12 @@ impl Strategy for Namespace {
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let phase = crate::at::At::root(new).to("status.phase");
-        let deleted = object::deletion_timestamp(new).is_some();
-        match (deleted, phase.text()) {
-            (false, "Terminating") => {
-                phase.invalid(&mut errors, "may only be 'Terminating' if `deletionTimestamp` is not empty")
-            }
-            (true, "Active") => phase.invalid(&mut errors, "may only be 'Active' if `deletionTimestamp` is empty"),
-            _ => {}
+        let phase = text(new, "/status/phase");
+        let path = Path::new("status.Phase");
+        match (object::deletion_timestamp(new).is_some(), phase) {
+            (false, "Active" | "") | (true, "Terminating") => {}
+            (false, _) => errors.invalid(&path, phase, "may only be 'Active' if `deletionTimestamp` is empty"),
+            (true, _) => errors.invalid(&path, phase, "may only be 'Terminating' if `deletionTimestamp` is not empty"),
         }
         errors
     }
@@ -78,5 +77,12 @@ impl Strategy for Namespace {
 
     fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         vec![("name", object::name(object).to_owned()), ("status.phase", text(object, "/status/phase").to_owned())]
+    }
+}
+
+fn label_with_name(namespace: &mut Value) {
+    let name = object::name(namespace).to_owned();
+    if !name.is_empty() {
+        object::set_label(namespace, "kubernetes.io/metadata.name", &name);
     }
 }

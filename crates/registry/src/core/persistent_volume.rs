@@ -1,7 +1,7 @@
 //! PersistentVolumes.
 
 use apimachinery::Quantity;
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, Path};
 use apimachinery::table;
 use serde_json::{Value, json};
 
@@ -12,19 +12,6 @@ use crate::pod_spec;
 use crate::strategy::{Column, Context, Strategy, keep_status};
 
 pub struct PersistentVolume;
-
-/// Fields of the spec that are no volume source.
-const PLAIN: [&str; 9] = [
-    "accessModes",
-    "capacity",
-    "claimRef",
-    "mountOptions",
-    "nodeAffinity",
-    "persistentVolumeReclaimPolicy",
-    "storageClassName",
-    "volumeAttributesClassName",
-    "volumeMode",
-];
 
 impl Strategy for PersistentVolume {
     fn prepare_for_create(&self, volume: &mut Value, context: &Context<'_>) {
@@ -51,8 +38,12 @@ impl Strategy for PersistentVolume {
         source(&spec, &mut errors);
         spec.at("volumeMode").one_of(&mut errors, &["Block", "Filesystem"]);
         pod_spec::class_name(&spec.at("storageClassName"), &mut errors);
-        for term in spec.to("nodeAffinity.required.nodeSelectorTerms").items() {
-            pod_spec::node_selector_term(&term, &mut errors);
+        attributes_class(&spec, &mut errors);
+        let affinity = spec.at("nodeAffinity");
+        if affinity.at("required").present() {
+            pod_spec::node_selector(&affinity.at("required"), &mut errors);
+        } else if affinity.present() {
+            errors.required(&affinity.path.child("required"), "must specify required node constraints");
         }
         errors
     }
@@ -64,20 +55,20 @@ impl Strategy for PersistentVolume {
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = self.validate(new);
         let (spec, before) = (At::root(new).at("spec"), &old["spec"]);
-        let sources = |spec: &Value| -> Value {
-            let fields = spec.as_object().into_iter().flatten().filter(|(name, _)| !PLAIN.contains(&name.as_str()));
-            Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
-        };
-        if sources(spec.value) != sources(before) {
+        let source = |spec: &Value| pod_spec::VOLUME_KINDS.map(|kind| spec.get(kind).cloned());
+        if source(spec.value) != source(before) {
             errors.forbidden(
                 &spec.path.child("persistentvolumesource"),
                 "spec.persistentvolumesource is immutable after creation",
             );
         }
-        spec.at("volumeMode").immutable(&mut errors, &before["volumeMode"]);
+        // Upstream names these two without `spec`.
+        let bare = |field: &str| At { value: spec.at(field).value, path: Path::new(field) };
+        bare("volumeMode").immutable(&mut errors, &before["volumeMode"]);
         if !before["nodeAffinity"].is_null() {
-            spec.at("nodeAffinity").immutable(&mut errors, &before["nodeAffinity"]);
+            bare("nodeAffinity").immutable(&mut errors, &before["nodeAffinity"]);
         }
+        keep_attributes_class(&spec, before, &mut errors);
         errors
     }
 
@@ -149,40 +140,78 @@ pub fn access_modes(modes: &At<'_>, errors: &mut ErrorList) {
 
 fn capacity(capacity: &At<'_>, errors: &mut ErrorList) {
     capacity.required(errors, "");
-    let storage = capacity.value.get("storage");
-    if !capacity.empty() && (storage.is_none() || capacity.entries().len() > 1) {
+    let entries = capacity.entries();
+    if !capacity.empty() && (entries.len() > 1 || entries.iter().any(|(name, _)| *name != "storage")) {
         errors.not_supported(&capacity.path, capacity.value.clone(), &["storage"]);
     }
-    if storage.is_some_and(|storage| Quantity::of(storage) <= Quantity::ZERO) {
-        let value = storage.cloned().unwrap_or_default();
-        errors.invalid(&capacity.path.key("storage"), value, "must be greater than zero");
+    for (_, amount) in entries {
+        let quantity = Quantity::of(amount.value);
+        if quantity.is_negative() {
+            errors.invalid(&amount.path, quantity.value(), "must be a valid resource quantity");
+        }
+        if quantity <= Quantity::ZERO {
+            amount.invalid(errors, "must be greater than zero");
+        }
     }
 }
 
 fn source(spec: &At<'_>, errors: &mut ErrorList) {
-    let keys = spec.value.as_object().into_iter().flat_map(|map| map.keys());
-    let given: Vec<&String> = keys.filter(|name| !PLAIN.contains(&name.as_str())).collect();
-    if given.is_empty() {
-        errors.required(&spec.path, "must specify a volume type");
-    }
+    let given: Vec<&str> = pod_spec::VOLUME_KINDS.into_iter().filter(|kind| spec.at(kind).present()).collect();
     for extra in given.iter().skip(1) {
         errors.forbidden(&spec.path.child(extra), "may not specify more than 1 volume type");
     }
-    let host = spec.at("hostPath");
-    if host.present() {
-        pod_spec::host_path(&host, errors);
-        let recycled = spec.at("persistentVolumeReclaimPolicy").text() == "Recycle";
-        if recycled && host.at("path").text().trim_end_matches('/').is_empty() {
-            let path = spec.path.child("persistentVolumeReclaimPolicy");
-            errors.forbidden(&path, "may not be 'recycle' for a hostPath mount of '/'");
-        }
+    let Some(kind) = given.first() else {
+        return errors.required(&spec.path, "must specify a volume type");
+    };
+    pod_spec::validate_volume_source(kind, &spec.at(kind), false, errors);
+    match *kind {
+        "hostPath" => recycled(spec, errors),
+        "local" => local(spec, errors),
+        _ => {}
     }
-    let local = spec.at("local");
-    if local.present() {
-        local.at("path").required(errors, "");
-        if !spec.at("nodeAffinity").present() {
-            errors.required(&spec.path.child("nodeAffinity"), "Local volume requires node affinity");
-        }
+}
+
+fn recycled(spec: &At<'_>, errors: &mut ErrorList) {
+    let policy = spec.at("persistentVolumeReclaimPolicy");
+    let path = spec.to("hostPath.path");
+    if policy.text() == "Recycle" && !path.empty() && path.text().trim_end_matches('/').is_empty() {
+        errors.forbidden(&policy.path, "may not be 'recycle' for a hostPath mount of '/'");
+    }
+}
+
+fn local(spec: &At<'_>, errors: &mut ErrorList) {
+    let path = spec.to("local.path");
+    if path.required(errors, "") && path.text().split('/').any(|part| part == "..") {
+        path.invalid(errors, "must not contain '..'");
+    }
+    if !spec.at("nodeAffinity").present() {
+        errors.required(&spec.path.child("nodeAffinity"), "Local volume requires node affinity");
+    }
+}
+
+fn attributes_class(spec: &At<'_>, errors: &mut ErrorList) {
+    let class = spec.at("volumeAttributesClassName");
+    if !class.present() {
+        return;
+    }
+    if class.required(errors, "an empty string is disallowed") {
+        pod_spec::class_name(&class, errors);
+    }
+    if !spec.at("csi").present() {
+        errors.required(&spec.path.child("csi"), "has to be specified when using volumeAttributesClassName");
+    }
+}
+
+/// Once there is a class there is one: of volumes and claims.
+pub fn keep_attributes_class(spec: &At<'_>, before: &Value, errors: &mut ErrorList) {
+    let class = spec.at("volumeAttributesClassName");
+    if before["volumeAttributesClassName"].is_null() {
+        return;
+    }
+    if !class.present() {
+        errors.forbidden(&class.path, "update from non-nil value to nil is forbidden");
+    } else if class.empty() && before["volumeAttributesClassName"] != "" {
+        errors.forbidden(&class.path, "update from non-nil value to an empty string is forbidden");
     }
 }
 

@@ -1,12 +1,12 @@
 //! PersistentVolumeClaims.
 
 use apimachinery::Quantity;
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, Path};
 use apimachinery::table;
-use apimachinery::validation::label_selector;
+use apimachinery::validation::{is_dns1123_subdomain, label_selector};
 use serde_json::{Value, json};
 
-use super::persistent_volume::{access_modes, modes_cell};
+use super::persistent_volume::{access_modes, keep_attributes_class, modes_cell};
 use crate::at::At;
 use crate::cells::{list, name, or, text};
 use crate::defaults::{object, set};
@@ -41,9 +41,12 @@ impl Strategy for PersistentVolumeClaim {
         let spec = At::root(new).at("spec");
         let mut comparable = spec.value.clone();
         let (now, before) = (storage(spec.value), storage(&old["spec"]));
-        let bound = text(old, "/status/phase") == "Bound";
-        if bound && now >= before || now == before {
-            comparable["resources"] = old["spec"]["resources"].clone();
+        if text(new, "/status/phase") == "Bound" || now == before {
+            let requests = comparable.pointer_mut("/resources/requests");
+            let amount = old.pointer("/spec/resources/requests/storage");
+            if let (Some(requests), Some(amount)) = (requests, amount) {
+                requests["storage"] = amount.clone();
+            }
         }
         if old["spec"]["volumeName"].as_str().unwrap_or_default().is_empty() {
             copy(&mut comparable, &old["spec"], "volumeName");
@@ -55,9 +58,24 @@ impl Strategy for PersistentVolumeClaim {
         if comparable != old["spec"] {
             let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
             errors.forbidden(&spec.path, detail);
-        } else if now < storage(&old["status"]["capacity"]) {
+        }
+        if now < before && now <= storage(&old["status"]["capacity"]) {
             let path = spec.path.child("resources").child("requests").child("storage");
             errors.forbidden(&path, "field can not be less than status.capacity");
+        }
+        let mode = At { value: spec.at("volumeMode").value, path: Path::new("volumeMode") };
+        mode.immutable(&mut errors, &old["spec"]["volumeMode"]);
+        keep_attributes_class(&spec, &old["spec"], &mut errors);
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        for (_, amount) in At::root(new).to("status.capacity").entries() {
+            let quantity = Quantity::of(amount.value);
+            if quantity.is_negative() {
+                errors.invalid(&amount.path, quantity.value(), "must be a valid resource quantity");
+            }
         }
         errors
     }
@@ -145,11 +163,28 @@ pub fn validate_claim_spec(spec: &At<'_>, errors: &mut ErrorList) {
     }
     pod_spec::class_name(&spec.at("storageClassName"), errors);
     spec.at("volumeMode").one_of(errors, &["Block", "Filesystem"]);
+    let class = spec.at("volumeAttributesClassName");
+    pod_spec::class_name(&class, errors);
     let (source, reference) = (spec.at("dataSource"), spec.at("dataSourceRef"));
+    for source in [&source, &reference].into_iter().filter(|source| source.present()) {
+        data_source(source, errors);
+    }
     if source.present() && reference.present() {
         let same = ["apiGroup", "kind", "name"].iter().all(|name| source.value[*name] == reference.value[*name]);
         if !same {
             spec.invalid(errors, "must match dataSource");
         }
+    }
+}
+
+fn data_source(source: &At<'_>, errors: &mut ErrorList) {
+    source.at("name").required(errors, "");
+    source.at("kind").required(errors, "");
+    let group = source.at("apiGroup");
+    if group.empty() && source.at("kind").text() != "PersistentVolumeClaim" {
+        let kind = source.at("kind").text();
+        errors.invalid(&source.path, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+    } else if !group.empty() {
+        group.follows(errors, is_dns1123_subdomain);
     }
 }

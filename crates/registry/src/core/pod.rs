@@ -62,7 +62,7 @@ impl Strategy for Pod {
 
     fn validate(&self, object: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        pod_spec::validate_spec(&At::root(object).at("spec"), Options { pod: true }, &mut errors);
+        pod_spec::validate_spec(&At::root(object).at("spec"), Options { pod: true, create: true }, &mut errors);
         if object.pointer("/spec/ephemeralContainers").is_some() {
             errors.forbidden(&Path::new("spec.ephemeralContainers"), "cannot be set on create");
         }
@@ -80,7 +80,7 @@ impl Strategy for Pod {
         if !errors.is_empty() {
             return errors;
         }
-        pod_spec::validate_spec(&spec, Options { pod: true }, &mut errors);
+        pod_spec::validate_spec(&spec, Options { pod: true, create: false }, &mut errors);
         deadline(&spec, &old["spec"], &mut errors);
         let mut comparable = new["spec"].clone();
         allow_changes(&mut comparable, &old["spec"], &mut errors);

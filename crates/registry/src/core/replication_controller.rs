@@ -45,8 +45,12 @@ impl Strategy for ReplicationController {
         if !selector.empty() && !parsed.matches(labels.value.as_object()) {
             labels.invalid(&mut errors, "`selector` does not match template `labels`");
         }
-        pod_spec::validate_template(&template, &["Always"], &mut errors);
+        pod_spec::validate_lasting_template(&template, "ReplicationController", &mut errors);
         errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        crate::counts::replicas(&At::root(new).at("status"))
     }
 
     fn has_generation(&self) -> bool {

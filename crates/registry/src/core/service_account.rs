@@ -9,6 +9,10 @@ use crate::strategy::{Column, Strategy};
 pub struct ServiceAccount;
 
 impl Strategy for ServiceAccount {
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::AGE] }
     }

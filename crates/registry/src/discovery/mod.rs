@@ -1,8 +1,10 @@
 //! The group `discovery.k8s.io`.
 
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, FieldError};
 use apimachinery::table;
-use apimachinery::validation::{is_dns1123_label, is_ipv4, is_ipv6, validate_ip};
+use apimachinery::validation::{
+    is_dns1123_label, is_dns1123_subdomain, is_ipv4, is_ipv6, is_label_value, is_qualified_name, validate_ip,
+};
 use serde_json::Value;
 
 use crate::at::{At, duplicates};
@@ -14,6 +16,10 @@ use crate::strategy::{Column, Strategy};
 pub struct EndpointSlice;
 
 const SHOWN: usize = 3;
+const ENDPOINTS_MAX: usize = 1000;
+const PORTS_MAX: usize = 20_000;
+const ADDRESSES_MAX: usize = 100;
+const ZONES_MAX: usize = 8;
 
 impl Strategy for EndpointSlice {
     fn default(&self, slice: &mut Value) {
@@ -30,7 +36,10 @@ impl Strategy for EndpointSlice {
         let root = At::root(slice);
         let kind = root.at("addressType");
         kind.required_one_of(&mut errors, &["FQDN", "IPv4", "IPv6"]);
+        limit(&root.at("endpoints"), ENDPOINTS_MAX, &mut errors);
+        limit(&root.at("ports"), PORTS_MAX, &mut errors);
         for endpoint in root.at("endpoints").items() {
+            zones(&endpoint, &mut errors);
             addresses(&endpoint.at("addresses"), kind.text(), &mut errors);
             if !endpoint.at("hostname").empty() {
                 endpoint.at("hostname").follows(&mut errors, is_dns1123_label);
@@ -41,6 +50,9 @@ impl Strategy for EndpointSlice {
                 port.at("name").follows(&mut errors, is_dns1123_label);
             }
             port.at("protocol").required_one_of(&mut errors, &["SCTP", "TCP", "UDP"]);
+            if port.at("appProtocol").present() {
+                port.at("appProtocol").follows(&mut errors, is_qualified_name);
+            }
         }
         let names: Vec<At<'_>> = root.at("ports").items().iter().map(|port| port.at("name")).collect();
         duplicates(&mut errors, names.iter().filter(|name| !name.empty()).cloned());
@@ -87,6 +99,27 @@ impl Strategy for EndpointSlice {
     }
 }
 
+fn limit(list: &At<'_>, max: usize, errors: &mut ErrorList) {
+    if list.items().len() > max {
+        errors.push(FieldError::too_many(&list.path, list.items().len(), max));
+    }
+}
+
+/// For which zones an endpoint is meant.
+fn zones(endpoint: &At<'_>, errors: &mut ErrorList) {
+    let zones = endpoint.to("hints.forZones");
+    limit(&zones, ZONES_MAX, errors);
+    duplicates(errors, zones.items().iter().map(|zone| zone.at("name")));
+    for name in zones.items().iter().map(|zone| zone.at("name")) {
+        if name.required(errors, "") {
+            name.follows(errors, is_label_value);
+        }
+    }
+    if endpoint.at("nodeName").present() {
+        endpoint.at("nodeName").follows(errors, is_dns1123_subdomain);
+    }
+}
+
 fn port_cell(port: &Value) -> String {
     match port["port"].as_i64() {
         Some(number) => number.to_string(),
@@ -110,6 +143,7 @@ fn addresses(addresses: &At<'_>, kind: &str, errors: &mut ErrorList) {
     if addresses.empty() {
         errors.required(&addresses.path, "must contain at least 1 address");
     }
+    limit(addresses, ADDRESSES_MAX, errors);
     for address in addresses.items() {
         match kind {
             "IPv4" if !is_ipv4(address.text()) => {

@@ -1,8 +1,10 @@
 //! NetworkPolicies.
 
+use std::net::IpAddr;
+
 use apimachinery::field::ErrorList;
 use apimachinery::table;
-use apimachinery::validation::{is_port_name, label_selector, range_error, validate_cidr};
+use apimachinery::validation::{is_port_name, label_selector, parse_cidr, range_error, validate_cidr};
 use serde_json::{Value, json};
 
 use crate::at::At;
@@ -95,6 +97,23 @@ fn peer(peer: &At<'_>, errors: &mut ErrorList) {
         errors.append(validate_cidr(&block.at("cidr").path, block.at("cidr").text()));
     }
     for except in block.at("except").items() {
-        errors.append(validate_cidr(&except.path, except.text()));
+        let wrong = validate_cidr(&except.path, except.text());
+        let valid = wrong.is_empty();
+        errors.append(wrong);
+        if valid && !within(except.text(), block.at("cidr").text()) {
+            except.invalid(errors, "must be a strict subset of `cidr`");
+        }
     }
+}
+
+/// Whether the one range lies in the other and is smaller.
+fn within(small: &str, large: &str) -> bool {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(four) => (u128::from(four.to_bits()) << 96, 4),
+        IpAddr::V6(six) => (six.to_bits(), 6),
+    };
+    let (Some((address, length)), Some((base, prefix))) = (parse_cidr(small), parse_cidr(large)) else { return true };
+    let ((address, family), (base, other)) = (bits(address), bits(base));
+    let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or_default();
+    family == other && length > prefix && address & mask == base & mask
 }

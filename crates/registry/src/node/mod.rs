@@ -3,6 +3,7 @@
 use apimachinery::field::ErrorList;
 use apimachinery::table;
 use apimachinery::validation::is_dns1123_label;
+use apimachinery::validation::object_meta::labels;
 use serde_json::Value;
 
 use crate::at::At;
@@ -13,6 +14,10 @@ use crate::strategy::{Column, Strategy};
 pub struct RuntimeClass;
 
 impl Strategy for RuntimeClass {
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn validate(&self, class: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(class);
@@ -20,6 +25,9 @@ impl Strategy for RuntimeClass {
         if handler.required(&mut errors, "") {
             handler.follows(&mut errors, is_dns1123_label);
         }
+        let selector = root.to("scheduling.nodeSelector");
+        errors.append(labels(selector.value, &selector.path));
+        crate::pod_spec::overhead(&root.to("overhead.podFixed"), &mut errors);
         let tolerations = root.to("scheduling.tolerations");
         crate::pod_spec::tolerations(&tolerations, &mut errors);
         errors

@@ -20,6 +20,10 @@ impl Strategy for ApiService {
         }
     }
 
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn prepare_for_create(&self, service: &mut Value, context: &Context<'_>) {
         service["status"] = json!({});
         if service.pointer("/spec/service").is_none_or(Value::is_null) {

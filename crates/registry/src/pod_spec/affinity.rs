@@ -1,20 +1,20 @@
 //! Validation of what steers scheduling.
 
 use apimachinery::field::ErrorList;
-use apimachinery::validation::{is_dns1123_label, is_label_value, is_qualified_name, label_selector, range_error};
+use apimachinery::validation::{
+    is_dns1123_label, is_dns1123_subdomain, is_label_value, is_qualified_name, label_selector, range_error,
+};
 
-use crate::at::{At, duplicates};
+use crate::at::At;
 
 pub fn validate(affinity: &At<'_>, errors: &mut ErrorList) {
     let node = affinity.at("nodeAffinity");
     let required = node.at("requiredDuringSchedulingIgnoredDuringExecution");
     if required.present() {
-        let terms = required.at("nodeSelectorTerms");
-        terms.required(errors, "must have at least one node selector term");
-        terms.items().iter().for_each(|term| node_selector_term(term, errors));
+        node_selector(&required, errors);
     }
     for preferred in node.at("preferredDuringSchedulingIgnoredDuringExecution").items() {
-        preferred.at("weight").in_range(errors, 1, 100);
+        weight(&preferred.at("weight"), errors);
         node_selector_term(&preferred.at("preference"), errors);
     }
     for name in ["podAffinity", "podAntiAffinity"] {
@@ -23,13 +23,24 @@ pub fn validate(affinity: &At<'_>, errors: &mut ErrorList) {
             pod_term(&term, errors);
         }
         for preferred in pods.at("preferredDuringSchedulingIgnoredDuringExecution").items() {
-            let weight = preferred.at("weight");
-            if !(1..=100).contains(&weight.int().unwrap_or_default()) {
-                errors.invalid(&weight.path, weight.int().unwrap_or_default(), "must be in the range 1-100");
-            }
+            weight(&preferred.at("weight"), errors);
             pod_term(&preferred.at("podAffinityTerm"), errors);
         }
     }
+}
+
+fn weight(weight: &At<'_>, errors: &mut ErrorList) {
+    let value = weight.int().unwrap_or_default();
+    if !(1..=100).contains(&value) {
+        errors.invalid(&weight.path, value, "must be in the range 1-100");
+    }
+}
+
+/// A whole node selector.
+pub fn node_selector(selector: &At<'_>, errors: &mut ErrorList) {
+    let terms = selector.at("nodeSelectorTerms");
+    terms.required(errors, "must have at least one node selector term");
+    terms.items().iter().for_each(|term| node_selector_term(term, errors));
 }
 
 /// A term of a node selector; also of persistent volumes.
@@ -46,13 +57,15 @@ pub fn node_selector_term(term: &At<'_>, errors: &mut ErrorList) {
         if key.text() != "metadata.name" {
             key.invalid(errors, "not a valid field selector key");
         }
+        let values = field.at("values");
         if !["In", "NotIn"].contains(&field.at("operator").text()) {
             field.at("operator").invalid(errors, "not a valid selector operator");
+        } else if values.items().len() != 1 {
+            let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+            errors.required(&values.path, detail);
         }
-        if field.at("values").items().len() != 1 {
-            field
-                .at("values")
-                .required(errors, "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
+        if key.text() == "metadata.name" {
+            values.items().iter().for_each(|name| name.follows(errors, is_dns1123_subdomain));
         }
     }
 }
@@ -87,6 +100,24 @@ fn pod_term(term: &At<'_>, errors: &mut ErrorList) {
         errors.required(&key.path, "can not be empty");
     }
     errors.invalid_all(&key.path, key.text(), is_qualified_name(key.text()));
+    label_keys(term, errors);
+}
+
+/// Keys whose values, as the pod has them, are wanted or not wanted.
+fn label_keys(term: &At<'_>, errors: &mut ErrorList) {
+    let (same, other) = (term.at("matchLabelKeys"), term.at("mismatchLabelKeys"));
+    for list in [&same, &other].into_iter().filter(|list| !list.empty()) {
+        if term.at("labelSelector").present() {
+            list.items().iter().for_each(|key| key.follows(errors, is_qualified_name));
+        } else {
+            errors.forbidden(&list.path, "must not be specified when labelSelector is not set");
+        }
+    }
+    for key in same.items() {
+        if other.items().iter().any(|one| one.value == key.value) {
+            key.invalid(errors, "exists in both matchLabelKeys and mismatchLabelKeys");
+        }
+    }
 }
 
 pub fn tolerations(tolerations: &At<'_>, errors: &mut ErrorList) {
@@ -105,7 +136,10 @@ pub fn tolerations(tolerations: &At<'_>, errors: &mut ErrorList) {
             errors.invalid(&effect.path, effect.text(), "effect must be 'NoExecute' when `tolerationSeconds` is set");
         }
         match operator.text() {
-            "" | "Equal" => value.follows(errors, is_label_value),
+            "" | "Equal" => {
+                let wrong = is_label_value(value.text());
+                errors.invalid_all(&operator.path, value.text(), (!wrong.is_empty()).then(|| wrong.join(";")));
+            }
             "Exists" if !value.empty() => {
                 errors.invalid(&operator.path, value.text(), "value must be empty when `operator` is 'Exists'");
             }
@@ -143,7 +177,27 @@ pub fn topology_spread(constraints: &At<'_>, errors: &mut ErrorList) {
             constraint.at(name).one_of(errors, &["Honor", "Ignore"]);
         }
         errors.append(label_selector(constraint.at("labelSelector").value, &constraint.path.child("labelSelector")));
-        duplicates(errors, constraint.at("matchLabelKeys").items());
+        spread_keys(&constraint, errors);
+    }
+}
+
+fn spread_keys(constraint: &At<'_>, errors: &mut ErrorList) {
+    let (keys, selector) = (constraint.at("matchLabelKeys"), constraint.at("labelSelector"));
+    if keys.empty() {
+        return;
+    }
+    if !selector.present() {
+        return errors.forbidden(&keys.path, "must not be specified when labelSelector is not set");
+    }
+    let selected = |key: &str| {
+        selector.at("matchLabels").value.get(key).is_some()
+            || selector.at("matchExpressions").items().iter().any(|found| found.at("key").text() == key)
+    };
+    for key in keys.items() {
+        key.follows(errors, is_qualified_name);
+        if selected(key.text()) {
+            key.invalid(errors, "exists in both matchLabelKeys and labelSelector");
+        }
     }
 }
 

@@ -2,286 +2,236 @@
 
 use std::collections::HashSet;
 
-use apimachinery::field::ErrorList;
-use apimachinery::validation::{is_dns1123_label, is_env_var_name, is_port_name, range_error};
+use apimachinery::field::{ErrorList, FieldError};
+use apimachinery::validation::{is_dns1123_label, is_port_name, range_error};
 use serde_json::Value;
 
-use super::{Options, probe, resources, security};
-use crate::at::{At, duplicates};
+use super::volume::Volumes;
+use super::{Options, env, mount, probe, resources, security};
+use crate::at::At;
 
-/// All containers of a spec; `volumes` are the names that mounts may name.
-pub fn validate_all(spec: &At<'_>, volumes: &HashSet<String>, options: Options, errors: &mut ErrorList) {
-    let host_network = spec.at("hostNetwork").is_true();
+const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
+const RESTART_RULES_MAX: usize = 20;
+const EXIT_CODES_MAX: usize = 255;
+
+/// What the containers of a spec share.
+struct Pod<'a> {
+    spec: &'a At<'a>,
+    volumes: &'a Volumes,
+    claims: Vec<&'a str>,
+    options: Options,
+}
+
+/// All containers of a spec; `volumes` are those that mounts may name.
+pub fn validate_all(spec: &At<'_>, volumes: &Volumes, options: Options, errors: &mut ErrorList) {
+    let claims = spec.at("resourceClaims").items();
+    let claims = claims.iter().map(|claim| claim.at("name").text()).filter(|name| !name.is_empty()).collect();
+    let pod = Pod { spec, volumes, claims, options };
     let (containers, init) = (spec.at("containers"), spec.at("initContainers"));
     containers.required(errors, "");
     for container in containers.items() {
-        validate(&container, volumes, host_network, errors);
-        lifecycle_and_probes(&container, errors);
-        regular_policy(&container, errors);
+        pod.common(&container, errors);
+        pod.lifecycle_and_probes(&container, errors);
+        restart_policy(&container, &RESTART_POLICIES, errors);
     }
     for container in init.items() {
-        validate(&container, volumes, host_network, errors);
-        init_container(&container, errors);
+        pod.common(&container, errors);
+        pod.init_container(&container, errors);
     }
-    duplicates(errors, containers.items().iter().map(|container| container.at("name")));
-    init_names(&containers, &init, errors);
-    host_ports(&containers, errors);
-    if options.pod {
-        for container in spec.at("ephemeralContainers").items() {
-            validate(&container, volumes, host_network, errors);
-        }
+    let mut taken = HashSet::new();
+    unique_names(&containers.items(), &mut taken, errors);
+    unique_names(&init.items(), &mut taken, errors);
+    host_ports(&containers.items(), errors);
+    // Upstream judges each of these alone, and names it the first.
+    for container in init.items() {
+        let first = At { value: container.value, path: init.path.index(0) };
+        host_ports(&[first], errors);
     }
+    host_network(spec, options, errors);
+    pod.ephemeral(&mut taken, errors);
 }
 
-fn init_names(containers: &At<'_>, init: &At<'_>, errors: &mut ErrorList) {
-    let mut taken: Vec<&str> = containers.items().iter().map(|container| container.at("name").text()).collect();
-    for container in init.items() {
-        let name = container.at("name");
-        if taken.contains(&name.text()) && !name.empty() {
+/// Among all containers of the pod; nameless ones have another fault.
+fn unique_names<'a>(containers: &[At<'a>], taken: &mut HashSet<&'a str>, errors: &mut ErrorList) {
+    for name in containers.iter().map(|container| container.at("name")) {
+        if !taken.insert(name.text()) && !name.empty() {
             errors.duplicate(&name.path, name.text());
         }
-        taken.push(name.text());
     }
 }
 
-fn validate(container: &At<'_>, volumes: &HashSet<String>, host_network: bool, errors: &mut ErrorList) {
-    let (name, image) = (container.at("name"), container.at("image"));
-    if name.required(errors, "") {
-        name.follows(errors, is_dns1123_label);
+impl Pod<'_> {
+    fn common(&self, container: &At<'_>, errors: &mut ErrorList) {
+        let (name, image) = (container.at("name"), container.at("image"));
+        if name.required(errors, "") {
+            name.follows(errors, is_dns1123_label);
+        }
+        if image.required(errors, "") && self.options.pod && image.text() != image.text().trim() {
+            image.invalid(errors, "must not have leading or trailing whitespace");
+        }
+        container.at("terminationMessagePolicy").required_one_of(errors, &["File", "FallbackToLogsOnError"]);
+        container.at("imagePullPolicy").required_one_of(errors, &["Always", "IfNotPresent", "Never"]);
+        ports(&container.at("ports"), errors);
+        env::env(&container.at("env"), errors);
+        env::env_from(&container.at("envFrom"), errors);
+        mount::mounts(container, self.volumes, errors);
+        mount::devices(container, self.volumes, errors);
+        resources::validate(&container.at("resources"), errors);
+        resources::claims(&container.to("resources.claims"), &self.claims, errors);
+        let never = self.spec.at("restartPolicy").text() == "Never";
+        resize_policies(&container.at("resizePolicy"), never, errors);
+        let own_users = self.spec.at("hostUsers").value == false;
+        security::validate_container(&container.at("securityContext"), own_users, errors);
     }
-    if image.required(errors, "") && image.text() != image.text().trim() {
-        image.invalid(errors, "must not have leading or trailing whitespace");
+
+    fn init_container(&self, container: &At<'_>, errors: &mut ErrorList) {
+        restart_policy(container, &RESTART_POLICIES, errors);
+        if container.at("restartPolicy").text() == "Always" {
+            return self.lifecycle_and_probes(container, errors);
+        }
+        for name in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+            if container.at(name).present() {
+                errors.forbidden(
+                    &container.path.child(name),
+                    "may not be set for init containers without restartPolicy=Always",
+                );
+            }
+        }
+        let resize = container.at("resizePolicy");
+        if !resize.empty() {
+            resize.invalid(errors, "must not be set for init containers");
+        }
     }
-    container.at("terminationMessagePolicy").required_one_of(errors, &["File", "FallbackToLogsOnError"]);
-    container.at("imagePullPolicy").required_one_of(errors, &["Always", "IfNotPresent", "Never"]);
-    ports(&container.at("ports"), host_network, errors);
-    env(&container.at("env"), errors);
-    env_from(&container.at("envFrom"), errors);
-    mounts(&container.at("volumeMounts"), volumes, errors);
-    devices(&container.at("volumeDevices"), volumes, errors);
-    resources::validate(&container.at("resources"), errors);
-    resize_policies(&container.at("resizePolicy"), errors);
-    security::validate_container(&container.at("securityContext"), errors);
+
+    fn lifecycle_and_probes(&self, container: &At<'_>, errors: &mut ErrorList) {
+        let grace = self.spec.at("terminationGracePeriodSeconds").int();
+        for name in ["postStart", "preStop"] {
+            let handler = container.at("lifecycle").at(name);
+            if handler.present() {
+                probe::handler(&handler, true, grace, errors);
+            }
+        }
+        probe::validate(&container.at("livenessProbe"), true, errors);
+        probe::validate(&container.at("startupProbe"), true, errors);
+        let readiness = container.at("readinessProbe");
+        probe::validate(&readiness, false, errors);
+        if readiness.at("terminationGracePeriodSeconds").present() {
+            readiness.at("terminationGracePeriodSeconds").invalid(errors, "must not be set for readinessProbes");
+        }
+    }
+
+    /// Containers for debugging: no part of what the pod is for, so most fields are forbidden.
+    fn ephemeral<'a>(&'a self, taken: &mut HashSet<&'a str>, errors: &mut ErrorList) {
+        const FORBIDDEN: [&str; 7] =
+            ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy", "restartPolicy"];
+        const DETAIL: &str = "cannot be set for an Ephemeral Container";
+        let others = taken.clone();
+        for container in self.spec.at("ephemeralContainers").items() {
+            self.common(&container, errors);
+            let target = container.at("targetContainerName");
+            if !target.empty() && !others.contains(target.text()) {
+                errors.push(FieldError::not_found(&target.path, target.text()));
+            }
+            let resources = container.at("resources");
+            let given = FORBIDDEN.iter().map(|name| container.at(name)).filter(|field| !field.empty());
+            given.chain((!resources.empty()).then_some(resources)).for_each(|at| errors.forbidden(&at.path, DETAIL));
+            for mount in container.at("volumeMounts").items() {
+                let fields = ["subPath", "subPathExpr"].map(|name| mount.at(name));
+                fields.iter().filter(|field| !field.empty()).for_each(|at| errors.forbidden(&at.path, DETAIL));
+            }
+        }
+        unique_names(&self.spec.at("ephemeralContainers").items(), taken, errors);
+    }
 }
 
-fn regular_policy(container: &At<'_>, errors: &mut ErrorList) {
-    container.at("restartPolicy").one_of(errors, &["Always", "OnFailure", "Never"]);
-}
-
-fn init_container(container: &At<'_>, errors: &mut ErrorList) {
-    let policy = container.at("restartPolicy");
-    policy.one_of(errors, &["Always", "OnFailure", "Never"]);
-    if policy.text() == "Always" {
-        lifecycle_and_probes(container, errors);
-        return;
+/// When a container is started again, by its own rules.
+fn restart_policy(container: &At<'_>, supported: &[&str], errors: &mut ErrorList) {
+    let (policy, rules) = (container.at("restartPolicy"), container.at("restartPolicyRules"));
+    policy.one_of(errors, supported);
+    if !rules.empty() && !policy.present() {
+        errors.required(&policy.path, "must specify restartPolicy when restart rules are used");
     }
-    for name in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
-        if container.at(name).present() {
-            errors.forbidden(
-                &container.path.child(name),
-                "may not be set for init containers without restartPolicy=Always",
-            );
+    if rules.items().len() > RESTART_RULES_MAX {
+        errors.push(FieldError::too_many(&rules.path, rules.items().len(), RESTART_RULES_MAX));
+    }
+    for rule in rules.items() {
+        rule.at("action").required_one_of(errors, &["Restart", "RestartAllContainers"]);
+        let codes = rule.at("exitCodes");
+        if !codes.present() {
+            errors.required(&codes.path, "must be specified");
+            continue;
+        }
+        codes.at("operator").required_one_of(errors, &["In", "NotIn"]);
+        let values = codes.at("values");
+        if values.items().len() > EXIT_CODES_MAX {
+            errors.push(FieldError::too_many(&values.path, values.items().len(), EXIT_CODES_MAX));
         }
     }
 }
 
-fn lifecycle_and_probes(container: &At<'_>, errors: &mut ErrorList) {
-    for name in ["postStart", "preStop"] {
-        let handler = container.at("lifecycle").at(name);
-        if handler.present() {
-            probe::handler(&handler, true, errors);
-        }
-    }
-    probe::validate(&container.at("livenessProbe"), true, errors);
-    probe::validate(&container.at("startupProbe"), true, errors);
-    let readiness = container.at("readinessProbe");
-    probe::validate(&readiness, false, errors);
-    if readiness.at("terminationGracePeriodSeconds").present() {
-        readiness.at("terminationGracePeriodSeconds").invalid(errors, "must not be set for readinessProbes");
-    }
-}
-
-fn ports(ports: &At<'_>, host_network: bool, errors: &mut ErrorList) {
+fn ports(ports: &At<'_>, errors: &mut ErrorList) {
+    let mut names = HashSet::new();
     for port in ports.items() {
         let (name, number, host) = (port.at("name"), port.at("containerPort"), port.at("hostPort"));
-        if !name.empty() {
-            name.follows(errors, is_port_name);
+        let wrong = if name.empty() { Vec::new() } else { is_port_name(name.text()) };
+        if wrong.is_empty() && !name.empty() && !names.insert(name.text()) {
+            errors.duplicate(&name.path, name.text());
         }
+        errors.invalid_all(&name.path, name.text(), wrong);
         match number.int().unwrap_or_default() {
             0 => errors.required(&number.path, ""),
             _ => number.in_range(errors, 1, 65535),
         }
         if host.int().is_some_and(|host| host != 0) {
             host.in_range(errors, 1, 65535);
-            if host_network && host.value != number.value {
-                host.invalid(errors, "must match `containerPort` when `hostNetwork` is true");
-            }
         }
         port.at("protocol").required_one_of(errors, &["SCTP", "TCP", "UDP"]);
     }
-    duplicates(errors, ports.items().iter().map(|port| port.at("name")));
 }
 
-fn host_ports(containers: &At<'_>, errors: &mut ErrorList) {
+/// On the host's network a port is the host's. A template may leave it out: the pod gets it.
+fn host_network(spec: &At<'_>, options: Options, errors: &mut ErrorList) {
+    if !spec.at("hostNetwork").is_true() {
+        return;
+    }
+    for port in spec.at("containers").items().iter().flat_map(|container| container.at("ports").items()) {
+        let host = port.at("hostPort");
+        let number = host.int().unwrap_or_default();
+        if (options.pod || number != 0) && Some(number) != port.at("containerPort").int() {
+            errors.invalid(&host.path, number, "must match `containerPort` when `hostNetwork` is true");
+        }
+    }
+}
+
+fn host_ports(containers: &[At<'_>], errors: &mut ErrorList) {
     let mut taken = HashSet::new();
-    for port in containers.items().iter().flat_map(|container| container.at("ports").items()) {
+    for port in containers.iter().flat_map(|container| container.at("ports").items()) {
         let host = port.at("hostPort");
         let Some(number) = host.int().filter(|number| *number != 0) else { continue };
         let claim = format!("{}/{}/{number}", port.at("protocol").text(), port.at("hostIP").text());
-        if !taken.insert(claim) {
-            errors.duplicate(&host.path, number.to_string());
+        if !taken.insert(claim.clone()) {
+            errors.duplicate(&host.path, claim);
         }
     }
 }
 
-fn env(env: &At<'_>, errors: &mut ErrorList) {
-    for entry in env.items() {
-        let name = entry.at("name");
-        if name.required(errors, "") {
-            name.follows(errors, is_env_var_name);
-        }
-        let from = entry.at("valueFrom");
-        if from.present() {
-            value_from(&entry, &from, errors);
-        }
-    }
-}
-
-fn value_from(entry: &At<'_>, from: &At<'_>, errors: &mut ErrorList) {
-    let sources = from.value.as_object().map_or(0, serde_json::Map::len);
-    if sources == 0 {
-        let detail =
-            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
-        errors.invalid(&from.path, "", detail);
-    } else if !entry.at("value").empty() {
-        errors.invalid(&from.path, "", "may not be specified when `value` is not empty");
-    } else if sources > 1 {
-        errors.invalid(&from.path, "", "may not have more than one field specified at a time");
-    }
-    let field = from.at("fieldRef");
-    if field.present() {
-        field_reference(&field, &ENV_FIELDS, errors);
-    }
-    let resource = from.at("resourceFieldRef");
-    if resource.present() {
-        resources::field_reference(&resource, false, errors);
-    }
-    for name in ["configMapKeyRef", "secretKeyRef"] {
-        let reference = from.at(name);
-        if reference.present() {
-            let key = reference.at("key");
-            if key.required(errors, "") {
-                key.follows(errors, apimachinery::validation::is_config_map_key);
-            }
-        }
-    }
-}
-
-const ENV_FIELDS: [&str; 9] = [
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-    "status.podIPs",
-];
-
-/// A reference to a field of the pod; `supported` are the plain paths that this place knows.
-pub fn field_reference(reference: &At<'_>, supported: &[&str], errors: &mut ErrorList) {
-    let (version, path) = (reference.at("apiVersion"), reference.at("fieldPath"));
-    if !version.required(errors, "") || !path.required(errors, "") {
-        return;
-    }
-    if version.text() != "v1" {
-        errors.invalid(
-            &path.path,
-            path.text(),
-            format!("error converting fieldPath: unsupported pod version: {}", version.text()),
-        );
-        return;
-    }
-    let subscripted = ["metadata.labels['", "metadata.annotations['"].iter().any(|p| path.text().starts_with(p));
-    if !subscripted && !supported.contains(&path.text()) {
-        errors.not_supported(&path.path, path.text(), supported);
-    }
-}
-
-fn env_from(sources: &At<'_>, errors: &mut ErrorList) {
-    for source in sources.items() {
-        let given = ["configMapRef", "secretRef"].iter().filter(|name| source.at(name).present()).count();
-        if !source.at("prefix").empty() {
-            source.at("prefix").follows(errors, is_env_var_name);
-        }
-        match given {
-            0 => errors.invalid(&source.path, "", "must specify one of: `configMapRef` or `secretRef`"),
-            1 => {}
-            _ => errors.invalid(&source.path, "", "may not have more than one field specified at a time"),
-        }
-        for name in ["configMapRef", "secretRef"] {
-            if source.at(name).present() {
-                source.at(name).at("name").required(errors, "");
-            }
-        }
-    }
-}
-
-fn mounts(mounts: &At<'_>, volumes: &HashSet<String>, errors: &mut ErrorList) {
-    let mut paths = HashSet::new();
-    for mount in mounts.items() {
-        let (name, path) = (mount.at("name"), mount.at("mountPath"));
-        if name.required(errors, "") && !volumes.contains(name.text()) {
-            errors.push(apimachinery::field::FieldError::not_found(&name.path, name.text()));
-        }
-        if path.required(errors, "") && !paths.insert(path.text()) {
-            path.invalid(errors, "must be unique");
-        }
-        sub_path(&mount, mounts, errors);
-        mount.at("mountPropagation").one_of(errors, &["Bidirectional", "HostToContainer", "None"]);
-        mount.at("recursiveReadOnly").one_of(errors, &["Disabled", "Enabled", "IfPossible"]);
-    }
-}
-
-/// Upstream names these two fields without the index of the mount.
-fn sub_path(mount: &At<'_>, mounts: &At<'_>, errors: &mut ErrorList) {
-    for name in ["subPath", "subPathExpr"] {
-        let at = mount.at(name);
-        let path = mounts.path.child(name);
-        if at.text().starts_with('/') {
-            errors.invalid(&path, at.text(), "must be a relative path");
-        } else if at.text().split('/').any(|part| part == "..") {
-            errors.invalid(&path, at.text(), "must not contain '..'");
-        }
-    }
-    if !mount.at("subPath").empty() && !mount.at("subPathExpr").empty() {
-        errors.invalid(
-            &mounts.path.child("subPathExpr"),
-            mount.at("subPathExpr").text(),
-            "subPathExpr and subPath are mutually exclusive",
-        );
-    }
-}
-
-fn devices(devices: &At<'_>, volumes: &HashSet<String>, errors: &mut ErrorList) {
-    for device in devices.items() {
-        let (name, path) = (device.at("name"), device.at("devicePath"));
-        if name.required(errors, "") && !volumes.contains(name.text()) {
-            errors.push(apimachinery::field::FieldError::not_found(&name.path, name.text()));
-        }
-        path.required(errors, "");
-    }
-}
-
-fn resize_policies(policies: &At<'_>, errors: &mut ErrorList) {
+fn resize_policies(policies: &At<'_>, never: bool, errors: &mut ErrorList) {
+    let mut seen = HashSet::new();
     for policy in policies.items() {
         let (resource, restart) = (policy.at("resourceName").text(), policy.at("restartPolicy").text());
-        if !["cpu", "memory"].contains(&resource) {
-            errors.not_supported(&policies.path, resource, &["cpu", "memory"]);
+        if !seen.insert(resource) {
+            errors.duplicate(&policy.path, resource);
         }
-        if !["NotRequired", "RestartContainer"].contains(&restart) {
-            errors.not_supported(&policies.path, restart, &["NotRequired", "RestartContainer"]);
+        for (value, supported) in [(resource, ["cpu", "memory"]), (restart, ["NotRequired", "RestartContainer"])] {
+            match value {
+                "" => errors.required(&policies.path, ""),
+                _ if supported.contains(&value) => {}
+                _ => errors.not_supported(&policies.path, value, &supported),
+            }
+        }
+        if never && restart != "NotRequired" {
+            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.invalid(&policies.path, restart, detail);
         }
     }
 }
@@ -301,12 +251,11 @@ pub fn validate_container_update_names(new: &At<'_>, old: &Value, errors: &mut E
 pub fn port_reference(port: &At<'_>, errors: &mut ErrorList) {
     match port.value {
         Value::String(name) => errors.invalid_all(&port.path, name, is_port_name(name)),
-        Value::Number(_) => {
+        _ => {
             let number = port.int().unwrap_or_default();
             if !(1..=65535).contains(&number) {
                 errors.invalid(&port.path, number, range_error(1, 65535));
             }
         }
-        _ => errors.required(&port.path, ""),
     }
 }

@@ -5,23 +5,27 @@
 mod affinity;
 mod container;
 mod defaults;
+mod env;
+mod mount;
 mod probe;
 mod resources;
 mod security;
 mod volume;
+mod volume_source;
 mod warnings;
 
 use apimachinery::field::ErrorList;
 use apimachinery::labels::Selector;
 use apimachinery::validation::{self as rules, is_dns1123_label, is_dns1123_subdomain};
 
-use crate::at::{At, duplicates};
+use crate::at::At;
 
-pub use affinity::{node_selector_term, tolerations};
+pub use affinity::{node_selector, tolerations};
 pub use container::validate_container_update_names;
 pub use defaults::{default_pod_only, default_spec, default_template, legacy_volume};
-pub use resources::qos_class;
-pub use volume::{class_name, host_path};
+pub use resources::{is_extended, overhead, qos_class};
+pub use volume::class_name;
+pub use volume_source::{KINDS as VOLUME_KINDS, driver_name, validate as validate_volume_source};
 pub use warnings::spec_warnings;
 
 /// What may differ between a pod and a template.
@@ -29,11 +33,18 @@ pub use warnings::spec_warnings;
 pub struct Options {
     /// The object is a pod, not a template.
     pub pod: bool,
+    /// The pod is new.
+    pub create: bool,
 }
 
 /// The rules of a pod's spec.
 pub fn validate_spec(spec: &At<'_>, options: Options, errors: &mut ErrorList) {
-    let volumes = volume::validate(&spec.at("volumes"), errors);
+    let grace = spec.at("terminationGracePeriodSeconds");
+    if !grace.present() {
+        errors.required(&grace.path, "");
+    }
+    let volumes = volume::validate(&spec.at("volumes"), options, errors);
+    resource_claims(&spec.at("resourceClaims"), errors);
     container::validate_all(spec, &volumes, options, errors);
     spec.at("restartPolicy").required_one_of(errors, &["Always", "OnFailure", "Never"]);
     dns(spec, errors);
@@ -43,8 +54,9 @@ pub fn validate_spec(spec: &At<'_>, options: Options, errors: &mut ErrorList) {
     security::validate_pod(spec, errors);
     names(spec, errors);
     host_aliases(&spec.at("hostAliases"), errors);
-    scheduling_gates(spec, errors);
+    gates(spec, options, errors);
     numbers(spec, errors);
+    overhead(&spec.at("overhead"), errors);
     errors.append(rules::object_meta::labels(spec.at("nodeSelector").value, &spec.path.child("nodeSelector")));
 }
 
@@ -85,26 +97,71 @@ fn dns(spec: &At<'_>, errors: &mut ErrorList) {
     let policy = spec.at("dnsPolicy");
     policy.required_one_of(errors, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
     let config = spec.at("dnsConfig");
-    let servers = config.at("nameservers").items();
-    if policy.text() == "None" && servers.is_empty() {
-        let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-        config.at("nameservers").required(errors, detail);
+    let servers = config.at("nameservers");
+    if policy.text() == "None" && !config.present() {
+        return errors.required(&config.path, "must provide `dnsConfig` when `dnsPolicy` is None");
     }
-    if servers.len() > 3 {
-        let detail = "must not have more than 3 nameservers: []";
-        errors.invalid(&config.at("nameservers").path, config.at("nameservers").value.clone(), detail);
+    if policy.text() == "None" && servers.empty() {
+        return errors.required(&servers.path, "must provide at least one DNS nameserver when `dnsPolicy` is None");
     }
-    for server in servers {
+    if servers.items().len() > DNS_SERVERS_MAX {
+        servers.invalid(errors, &format!("must not have more than {DNS_SERVERS_MAX} nameservers"));
+    }
+    for server in servers.items() {
         errors.append(rules::validate_ip(&server.path, server.text()));
     }
-    for search in config.at("searches").items() {
-        let name = search.text().strip_suffix('.').unwrap_or(search.text());
-        if name != "." && !name.is_empty() {
-            errors.invalid_all(&search.path, search.text(), is_dns1123_subdomain(&name.replace('_', "a")));
+    dns_searches(&config.at("searches"), errors);
+    for option in config.at("options").items() {
+        if option.at("name").empty() {
+            errors.required(&option.path, "must not be empty");
         }
     }
-    for option in config.at("options").items() {
-        option.at("name").required(errors, "must not be empty");
+}
+
+const DNS_SERVERS_MAX: usize = 3;
+const DNS_SEARCHES_MAX: usize = 32;
+const DNS_SEARCHES_LENGTH_MAX: usize = 2048;
+
+/// Underscores and a single dot are allowed, as is a dot at the end.
+fn dns_searches(searches: &At<'_>, errors: &mut ErrorList) {
+    let all = searches.items();
+    if all.len() > DNS_SEARCHES_MAX {
+        searches.invalid(errors, &format!("must not have more than {DNS_SEARCHES_MAX} search paths"));
+    }
+    let length: usize = all.iter().map(|search| search.text().len() + 1).sum();
+    if length > DNS_SEARCHES_LENGTH_MAX + 1 {
+        let detail = format!(
+            "must not have more than {DNS_SEARCHES_LENGTH_MAX} characters (including spaces) in the search list"
+        );
+        searches.invalid(errors, &detail);
+    }
+    for search in all.iter().filter(|search| search.text() != ".") {
+        let name = search.text().strip_suffix('.').unwrap_or(search.text());
+        errors.invalid_all(&search.path, name, is_dns1123_subdomain(&name.replace('_', "a")));
+    }
+}
+
+/// Claims for devices that the containers use.
+fn resource_claims(claims: &At<'_>, errors: &mut ErrorList) {
+    let mut names = std::collections::HashSet::new();
+    for claim in claims.items() {
+        let name = claim.at("name");
+        if name.required(errors, "") && !names.insert(name.text()) {
+            errors.duplicate(&name.path, name.text());
+        } else if !name.empty() {
+            name.follows(errors, is_dns1123_label);
+        }
+        let sources = ["resourceClaimName", "resourceClaimTemplateName"].map(|name| claim.at(name));
+        let given = sources.iter().filter(|source| source.present()).count();
+        if given == 0 {
+            claim.invalid(errors, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+        } else if given > 1 {
+            let detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
+            claim.invalid(errors, detail);
+        }
+        for source in sources.iter().filter(|source| source.present()) {
+            source.follows(errors, is_dns1123_subdomain);
+        }
     }
 }
 
@@ -118,15 +175,21 @@ fn host_aliases(aliases: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn scheduling_gates(spec: &At<'_>, errors: &mut ErrorList) {
+fn gates(spec: &At<'_>, options: Options, errors: &mut ErrorList) {
+    for gate in spec.at("readinessGates").items() {
+        gate.at("conditionType").follows(errors, rules::is_qualified_name);
+    }
     let gates = spec.at("schedulingGates").items();
-    if !gates.is_empty() && !spec.at("nodeName").empty() {
+    if options.create && !gates.is_empty() && !spec.at("nodeName").empty() {
         errors.forbidden(&spec.path.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
     }
-    for gate in &gates {
-        gate.at("name").follows(errors, rules::is_qualified_name);
+    for (index, gate) in gates.iter().enumerate() {
+        let name = gate.at("name");
+        errors.invalid_all(&gate.path, name.text(), rules::is_qualified_name(name.text()));
+        if gates[..index].iter().any(|before| before.value == gate.value) {
+            errors.duplicate(&gate.path, name.text());
+        }
     }
-    duplicates(errors, gates.iter().map(|gate| gate.at("name")));
 }
 
 /// A workload's selector must be there, not be empty, and select its own template.
@@ -154,17 +217,26 @@ pub fn validate_selector_and_template(spec: &At<'_>, errors: &mut ErrorList) {
 /// The rules of a pod template. `policies` are the restart policies that the workload allows.
 pub fn validate_template(template: &At<'_>, policies: &[&str], errors: &mut ErrorList) {
     let metadata = template.at("metadata");
-    errors.append(rules::object_meta::labels(metadata.at("labels").value, &metadata.path.child("labels")));
-    let annotations = metadata.at("annotations");
-    errors.append(rules::object_meta::annotations(annotations.value, &annotations.path));
+    // Upstream names the two without `metadata`.
+    errors.append(rules::object_meta::labels(metadata.at("labels").value, &template.path.child("labels")));
+    errors
+        .append(rules::object_meta::annotations(metadata.at("annotations").value, &template.path.child("annotations")));
     let spec = template.at("spec");
-    validate_spec(&spec, Options { pod: false }, errors);
+    validate_spec(&spec, Options::default(), errors);
     if spec.at("ephemeralContainers").present() {
         errors.forbidden(&spec.path.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
     }
     let policy = spec.at("restartPolicy");
-    let known = ["Always", "OnFailure", "Never"].contains(&policy.text());
-    if known && !policies.contains(&policy.text()) {
+    if policies == ["Always"] && policy.text() != "Always" {
         errors.not_supported(&policy.path, policy.text(), policies);
+    }
+}
+
+/// The same for workloads whose pods run until they are told to stop: they have no deadline.
+pub fn validate_lasting_template(template: &At<'_>, kind: &str, errors: &mut ErrorList) {
+    validate_template(template, &["Always"], errors);
+    let deadline = template.to("spec.activeDeadlineSeconds");
+    if deadline.present() {
+        errors.forbidden(&deadline.path, format!("activeDeadlineSeconds in {kind} is not Supported"));
     }
 }

@@ -11,19 +11,22 @@ pub fn validate(probe: &At<'_>, only_one_success: bool, errors: &mut ErrorList) 
     if !probe.present() {
         return;
     }
-    handler(probe, false, errors);
+    handler(probe, false, None, errors);
     for name in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
         probe.at(name).not_negative(errors);
     }
-    probe.at("terminationGracePeriodSeconds").at_least(errors, 1);
+    let grace = probe.at("terminationGracePeriodSeconds");
+    if grace.int().is_some_and(|seconds| seconds <= 0) {
+        grace.invalid(errors, "must be greater than 0");
+    }
     let success = probe.at("successThreshold");
     if only_one_success && success.int().is_some_and(|value| value != 1) {
         success.invalid(errors, "must be 1");
     }
 }
 
-/// What a probe or a hook does: exactly one thing.
-pub fn handler(handler: &At<'_>, hook: bool, errors: &mut ErrorList) {
+/// What a probe or a hook does: exactly one thing. A hook may sleep no longer than the pod's grace period.
+pub fn handler(handler: &At<'_>, hook: bool, grace: Option<i64>, errors: &mut ErrorList) {
     let names: &[&str] =
         if hook { &["exec", "httpGet", "tcpSocket", "sleep"] } else { &["exec", "httpGet", "tcpSocket", "grpc"] };
     let given: Vec<&&str> = names.iter().filter(|name| handler.at(name).present()).collect();
@@ -39,8 +42,16 @@ pub fn handler(handler: &At<'_>, hook: bool, errors: &mut ErrorList) {
         "exec" => drop(action.at("command").required(errors, "")),
         "httpGet" => http_get(&action, errors),
         "tcpSocket" => port_reference(&action.at("port"), errors),
-        "grpc" => action.at("port").in_range(errors, 1, 65535),
-        _ => action.at("seconds").not_negative(errors),
+        "grpc" => port_reference(&action.at("port"), errors),
+        _ => sleep(&action, grace.unwrap_or_default(), errors),
+    }
+}
+
+fn sleep(action: &At<'_>, grace: i64, errors: &mut ErrorList) {
+    let seconds = action.at("seconds").int().unwrap_or_default();
+    if !(0..=grace).contains(&seconds) {
+        let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+        errors.invalid(&action.path, seconds, detail);
     }
 }
 
@@ -48,7 +59,8 @@ fn http_get(action: &At<'_>, errors: &mut ErrorList) {
     action.at("path").required(errors, "");
     port_reference(&action.at("port"), errors);
     action.at("scheme").one_of(errors, &["HTTP", "HTTPS"]);
-    for header in action.at("httpHeaders").items() {
-        header.at("name").follows(errors, is_http_header_name);
+    let headers = action.at("httpHeaders");
+    for name in headers.items().iter().map(|header| header.at("name").text()) {
+        errors.invalid_all(&headers.path, name, is_http_header_name(name));
     }
 }

@@ -1,21 +1,24 @@
 //! Validation of security contexts.
 
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, FieldError};
 use apimachinery::validation::{is_id, regex_error};
 
+use super::volume::descending_path;
 use crate::at::{At, duplicates};
 
 /// Of the pod, with the fields of the spec that belong to it.
 pub fn validate_pod(spec: &At<'_>, errors: &mut ErrorList) {
     let context = spec.at("securityContext");
     ids(&context, &["runAsUser", "runAsGroup", "fsGroup"], errors);
-    for group in context.at("supplementalGroups").items() {
-        errors.invalid_all(&group.path, "", is_id(group.int().unwrap_or_default()));
+    let groups = context.at("supplementalGroups");
+    for id in groups.items().iter().filter_map(At::int) {
+        is_id(id).into_iter().for_each(|message| errors.invalid(&groups.path, id, message));
     }
     context.at("fsGroupChangePolicy").one_of(errors, &["Always", "OnRootMismatch"]);
     context.at("supplementalGroupsPolicy").one_of(errors, &["Merge", "Strict"]);
     profiles(&context, errors);
-    sysctls(&context.at("sysctls"), errors);
+    sysctls(spec, &context.at("sysctls"), errors);
+    host_users(spec, errors);
     if spec.at("shareProcessNamespace").is_true() && spec.at("hostPID").is_true() {
         let at = context.at("shareProcessNamespace");
         errors.invalid(&at.path, true, "ShareProcessNamespace and HostPID cannot both be enabled");
@@ -32,28 +35,74 @@ fn ids(context: &At<'_>, names: &[&str], errors: &mut ErrorList) {
 }
 
 fn profiles(context: &At<'_>, errors: &mut ErrorList) {
-    for name in ["seccompProfile", "appArmorProfile"] {
+    for (name, shown) in [("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")] {
         let profile = context.at(name);
         if !profile.present() {
             continue;
         }
-        profile.at("type").required_one_of(errors, &["Localhost", "RuntimeDefault", "Unconfined"]);
+        let kind = profile.at("type");
+        if kind.required(errors, &format!("type is required when {name} is set")) {
+            kind.one_of(errors, &["Localhost", "RuntimeDefault", "Unconfined"]);
+        }
         let file = profile.at("localhostProfile");
-        if profile.at("type").text() == "Localhost" {
-            file.required(errors, "must be set when profile type is Localhost");
-        } else if file.present() {
-            file.invalid(errors, "can only be set when profile type is Localhost");
+        if kind.text() != "Localhost" && file.present() {
+            file.invalid(errors, &format!("can only be set when {shown} type is Localhost"));
+        } else if kind.text() == "Localhost" {
+            localhost_profile(&file, name, shown, errors);
         }
     }
 }
 
-fn sysctls(sysctls: &At<'_>, errors: &mut ErrorList) {
+fn localhost_profile(file: &At<'_>, name: &str, shown: &str, errors: &mut ErrorList) {
+    const LENGTH_MAX: usize = 4095;
+    let detail = format!("must be set when {shown} type is Localhost");
+    if !file.present() || name == "appArmorProfile" && file.text().trim().is_empty() {
+        return errors.required(&file.path, &detail);
+    }
+    if name == "seccompProfile" {
+        return descending_path(file, errors);
+    }
+    if file.text() != file.text().trim() {
+        file.invalid(errors, "must not be padded with whitespace");
+    }
+    if file.text().len() > LENGTH_MAX {
+        errors.push(FieldError::too_long(&file.path, LENGTH_MAX));
+    }
+}
+
+/// A pod with users of its own shares nothing with the host. The names of two fields are upstream's.
+fn host_users(spec: &At<'_>, errors: &mut ErrorList) {
+    if spec.at("hostUsers").value != false {
+        return;
+    }
+    for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if spec.at(field).is_true() {
+            errors.forbidden(&spec.path.child(shown), "when `hostUsers` is false");
+        }
+    }
+}
+
+/// Settings of a namespace that the pod shares with the host are the host's.
+fn is_of_host(spec: &At<'_>, name: &str) -> Option<&'static str> {
+    let name = name.replace('/', ".");
+    let ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|prefix| name.starts_with(prefix));
+    if name.starts_with("net.") && spec.at("hostNetwork").is_true() {
+        return Some("may not be specified when 'hostNetwork' is true");
+    }
+    let shared = (ipc || name == "kernel.sem") && spec.at("hostIPC").is_true();
+    shared.then_some("may not be specified when 'hostIPC' is true")
+}
+
+fn sysctls(spec: &At<'_>, sysctls: &At<'_>, errors: &mut ErrorList) {
     const FORM: &str = "([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
     for sysctl in sysctls.items() {
         let name = sysctl.at("name");
         if name.required(errors, "") && !is_sysctl(name.text()) {
             let detail = regex_error(&format!("must have at most {} characters and match regex", 253), FORM, &[]);
             name.invalid(errors, &detail);
+        }
+        if let Some(why) = is_of_host(spec, name.text()) {
+            name.invalid(errors, why);
         }
     }
     duplicates(errors, sysctls.items().iter().map(|sysctl| sysctl.at("name")));
@@ -70,20 +119,24 @@ fn is_sysctl(name: &str) -> bool {
     name.len() <= 253 && name.split(['.', '/']).all(segment)
 }
 
-/// Of a container.
-pub fn validate_container(context: &At<'_>, errors: &mut ErrorList) {
+/// Of a container. `own_users`: the pod has a user namespace.
+pub fn validate_container(context: &At<'_>, own_users: bool, errors: &mut ErrorList) {
     ids(context, &["runAsUser", "runAsGroup"], errors);
     profiles(context, errors);
-    context.at("procMount").one_of(errors, &["Default", "Unmasked"]);
-    let escalation = context.at("allowPrivilegeEscalation");
-    if escalation.value == false {
-        if context.at("privileged").is_true() {
-            escalation.invalid(errors, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
-        }
-        let added = context.at("capabilities").at("add").items();
-        if added.iter().any(|capability| capability.text() == "CAP_SYS_ADMIN") {
-            escalation
-                .invalid(errors, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
-        }
+    let proc_mount = context.at("procMount");
+    proc_mount.one_of(errors, &["Default", "Unmasked"]);
+    if proc_mount.text() == "Unmasked" && !own_users {
+        proc_mount.invalid(errors, "`hostUsers` must be false to use `Unmasked`");
+    }
+    if context.at("allowPrivilegeEscalation").value != false {
+        return;
+    }
+    if context.at("privileged").is_true() {
+        context.invalid(errors, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+    }
+    let added = context.at("capabilities").at("add").items();
+    for _ in added.iter().filter(|capability| capability.text() == "CAP_SYS_ADMIN") {
+        let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
+        context.invalid(errors, detail);
     }
 }

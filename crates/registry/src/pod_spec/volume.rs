@@ -1,42 +1,49 @@
 //! Validation of volumes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use apimachinery::field::ErrorList;
-use apimachinery::validation::{is_config_map_key, is_dns1123_label, is_dns1123_subdomain};
+use apimachinery::validation::{is_dns1123_label, is_dns1123_subdomain, object_meta};
 
-use super::container::field_reference;
-use super::resources;
+use super::env::field_reference;
+use super::volume_source::{self, KINDS};
+use super::{Options, resources};
 use crate::at::{At, duplicates};
 
-/// Judges the volumes and answers with their names.
-pub fn validate(volumes: &At<'_>, errors: &mut ErrorList) -> HashSet<String> {
+/// The volumes of a pod, each with the kind of its source.
+pub type Volumes = HashMap<String, String>;
+
+/// Judges the volumes and answers with them.
+pub fn validate(volumes: &At<'_>, options: Options, errors: &mut ErrorList) -> Volumes {
+    let mut known = Volumes::new();
     for volume in volumes.items() {
         let name = volume.at("name");
         if name.required(errors, "") {
             name.follows(errors, is_dns1123_label);
         }
-        sources(&volume, errors);
+        let kind = sources(&volume, options, errors);
+        known.entry(name.text().to_owned()).or_insert(kind.into());
     }
     duplicates(errors, volumes.items().iter().map(|volume| volume.at("name")));
-    volumes.items().iter().map(|volume| volume.at("name").text().to_owned()).collect()
+    known
 }
 
-fn sources(volume: &At<'_>, errors: &mut ErrorList) {
-    let given: Vec<&String> =
-        volume.value.as_object().into_iter().flat_map(|map| map.keys()).filter(|name| *name != "name").collect();
+fn sources(volume: &At<'_>, options: Options, errors: &mut ErrorList) -> &'static str {
+    let given: Vec<&'static str> = KINDS.into_iter().filter(|kind| volume.at(kind).present()).collect();
     for extra in given.iter().skip(1) {
         errors.forbidden(&volume.path.child(extra), "may not specify more than 1 volume type");
     }
-    match given.first() {
-        Some(first) => source(first, &volume.at(first), errors),
-        None => errors.required(&volume.path, "must specify a volume type"),
-    }
+    let Some(first) = given.first() else {
+        errors.required(&volume.path, "must specify a volume type");
+        return "";
+    };
+    source(first, &volume.at(first), options, errors);
+    first
 }
 
-fn source(kind: &str, source: &At<'_>, errors: &mut ErrorList) {
+fn source(kind: &str, source: &At<'_>, options: Options, errors: &mut ErrorList) {
+    volume_source::validate(kind, source, true, errors);
     match kind {
-        "hostPath" => host_path(source, errors),
         "emptyDir" => empty_dir(source, errors),
         "secret" => {
             source.at("secretName").required(errors, "");
@@ -48,12 +55,27 @@ fn source(kind: &str, source: &At<'_>, errors: &mut ErrorList) {
         }
         "downwardAPI" => downward(source, errors),
         "projected" => projected(source, errors),
-        "persistentVolumeClaim" => drop(source.at("claimName").required(errors, "")),
-        "nfs" => nfs(source, errors),
-        "csi" => drop(source.at("driver").required(errors, "")),
-        "ephemeral" => drop(source.at("volumeClaimTemplate").required(errors, "")),
+        "ephemeral" => ephemeral(source, errors),
+        "image" => {
+            if options.pod {
+                source.at("reference").required(errors, "");
+            }
+            source.at("pullPolicy").required_one_of(errors, &["Always", "IfNotPresent", "Never"]);
+        }
         _ => {}
     }
+}
+
+/// A claim of its own.
+fn ephemeral(source: &At<'_>, errors: &mut ErrorList) {
+    let template = source.at("volumeClaimTemplate");
+    if !template.present() {
+        return errors.required(&template.path, "");
+    }
+    let metadata = template.at("metadata");
+    errors.append(object_meta::labels(metadata.at("labels").value, &metadata.path.child("labels")));
+    errors.append(object_meta::annotations(metadata.at("annotations").value, &metadata.path.child("annotations")));
+    crate::core::validate_claim_spec(&template.at("spec"), errors);
 }
 
 /// A path of a host: shared with persistent volumes.
@@ -73,14 +95,6 @@ fn empty_dir(source: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn nfs(source: &At<'_>, errors: &mut ErrorList) {
-    source.at("server").required(errors, "");
-    let path = source.at("path");
-    if path.required(errors, "") && !path.text().starts_with('/') {
-        path.invalid(errors, "must be an absolute path");
-    }
-}
-
 pub fn volume_mode_bits(mode: &At<'_>, errors: &mut ErrorList) {
     if mode.int().is_some_and(|bits| !(0..=0o777).contains(&bits)) {
         mode.invalid(errors, "must be a number between 0 and 0777 (octal), both inclusive");
@@ -90,25 +104,28 @@ pub fn volume_mode_bits(mode: &At<'_>, errors: &mut ErrorList) {
 fn keys_and_modes(source: &At<'_>, errors: &mut ErrorList) {
     volume_mode_bits(&source.at("defaultMode"), errors);
     for item in source.at("items").items() {
-        if item.at("key").required(errors, "") {
-            item.at("key").follows(errors, is_config_map_key);
-        }
+        item.at("key").required(errors, "");
         local_path(&item.at("path"), errors);
         volume_mode_bits(&item.at("mode"), errors);
     }
 }
 
-fn local_path(path: &At<'_>, errors: &mut ErrorList) {
-    if !path.required(errors, "") {
-        return;
+/// A path within something, given and not beginning with `..`.
+pub fn local_path(path: &At<'_>, errors: &mut ErrorList) {
+    path.required(errors, "");
+    descending_path(path, errors);
+    if path.text().starts_with("..") && !path.text().split('/').any(|part| part == "..") {
+        path.invalid(errors, "must not start with '..'");
     }
+}
+
+/// A relative path that does not leave where it starts.
+pub fn descending_path(path: &At<'_>, errors: &mut ErrorList) {
     if path.text().starts_with('/') {
         path.invalid(errors, "must be a relative path");
     }
     if path.text().split('/').any(|part| part == "..") {
         path.invalid(errors, "must not contain '..'");
-    } else if path.text().starts_with("..") {
-        path.invalid(errors, "must not start with '..'");
     }
 }
 
@@ -123,12 +140,13 @@ fn downward(source: &At<'_>, errors: &mut ErrorList) {
         if field.present() {
             field_reference(&field, &DOWNWARD_FIELDS, errors);
             if resource.present() {
-                item.invalid(errors, "fieldRef and resourceFieldRef can not be specified simultaneously");
+                let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
+                errors.invalid(&item.path, "resource", detail);
             }
         } else if resource.present() {
             resources::field_reference(&resource, true, errors);
         } else {
-            item.required(errors, "one of fieldRef and resourceFieldRef is required");
+            errors.required(&item.path, "one of fieldRef and resourceFieldRef is required");
         }
         volume_mode_bits(&item.at("mode"), errors);
     }
@@ -138,8 +156,9 @@ fn projected(source: &At<'_>, errors: &mut ErrorList) {
     volume_mode_bits(&source.at("defaultMode"), errors);
     for part in source.at("sources").items() {
         let given: Vec<&String> = part.value.as_object().into_iter().flat_map(|map| map.keys()).collect();
+        let given: Vec<&String> = given.into_iter().filter(|kind| part.at(kind).present()).collect();
         if given.is_empty() {
-            part.required(errors, "must specify one of: secret, configMap, downwardAPI, serviceAccountToken, clusterTrustBundle, podCertificate");
+            errors.required(&part.path, "must specify one of: secret, configMap, downwardAPI, serviceAccountToken, clusterTrustBundle, podCertificate");
         }
         for extra in given.iter().skip(1) {
             errors.forbidden(&part.path.child(extra), "may not specify more than 1 volume type per source");

@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use crate::apps::int_or_percent;
 use crate::at::At;
+
 use crate::cells::{int, name};
 use crate::strategy::{Column, Strategy};
+use crate::{conditions, counts};
 
 /// PodDisruptionBudgets.
 pub struct PodDisruptionBudget;
@@ -31,6 +33,19 @@ impl Strategy for PodDisruptionBudget {
         errors.append(label_selector(spec.at("selector").value, &spec.path.child("selector")));
         spec.at("unhealthyPodEvictionPolicy").one_of(&mut errors, &["AlwaysAllow", "IfHealthyBudget"]);
         errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let status = At::root(new).at("status");
+        let fields = ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"];
+        counts::not_negative(&status, &fields, &mut errors);
+        conditions::validate(&status.at("conditions"), &mut errors);
+        errors
+    }
+
+    fn allows_unconditional_update(&self) -> bool {
+        false
     }
 
     fn has_generation(&self) -> bool {

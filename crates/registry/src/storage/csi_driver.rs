@@ -12,6 +12,10 @@ use crate::strategy::{Column, Strategy};
 pub struct CsiDriver;
 
 impl Strategy for CsiDriver {
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
         const PROFILE: &str = "security.kubernetes.io/csi-ephemeral-volume-profile";
         let ephemeral = list(new, "/spec/volumeLifecycleModes").iter().any(|mode| mode == "Ephemeral");

@@ -11,6 +11,10 @@ use crate::strategy::{Column, Strategy};
 pub struct CsiStorageCapacity;
 
 impl Strategy for CsiStorageCapacity {
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn validate(&self, capacity: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(capacity);

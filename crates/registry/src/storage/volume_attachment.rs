@@ -20,18 +20,29 @@ impl Strategy for VolumeAttachment {
         }
     }
 
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
     fn validate(&self, attachment: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let spec = At::root(attachment).at("spec");
-        if spec.at("attacher").required(&mut errors, "") {
-            spec.at("attacher").follows(&mut errors, is_dns1123_subdomain);
-        }
+        crate::pod_spec::driver_name(&spec.at("attacher"), &mut errors);
         spec.at("nodeName").follows(&mut errors, is_dns1123_subdomain);
-        if spec.at("source").empty() {
-            errors.required(
-                &spec.path.child("source"),
-                "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
-            );
+        let source = spec.at("source");
+        let given = ["inlineVolumeSpec", "persistentVolumeName"].iter().filter(|name| source.at(name).present());
+        match given.count() {
+            0 => {
+                errors.required(&source.path, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+            }
+            1 if source.at("persistentVolumeName").value == "" => {
+                errors.required(
+                    &source.path.child("persistentVolumeName"),
+                    "must specify non empty persistentVolumeName",
+                );
+            }
+            1 => {}
+            _ => source.invalid(&mut errors, "must specify exactly one of inlineVolumeSpec and persistentVolumeName"),
         }
         errors
     }

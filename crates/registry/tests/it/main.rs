@@ -9,4 +9,5 @@
 
 mod custom;
 mod harness;
+mod missing;
 mod recorded;

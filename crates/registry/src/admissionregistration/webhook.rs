@@ -1,0 +1,258 @@
+//! Webhook configurations.
+
+use apimachinery::field::ErrorList;
+use apimachinery::table;
+use apimachinery::validation::{is_dns1035_label, is_dns1123_subdomain, is_port_number, label_selector};
+use serde_json::{Value, json};
+
+use super::rules::{self, FAILURE_POLICIES, MATCH_POLICIES};
+use crate::at::{At, duplicates};
+use crate::cells::{count, name};
+use crate::defaults::{items, object, present, set};
+use crate::strategy::{Column, Strategy};
+
+/// MutatingWebhookConfigurations.
+pub struct MutatingWebhookConfiguration;
+/// ValidatingWebhookConfigurations.
+pub struct ValidatingWebhookConfiguration;
+
+const COLUMNS: &[Column] = &[Column::NAME, Column::of("Webhooks", "integer"), Column::AGE];
+const NO_SIDE_EFFECTS: [&str; 2] = ["None", "NoneOnDryRun"];
+const SIDE_EFFECTS: [&str; 4] = ["None", "NoneOnDryRun", "Some", "Unknown"];
+const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
+macro_rules! webhooks {
+    ($kind:ident, $mutating:expr) => {
+        impl Strategy for $kind {
+            fn default(&self, configuration: &mut Value) {
+                items(configuration, "webhooks").for_each(|hook| default_hook(hook, $mutating));
+            }
+
+            fn validate(&self, configuration: &Value) -> ErrorList {
+                validate(configuration, &Demands::NEW)
+            }
+
+            fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+                validate(new, &Demands::after(new, old))
+            }
+
+            fn has_generation(&self) -> bool {
+                true
+            }
+
+            fn generation_moves(&self, old: &Value, new: &Value) -> bool {
+                old["webhooks"] != new["webhooks"]
+            }
+
+            fn allows_unconditional_update(&self) -> bool {
+                false
+            }
+
+            fn reset_fields(&self, _subresource: &str) -> &'static [&'static str] {
+                &[]
+            }
+
+            fn columns(&self) -> &[Column] {
+                COLUMNS
+            }
+
+            fn row(&self, configuration: &Value, now: i64) -> Vec<Value> {
+                vec![name(configuration), count(configuration, "/webhooks"), table::age(configuration, now)]
+            }
+        }
+    };
+}
+
+webhooks!(MutatingWebhookConfiguration, true);
+webhooks!(ValidatingWebhookConfiguration, false);
+
+fn default_hook(hook: &mut Value, mutating: bool) {
+    set(hook, "failurePolicy", "Fail");
+    set(hook, "matchPolicy", "Equivalent");
+    set(hook, "namespaceSelector", json!({}));
+    set(hook, "objectSelector", json!({}));
+    set(hook, "timeoutSeconds", 10);
+    if mutating {
+        set(hook, "reinvocationPolicy", "Never");
+    }
+    rules::default_rules(hook, "rules");
+    if let Some(service) = present(hook, "clientConfig").and_then(|config| present(config, "service")) {
+        set(service, "port", 443);
+    }
+    object(hook, "clientConfig");
+}
+
+/// What is asked of the hooks. A configuration that already fell short of a demand may go on doing so.
+struct Demands<'a> {
+    conditions: bool,
+    no_side_effects: bool,
+    known_version: bool,
+    unique_names: bool,
+    stored: Vec<&'a str>,
+}
+
+impl<'a> Demands<'a> {
+    const NEW: Self =
+        Self { conditions: true, no_side_effects: true, known_version: true, unique_names: true, stored: Vec::new() };
+
+    fn after(new: &Value, old: &'a Value) -> Self {
+        let list = |object: &'a Value| object["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let before = list(old);
+        let after = new["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let same_conditions = before.len() == after.len()
+            && before.iter().zip(after).all(|(old, new)| old["matchConditions"] == new["matchConditions"]);
+        let effects = |hook: &Value| NO_SIDE_EFFECTS.contains(&hook["sideEffects"].as_str().unwrap_or_default());
+        let names: std::collections::HashSet<_> = before.iter().map(|hook| hook["name"].as_str()).collect();
+        Self {
+            conditions: !same_conditions,
+            no_side_effects: before.iter().all(effects),
+            known_version: before.iter().all(|hook| has_known_version(&hook["admissionReviewVersions"])),
+            unique_names: names.len() == before.len(),
+            stored: before.iter().flat_map(|hook| rules::expressions(&hook["matchConditions"])).collect(),
+        }
+    }
+}
+
+/// An empty list is another fault.
+fn has_known_version(versions: &Value) -> bool {
+    let all = versions.as_array().map(Vec::as_slice).unwrap_or_default();
+    all.is_empty() || all.iter().any(|version| REVIEW_VERSIONS.contains(&version.as_str().unwrap_or_default()))
+}
+
+fn validate(configuration: &Value, demands: &Demands<'_>) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let hooks = At::root(configuration).at("webhooks").items();
+    hooks.iter().for_each(|hook| validate_hook(hook, demands, &mut errors));
+    if demands.unique_names {
+        duplicates(&mut errors, hooks.iter().map(|hook| hook.at("name")));
+    }
+    errors
+}
+
+fn validate_hook(hook: &At<'_>, demands: &Demands<'_>, errors: &mut ErrorList) {
+    fully_qualified(&hook.at("name"), errors);
+    hook.at("rules").items().iter().for_each(|found| rules::rule(found, errors));
+    hook.at("failurePolicy").one_of(errors, &FAILURE_POLICIES);
+    hook.at("matchPolicy").one_of(errors, &MATCH_POLICIES);
+    hook.at("reinvocationPolicy").one_of(errors, &["IfNeeded", "Never"]);
+    side_effects(&hook.at("sideEffects"), demands, errors);
+    let timeout = hook.at("timeoutSeconds");
+    if timeout.int().is_some_and(|seconds| !(1..=30).contains(&seconds)) {
+        timeout.invalid(errors, "the timeout value must be between 1 and 30 seconds");
+    }
+    for field in ["namespaceSelector", "objectSelector"] {
+        errors.append(label_selector(hook.at(field).value, &hook.path.child(field)));
+    }
+    client(&hook.at("clientConfig"), errors);
+    if demands.conditions {
+        rules::match_conditions(&hook.at("matchConditions"), false, &demands.stored, errors);
+    }
+    review_versions(&hook.at("admissionReviewVersions"), demands, errors);
+}
+
+fn fully_qualified(name: &At<'_>, errors: &mut ErrorList) {
+    if !name.required(errors, "") {
+        return;
+    }
+    let wrong = is_dns1123_subdomain(name.text());
+    if !wrong.is_empty() {
+        name.invalid(errors, &wrong.join(","));
+    } else if name.text().split('.').count() < 3 {
+        name.invalid(errors, "should be a domain with at least three segments separated by dots");
+    }
+}
+
+fn side_effects(effects: &At<'_>, demands: &Demands<'_>, errors: &mut ErrorList) {
+    let allowed: &[&str] = if demands.no_side_effects { &NO_SIDE_EFFECTS } else { &SIDE_EFFECTS };
+    if !effects.present() {
+        errors.required(&effects.path, &format!("must specify one of {}", allowed.join(", ")));
+    }
+    effects.one_of(errors, allowed);
+}
+
+fn review_versions(versions: &At<'_>, demands: &Demands<'_>, errors: &mut ErrorList) {
+    if !versions.required(errors, "must specify one of v1, v1beta1") {
+        return;
+    }
+    let all = versions.items();
+    for (index, version) in all.iter().enumerate() {
+        if all[..index].iter().any(|before| before.value == version.value) {
+            version.invalid(errors, "duplicate version");
+        } else {
+            version.follows(errors, is_dns1035_label);
+        }
+    }
+    if demands.known_version && !has_known_version(versions.value) {
+        versions.invalid(errors, "must include at least one of v1, v1beta1");
+    }
+}
+
+/// Where a webhook is.
+fn client(client: &At<'_>, errors: &mut ErrorList) {
+    let (url, service) = (client.at("url"), client.at("service"));
+    match (url.present(), service.present()) {
+        (true, true) | (false, false) => {
+            errors.required(&client.path, "exactly one of url or service is required");
+        }
+        (true, false) => webhook_url(&url, errors),
+        (false, true) => webhook_service(&service, errors),
+    }
+}
+
+const FORM: &str = "; desired format: https://host[/path]";
+
+fn webhook_url(url: &At<'_>, errors: &mut ErrorList) {
+    let (scheme, rest) = url.text().split_once("://").unwrap_or(("", url.text()));
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = if scheme.is_empty() { "" } else { rest.split('/').next().unwrap_or_default() };
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let mut refuse = |value: &str, why: &str| errors.invalid(&url.path, value, format!("{why}{FORM}"));
+    if scheme != "https" {
+        refuse(scheme, "'https' is the only allowed URL scheme");
+    }
+    if host.is_empty() {
+        refuse(host, "host must be specified");
+    }
+    for (value, why) in [
+        (user, "user information is not permitted in the URL"),
+        (fragment, "fragments are not permitted in the URL"),
+        (query, "query parameters are not permitted in the URL"),
+    ] {
+        if !value.is_empty() {
+            refuse(value, why);
+        }
+    }
+}
+
+/// A service that is asked: of webhooks and of conversions.
+fn webhook_service(service: &At<'_>, errors: &mut ErrorList) {
+    service.at("name").required(errors, "service name is required");
+    service.at("namespace").required(errors, "service namespace is required");
+    let port = service.at("port");
+    let wrong = is_port_number(port.int().unwrap_or_default());
+    if !wrong.is_empty() {
+        port.invalid(errors, &format!("port is not valid: {}", wrong.join(",")));
+    }
+    service_path(&service.at("path"), errors);
+}
+
+fn service_path(path: &At<'_>, errors: &mut ErrorList) {
+    match path.text() {
+        "" | "/" => return,
+        "//" => return path.invalid(errors, "segment[0] may not be empty"),
+        text if !text.starts_with('/') => path.invalid(errors, "must start with a '/'"),
+        _ => {}
+    }
+    let inner = path.text().get(1..).unwrap_or_default();
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    for (index, step) in inner.split('/').enumerate() {
+        if step.is_empty() {
+            path.invalid(errors, &format!("segment[{index}] may not be empty"));
+            continue;
+        }
+        for why in is_dns1123_subdomain(step) {
+            path.invalid(errors, &format!("segment[{index}]: {why}"));
+        }
+    }
+}
