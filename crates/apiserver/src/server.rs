@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use admission::webhook::HttpsCaller;
 use auth::Authorizer;
 use auth::authn::{Authenticator, LiveObjects};
 use auth::pki::{ClientTrust, Names, Pki, PkiError, ServerIdentity};
@@ -52,6 +53,7 @@ pub struct Inner {
     pub pki: Arc<Pki>,
     pub authenticator: Authenticator,
     pub authorizer: Arc<Authorizer>,
+    pub admission: admission::Services,
     pub indexes: Indexes,
     pub allocators: Allocators,
     pub limits: Limits,
@@ -121,9 +123,12 @@ impl Inner {
         };
         let trust = ClientTrust::new(&pki.ca)?;
         let live = Arc::new(Living(store.clone()));
+        let authorizer = Arc::new(Authorizer::default());
+        let webhooks = Arc::new(HttpsCaller::new(tasks.clone()));
         Ok(Inner {
             authenticator: Authenticator::new(trust, pki.clone(), live),
-            authorizer: Arc::new(Authorizer::default()),
+            admission: admission::Services::new(webhooks, authorizer.clone()),
+            authorizer,
             indexes: Indexes::default(),
             allocators: Allocators::load(&config, &store),
             limits: Limits::new(config.mutating_in_flight_max, config.readonly_in_flight_max),
