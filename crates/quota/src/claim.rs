@@ -12,7 +12,9 @@ const OF_CLASS: &str = ".storageclass.storage.k8s.io/";
 
 pub fn counts(name: &str) -> bool {
     let plain = |name: &str| name == CLAIMS || name == STORAGE;
-    plain(name) || name == "count/persistentvolumeclaims" || name.split_once(OF_CLASS).is_some_and(|(_, rest)| plain(rest))
+    plain(name)
+        || name == "count/persistentvolumeclaims"
+        || name.split_once(OF_CLASS).is_some_and(|(_, rest)| plain(rest))
 }
 
 pub fn usage(claim: &Value) -> Usage {

@@ -13,7 +13,10 @@ pub enum Evaluator {
     Services,
     Claims,
     /// Only their number: `count/name.group`, and for some core resources the bare name.
-    Objects { count: String, alias: Option<&'static str> },
+    Objects {
+        count: String,
+        alias: Option<&'static str>,
+    },
 }
 
 /// Core resources with a name of their own in quotas.
@@ -136,7 +139,12 @@ mod tests {
         sidecar["restartPolicy"] = "Always".into();
         let pod = json!({"spec": {"containers": [of("200m"), of("300m")], "initContainers": [sidecar, of("2")],
             "overhead": {"cpu": "10m"}}});
-        check("", "pods", pod, expect!["count/pods=1,cpu=2110m,limits.memory=3Gi,pods=1,requests.cpu=2110m,requests.example.com/gpu=3"]);
+        check(
+            "",
+            "pods",
+            pod,
+            expect!["count/pods=1,cpu=2110m,limits.memory=3Gi,pods=1,requests.cpu=2110m,requests.example.com/gpu=3"],
+        );
         check("", "pods", json!({"spec": {}, "status": {"phase": "Failed"}}), expect!["count/pods=1"]);
     }
 
@@ -144,22 +152,40 @@ mod tests {
     fn services_use_node_ports() {
         let ports = json!([{"port": 80}, {"port": 81}]);
         let service = |kind: &str| json!({"spec": {"type": kind, "ports": ports}});
-        check("", "services", service("NodePort"), expect!["count/services=1,services=1,services.loadbalancers=0,services.nodeports=2"]);
+        check(
+            "",
+            "services",
+            service("NodePort"),
+            expect!["count/services=1,services=1,services.loadbalancers=0,services.nodeports=2"],
+        );
         let mut balanced = service("LoadBalancer");
         balanced["spec"]["allocateLoadBalancerNodePorts"] = false.into();
-        check("", "services", balanced, expect!["count/services=1,services=1,services.loadbalancers=1,services.nodeports=0"]);
+        check(
+            "",
+            "services",
+            balanced,
+            expect!["count/services=1,services=1,services.loadbalancers=1,services.nodeports=0"],
+        );
     }
 
     #[test]
     fn claims_use_storage_of_their_class() {
         let claim = json!({"spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "2Gi"}}},
             "status": {"allocatedResources": {"storage": "3Gi"}}});
-        check("", "persistentvolumeclaims", claim, expect!["count/persistentvolumeclaims=1,fast.storageclass.storage.k8s.io/persistentvolumeclaims=1,fast.storageclass.storage.k8s.io/requests.storage=3Gi,persistentvolumeclaims=1,requests.storage=3Gi"]);
+        check(
+            "",
+            "persistentvolumeclaims",
+            claim,
+            expect![
+                "count/persistentvolumeclaims=1,fast.storageclass.storage.k8s.io/persistentvolumeclaims=1,fast.storageclass.storage.k8s.io/requests.storage=3Gi,persistentvolumeclaims=1,requests.storage=3Gi"
+            ],
+        );
     }
 
     #[test]
     fn a_quota_on_compute_wants_every_container_to_say_what_it_needs() {
-        let pod = json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "resources": {"requests": {"cpu": "1"}}}]}});
+        let pod =
+            json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "resources": {"requests": {"cpu": "1"}}}]}});
         let names = ["requests.cpu".to_owned(), "limits.memory".to_owned(), "pods".to_owned()];
         let told = Evaluator::Pods.check_constraints(&names.iter().collect::<Vec<_>>(), &pod);
         expect!["must specify limits.memory for: a,b; requests.cpu for: a"].assert_eq(&told.unwrap_err());

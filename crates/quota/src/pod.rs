@@ -23,8 +23,7 @@ const NAMES: &[&str] = &[
     "count/pods",
 ];
 /// A quota on one of these wants every container to name an amount.
-const DEMANDING: &[&str] =
-    &["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
+const DEMANDING: &[&str] = &["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 
 pub fn counts(name: &str) -> bool {
     let requested = name.strip_prefix("requests.");
@@ -85,8 +84,11 @@ fn compute(requests: &Usage, limits: &Usage) -> Usage {
 pub fn check_constraints(names: &[&String], pod: &Value) -> Result<(), String> {
     let own = pod_level(pod);
     let own = compute(&own("requests"), &own("limits"));
-    let demanded: Vec<&str> =
-        names.iter().map(|name| name.as_str()).filter(|name| DEMANDING.contains(name) && !own.contains_key(*name)).collect();
+    let demanded: Vec<&str> = names
+        .iter()
+        .map(|name| name.as_str())
+        .filter(|name| DEMANDING.contains(name) && !own.contains_key(*name))
+        .collect();
     let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for container in containers(pod, "containers").chain(containers(pod, "initContainers")) {
         let list = |kind: &str| usage::of(container.pointer(&format!("/resources/{kind}")));

@@ -122,15 +122,18 @@ mod tests {
         let of = |scope: &str, pod: &Value| scope_selectors(&quota(scope))[0].matches_pod(pod);
         let plain = json!({"spec": {"containers": [{}]}});
         assert!(of("BestEffort", &plain) && of("NotTerminating", &plain));
-        let modest = json!({"spec": {"containers": [{"resources": {"limits": {"memory": "1"}}}], "activeDeadlineSeconds": 5}});
+        let modest =
+            json!({"spec": {"containers": [{"resources": {"limits": {"memory": "1"}}}], "activeDeadlineSeconds": 5}});
         assert!(of("NotBestEffort", &modest) && of("Terminating", &modest));
     }
 
     #[test]
     fn affinities_may_look_at_other_namespaces() {
         let selector = scope_selectors(&json!({"spec": {"scopes": ["CrossNamespacePodAffinity"]}}));
-        let pod = |term: Value| json!({"spec": {"affinity": {"podAntiAffinity":
-            {"preferredDuringSchedulingIgnoredDuringExecution": [{"podAffinityTerm": term}]}}}});
+        let pod = |term: Value| {
+            json!({"spec": {"affinity": {"podAntiAffinity":
+            {"preferredDuringSchedulingIgnoredDuringExecution": [{"podAffinityTerm": term}]}}}})
+        };
         assert!(selector[0].matches_pod(&pod(json!({"namespaceSelector": {}}))));
         assert!(!selector[0].matches_pod(&pod(json!({"topologyKey": "x"}))));
     }

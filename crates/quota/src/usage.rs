@@ -19,7 +19,8 @@ pub fn of(value: Option<&Value>) -> Usage {
 }
 
 pub fn to_value(usage: &Usage) -> Value {
-    let map: Map<String, Value> = usage.iter().map(|(name, amount)| (name.clone(), amount.to_string().into())).collect();
+    let map: Map<String, Value> =
+        usage.iter().map(|(name, amount)| (name.clone(), amount.to_string().into())).collect();
     map.into()
 }
 

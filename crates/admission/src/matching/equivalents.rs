@@ -20,15 +20,20 @@ impl Target {
     /// The request as it came.
     pub fn of(request: &Request<'_>) -> Target {
         let resource = request.resource;
-        Target { resource: request.group_resource(), version: resource.version.to_string(), kind: request.kind(), other: None }
+        Target {
+            resource: request.group_resource(),
+            version: resource.version.to_string(),
+            kind: request.kind(),
+            other: None,
+        }
     }
 
     /// The same objects under other groups and versions.
     pub fn equivalents(&self, request: &Request<'_>) -> Vec<Target> {
         let own = request.resource;
-        let others = registry::resources().iter().filter(|other| {
-            storage(other) == storage(own) && (other.group, other.version) != (own.group, own.version)
-        });
+        let others = registry::resources()
+            .iter()
+            .filter(|other| storage(other) == storage(own) && (other.group, other.version) != (own.group, own.version));
         others.filter_map(|other| Target::as_other(other, request)).collect()
     }
 

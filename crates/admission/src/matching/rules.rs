@@ -65,9 +65,8 @@ impl Rule {
     }
 
     fn has_resource(&self, resource: &str, subresource: &str) -> bool {
-        let matches = |(own, sub): &(String, String)| {
-            (own == "*" || own == resource) && (sub == "*" || sub == subresource)
-        };
+        let matches =
+            |(own, sub): &(String, String)| (own == "*" || own == resource) && (sub == "*" || sub == subresource);
         self.resources.iter().any(matches)
     }
 }

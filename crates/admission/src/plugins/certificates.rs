@@ -70,7 +70,8 @@ impl Plugin for CertificateSubjectRestriction {
             return Ok(());
         }
         let text = new.pointer("/spec/request").and_then(Value::as_str).unwrap_or_default();
-        let organizations = organizations(text).map_err(|why| request.forbidden(format!("could not parse CSR: {why}")))?;
+        let organizations =
+            organizations(text).map_err(|why| request.forbidden(format!("could not parse CSR: {why}")))?;
         if organizations.iter().any(|name| name == MASTERS) {
             return Err(request.forbidden(format!("use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed")));
         }

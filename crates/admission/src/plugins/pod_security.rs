@@ -81,7 +81,9 @@ fn warn_of_existing(request: &Request<'_>, namespace: &str, enforce: LevelVersio
     if violations.is_empty() {
         return;
     }
-    request.warn(format!("existing pods in namespace {namespace:?} violate the new PodSecurity enforce level \"{enforce}\""));
+    request.warn(format!(
+        "existing pods in namespace {namespace:?} violate the new PodSecurity enforce level \"{enforce}\""
+    ));
     let mut told: Vec<String> = violations.into_iter().map(|(reasons, names)| describe(&reasons, &names)).collect();
     told.sort();
     told.into_iter().for_each(|text| request.warn(text));
@@ -135,9 +137,8 @@ fn pod(request: &Request<'_>, pod: &Value) -> Result<(), Status> {
     }
     request.annotate("pod-security.kubernetes.io/enforce-policy", policy.enforce.to_string());
     let verdict = evaluate(policy.enforce, &pod["metadata"], &pod["spec"]);
-    let refused = (!verdict.allowed()).then(|| {
-        request.forbidden(format!("violates PodSecurity \"{}\": {}", policy.enforce, verdict.details()))
-    });
+    let refused = (!verdict.allowed())
+        .then(|| request.forbidden(format!("violates PodSecurity \"{}\": {}", policy.enforce, verdict.details())));
     audit(request, &policy, pod);
     match refused {
         Some(status) => Err(status),
@@ -192,8 +193,7 @@ fn is_significant(new: &Value, old: &Value) -> bool {
 fn list_changed(list: &str, new: &Value, old: &Value) -> bool {
     let items = |pod: &Value| pod["spec"][list].as_array().cloned().unwrap_or_default();
     let (items_new, items_old) = (items(new), items(old));
-    items_new.len() != items_old.len()
-        || items_new.iter().zip(&items_old).any(|pair| container_changed(pair, new, old))
+    items_new.len() != items_old.len() || items_new.iter().zip(&items_old).any(|pair| container_changed(pair, new, old))
 }
 
 fn container_changed((container, before): (&Value, &Value), new: &Value, old: &Value) -> bool {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use apimachinery::{Status, object};
 use async_trait::async_trait;
-use quota::usage::{self, Usage};
 use quota::Evaluator;
+use quota::usage::{self, Usage};
 use serde_json::Value;
 use store::{Draft, Key, Object, WriteError};
 
@@ -105,7 +105,8 @@ fn check(
 fn delta(request: &Request<'_>, evaluator: &Evaluator, object: &Value) -> Result<Usage, Status> {
     let now = seconds_now();
     let usage = evaluator.usage(object, now);
-    let negative: Vec<&str> = usage.iter().filter(|(_, amount)| amount.is_negative()).map(|(name, _)| name.as_str()).collect();
+    let negative: Vec<&str> =
+        usage.iter().filter(|(_, amount)| amount.is_negative()).map(|(name, _)| name.as_str()).collect();
     if !negative.is_empty() {
         return Err(request.forbidden(format!("quota usage is negative for resource(s): {}", negative.join(","))));
     }

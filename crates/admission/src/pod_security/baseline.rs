@@ -10,9 +10,8 @@ use super::setters::{Forbidden, bad_containers, containers, context, plural, quo
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 pub fn app_armor(pod: &Pod<'_>) -> Option<Refusal> {
-    let mut forbidden = Forbidden::collect(pod, "/appArmorProfile/type", |kind| {
-        matches!(kind, "" | "RuntimeDefault" | "Localhost")
-    });
+    let mut forbidden =
+        Forbidden::collect(pod, "/appArmorProfile/type", |kind| matches!(kind, "" | "RuntimeDefault" | "Localhost"));
     let allowed = |value: &str| value.is_empty() || value == "runtime/default" || value.starts_with("localhost/");
     let annotations = pod.metadata.get("annotations").and_then(Value::as_object);
     let mut bad = Vec::new();
@@ -23,9 +22,8 @@ pub fn app_armor(pod: &Pod<'_>) -> Option<Refusal> {
             bad.push(format!("{key}={value:?}"));
         }
     }
-    let annotated = (!bad.is_empty()).then(|| {
-        format!("{} {}", plural("annotation", "annotations", bad.len()), bad.join(", "))
-    });
+    let annotated =
+        (!bad.is_empty()).then(|| format!("{} {}", plural("annotation", "annotations", bad.len()), bad.join(", ")));
     let own = forbidden.any().then(|| forbidden.who());
     let who: Vec<String> = own.into_iter().chain(annotated).collect();
     if who.is_empty() {
@@ -87,7 +85,8 @@ pub fn host_namespaces(pod: &Pod<'_>) -> Option<Refusal> {
 
 pub fn host_path(pod: &Pod<'_>) -> Option<Refusal> {
     let volumes = pod.spec.get("volumes").and_then(Value::as_array);
-    let with = volumes.into_iter().flatten().filter(|volume| volume.get("hostPath").is_some_and(|path| !path.is_null()));
+    let with =
+        volumes.into_iter().flatten().filter(|volume| volume.get("hostPath").is_some_and(|path| !path.is_null()));
     let names: Vec<&str> = with.map(|volume| volume["name"].as_str().unwrap_or_default()).collect();
     if names.is_empty() {
         return None;
@@ -211,7 +210,8 @@ const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/
 
 /// Before version 1.19 seccomp was asked for by annotations.
 pub fn seccomp_annotations(pod: &Pod<'_>) -> Option<Refusal> {
-    let allowed = |value: &str| matches!(value, "runtime/default" | "docker/default") || value.starts_with("localhost/");
+    let allowed =
+        |value: &str| matches!(value, "runtime/default" | "docker/default") || value.starts_with("localhost/");
     let keys = std::iter::once(SECCOMP_POD.to_owned())
         .chain(pod.containers().map(|(name, _)| format!("{SECCOMP_CONTAINER}{name}")));
     let annotations = pod.metadata.get("annotations");

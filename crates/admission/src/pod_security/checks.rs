@@ -77,11 +77,7 @@ static CHECKS: &[Check] = &[
     check(Baseline, "privileged", &[(0, baseline::privileged)]),
     check(Baseline, "procMount", &[(0, baseline::proc_mount), (35, baseline::proc_mount_1_35)]),
     check(Baseline, "seLinuxOptions", &[(0, baseline::selinux), (31, baseline::selinux_1_31)]),
-    check(
-        Baseline,
-        "seccompProfile_baseline",
-        &[(0, baseline::seccomp_annotations), (19, baseline::seccomp)],
-    ),
+    check(Baseline, "seccompProfile_baseline", &[(0, baseline::seccomp_annotations), (19, baseline::seccomp)]),
     check(
         Baseline,
         "sysctls",

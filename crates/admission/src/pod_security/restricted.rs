@@ -42,16 +42,8 @@ pub fn capabilities_1_25(pod: &Pod<'_>) -> Option<Refusal> {
     if pod.is_windows() { None } else { capabilities(pod) }
 }
 
-const VOLUMES: &[&str] = &[
-    "configMap",
-    "csi",
-    "downwardAPI",
-    "emptyDir",
-    "ephemeral",
-    "persistentVolumeClaim",
-    "projected",
-    "secret",
-];
+const VOLUMES: &[&str] =
+    &["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
 
 pub fn volumes(pod: &Pod<'_>) -> Option<Refusal> {
     let (mut names, mut kinds) = (Vec::new(), BTreeSet::new());

@@ -63,7 +63,10 @@ fn refusal(code: u16, body: &[u8]) -> String {
         405 => "the server does not allow this method on the requested resource".into(),
         429 => "the server has received too many requests and has asked us to try again later".into(),
         503 => "the server is currently unable to handle the request".into(),
-        504 => "the server was unable to return a response in the time allotted, but may still be processing the request".into(),
+        504 => {
+            "the server was unable to return a response in the time allotted, but may still be processing the request"
+                .into()
+        }
         500.. => {
             let text = serde_json::to_string(String::from_utf8_lossy(body).trim()).expect("a string is JSON");
             format!("an error on the server ({text}) has prevented the request from succeeding")
@@ -83,7 +86,12 @@ fn pass_on(hook: &Hook, request: &Request<'_>, answer: &Answer) {
 pub fn failing_open(hook: &Hook, error: &CallError) -> bool {
     let open = hook.ignores_failure && matches!(error, CallError::Failed { .. });
     if let (true, CallError::Failed { why, .. }) = (open, error) {
-        tracing::warn!(webhook = hook.name, configuration = hook.configuration, error = why, "a webhook failed and is ignored");
+        tracing::warn!(
+            webhook = hook.name,
+            configuration = hook.configuration,
+            error = why,
+            "a webhook failed and is ignored"
+        );
     }
     open
 }

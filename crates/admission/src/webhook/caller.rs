@@ -117,7 +117,12 @@ impl HttpsCaller {
         }
     }
 
-    async fn connect(&self, host: &str, destination: &Destination, bundle: &Arc<[u8]>) -> Result<Sender, ExchangeError> {
+    async fn connect(
+        &self,
+        host: &str,
+        destination: &Destination,
+        bundle: &Arc<[u8]>,
+    ) -> Result<Sender, ExchangeError> {
         let name = ServerName::try_from(host.to_owned())?;
         let config = self.tls(bundle)?;
         let stream = dial(destination).await?;
@@ -141,7 +146,9 @@ impl WebhookCaller for HttpsCaller {
         let uri: Uri = url.parse().map_err(|_| ExchangeError::Url)?;
         let host = uri.host().ok_or(ExchangeError::Url)?.trim_start_matches('[').trim_end_matches(']').to_owned();
         let destination = match destination {
-            Destination::Addresses(none) if none.is_empty() => Destination::Name(host.clone(), uri.port_u16().unwrap_or(443)),
+            Destination::Addresses(none) if none.is_empty() => {
+                Destination::Name(host.clone(), uri.port_u16().unwrap_or(443))
+            }
             given => given,
         };
         let key = (host.clone(), format!("{destination:?}"), ca_bundle.clone());

@@ -97,4 +97,3 @@ pub enum Destination {
     /// Any of them will do.
     Addresses(Vec<SocketAddr>),
 }
-

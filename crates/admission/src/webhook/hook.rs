@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::endpoint::Endpoint;
 use super::errors::CallError;
 use crate::Request;
-use crate::matching::{self, MatchPolicy, Rule, Selectors, Target};
 use crate::match_conditions::{Conditions, Outcome};
+use crate::matching::{self, MatchPolicy, Rule, Selectors, Target};
 
 const TIMEOUT_DEFAULT: u64 = 10;
 
@@ -66,9 +66,7 @@ impl Hook {
             Outcome::Met => Ok(Some(target)),
             Outcome::Unmet => Ok(None),
             Outcome::Failed(_) if self.ignores_failure => Ok(None),
-            Outcome::Failed(why) => {
-                Err(Status::forbidden(&request.group_resource(), request.object_name(), why))
-            }
+            Outcome::Failed(why) => Err(Status::forbidden(&request.group_resource(), request.object_name(), why)),
         }
     }
 

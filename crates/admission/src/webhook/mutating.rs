@@ -52,7 +52,10 @@ async fn consult(hook: &Hook, order: usize, request: &mut Request<'_>, target: &
     match changed {
         Err(error) if !failing_open(hook, &error) => Err(error.to_status()),
         Err(_) => {
-            let key = format!("failed-open.mutation.webhook.admission.k8s.io/round_{}_index_{order}", request.reinvocation.round());
+            let key = format!(
+                "failed-open.mutation.webhook.admission.k8s.io/round_{}_index_{order}",
+                request.reinvocation.round()
+            );
             request.annotate(&key, hook.name.as_str());
             Ok(())
         }

@@ -95,8 +95,8 @@ fn invalid(why: impl Into<String>) -> AnswerError {
 
 /// Reads what a webhook sent back to the question with that uid.
 pub fn answer(body: &[u8], uid: &str, mutating: bool) -> Result<Answer, AnswerError> {
-    let review: Review =
-        serde_json::from_slice(body).map_err(|error| AnswerError::Undecodable(format!("decode the response: {error}")))?;
+    let review: Review = serde_json::from_slice(body)
+        .map_err(|error| AnswerError::Undecodable(format!("decode the response: {error}")))?;
     let Some(response) = review.response else { return Err(invalid("webhook response was absent")) };
     if response.uid != uid {
         return Err(invalid(format!("expected response.uid={uid:?}, got {:?}", response.uid)));

@@ -144,7 +144,8 @@ async fn approving_needs_a_right_on_the_signer() {
     let csr = json!({"metadata": {"name": "x"}, "spec": {"request": text, "signerName": "example.com/s", "usages": ["client auth"]}});
     let created = bench.post(csrs, &csr).await;
     assert_eq!(created.code, 201, "{}", created.body);
-    let approval = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "r", "message": "m"}]}});
+    let approval =
+        json!({"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "r", "message": "m"}]}});
     let media = "application/merge-patch+json";
     let refused = bench.ask(Some(&user), Method::PATCH, &format!("{csrs}/x/approval"), media, &approval).await;
     assert_eq!(refused.code, 403);

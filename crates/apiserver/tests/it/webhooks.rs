@@ -50,7 +50,8 @@ impl Webhook {
                 within.spawn_until_cancelled("connection", async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let service = service_fn(|request| answer(request, &judge, &log));
-                    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                    let served =
+                        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                     drop(served.await);
                 });
             }
@@ -116,7 +117,9 @@ const VALIDATING: &str = "ValidatingWebhookConfiguration";
 async fn a_patch_is_applied_and_what_the_kind_does_not_have_is_dropped() {
     let bench = Bench::new().await;
     let webhook = Webhook::start(|_| {
-        patch(json!([{"op": "add", "path": "/data", "value": {"a": "b"}}, {"op": "add", "path": "/unknown", "value": 1}]))
+        patch(
+            json!([{"op": "add", "path": "/data", "value": {"a": "b"}}, {"op": "add", "path": "/unknown", "value": 1}]),
+        )
     });
     let webhook = webhook.await;
     configure(&bench, MUTATING, "m", vec![webhook.hook("a.example.com", &["CREATE"])]).await;
@@ -138,7 +141,9 @@ async fn a_patch_is_applied_and_what_the_kind_does_not_have_is_dropped() {
 async fn a_denial_has_the_webhooks_code_and_words() {
     let bench = Bench::new().await;
     let webhook = Webhook::start(|request| match request["operation"].as_str() {
-        Some("DELETE") => json!({"allowed": false, "status": {"code": 403, "reason": "Forbidden", "message": "keep it"}}),
+        Some("DELETE") => {
+            json!({"allowed": false, "status": {"code": 403, "reason": "Forbidden", "message": "keep it"}})
+        }
         _ => json!({"allowed": true, "warnings": ["mind the gap"]}),
     })
     .await;
@@ -245,7 +250,10 @@ async fn selectors_choose_namespaces_and_objects() {
     assert_eq!(bench.post(MAPS, &json!({"metadata": {"name": "x"}})).await.code, 201);
     let labelled = json!({"metadata": {"labels": {"judged": "yes"}}});
     let denied = bench.patch(&format!("{MAPS}/x"), "merge", &labelled).await;
-    assert_eq!((denied.code, &denied.body["message"]), (400, &json!("admission webhook \"b.example.com\" denied the request without explanation")));
+    assert_eq!(
+        (denied.code, &denied.body["message"]),
+        (400, &json!("admission webhook \"b.example.com\" denied the request without explanation"))
+    );
     bench.patch("/api/v1/namespaces/default", "merge", &labelled).await;
     let denied = bench.post(MAPS, &json!({"metadata": {"name": "y"}})).await;
     assert_eq!(denied.body["message"], "admission webhook \"a.example.com\" denied the request without explanation");

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use client::{Api, Client, ListParams, Object};
 use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
 
-use super::plan::{Step, claims, step, uses_claim};
 use super::apply;
+use super::plan::{Step, claims, step, uses_claim};
 use crate::Context;
 
 const NAME: &str = "pvc-protection-controller";

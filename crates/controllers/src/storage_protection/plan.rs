@@ -89,7 +89,8 @@ mod tests {
             serde_json::from_value(json!({"metadata": {"name": name}})).unwrap()
         };
         let pod = |node: Value| -> Pod {
-            let volumes = json!([{"name": "a", "persistentVolumeClaim": {"claimName": "data"}}, {"name": "b", "ephemeral": {}}]);
+            let volumes =
+                json!([{"name": "a", "persistentVolumeClaim": {"claimName": "data"}}, {"name": "b", "ephemeral": {}}]);
             let spec = json!({"containers": [], "nodeName": node, "volumes": volumes});
             serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
         };
