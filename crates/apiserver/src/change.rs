@@ -221,7 +221,11 @@ impl Change<'_> {
         admission::Request {
             operation,
             resource: self.resource,
-            subresource: self.part.subresource(),
+            // Approval of a certificate request is written as its status, and admitted as what it is.
+            subresource: match (self.part, self.call.info.subresource.as_str()) {
+                (Part::Status, named) if !named.is_empty() => named,
+                _ => self.part.subresource(),
+            },
             namespace: self.namespace,
             name: self.name,
             object,
