@@ -1,17 +1,23 @@
 //! The admission chain: what is changed in a write, and what is refused, before it is validated and stored.
 //!
-//! [`mutate`] and [`validate`] run the ordered slices below; a plugin is one file with one [`Plugin`]. Webhooks,
-//! policies, pod security and quota have their places in the order and are empty for now.
+//! [`mutate`] and [`validate`] run the ordered slice below; a plugin is one file with one [`Plugin`]. What plugins keep
+//! between requests (indexes of configurations, connections, counts) is in [`Services`].
 //!
-//! Must not know: HTTP, authentication, how objects are written. Start at [`Plugin`].
+//! Must not know: how requests come in, authentication, how objects are written. Start at [`Plugin`].
 
+mod match_conditions;
+mod matching;
 mod plugins;
+mod pod_security;
 mod request;
+mod services;
+pub mod webhook;
 
 use apimachinery::Status;
 use async_trait::async_trait;
 
-pub use request::{Operation, Request};
+pub use request::{Operation, Origin, Request};
+pub use services::{GROUP, Services};
 
 /// One step of the chain.
 #[async_trait]
@@ -40,17 +46,31 @@ static CHAIN: &[&dyn Plugin] = &[
     &plugins::Priority,
     &plugins::DefaultTolerationSeconds,
     &plugins::DefaultStorageClass,
+    &plugins::StorageObjectInUseProtection,
+    &plugins::PersistentVolumeClaimResize,
     &plugins::RuntimeClass,
+    &plugins::CertificateApproval,
+    &plugins::CertificateSigning,
+    &plugins::CertificateSubjectRestriction,
     &plugins::DefaultIngressClass,
+    &plugins::PodTopologyLabels,
     &plugins::MutatingAdmissionPolicy,
-    &plugins::MutatingAdmissionWebhook,
+    &webhook::MutatingAdmissionWebhook,
     &plugins::ValidatingAdmissionPolicy,
-    &plugins::ValidatingAdmissionWebhook,
+    &webhook::ValidatingAdmissionWebhook,
     &plugins::ResourceQuota,
 ];
 
-/// Runs the changing half of the chain.
+/// Runs the changing half of the chain; a second time when a webhook changed something.
 pub async fn mutate(request: &mut Request<'_>) -> Result<(), Status> {
+    admit(request).await?;
+    if request.reinvocation.begin_again() {
+        admit(request).await?;
+    }
+    Ok(())
+}
+
+async fn admit(request: &mut Request<'_>) -> Result<(), Status> {
     for plugin in CHAIN {
         plugin.admit(request).await?;
     }

@@ -1,5 +1,6 @@
 //! One request on its way through the pipeline.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use apimachinery::{GroupResource, Status};
@@ -9,6 +10,7 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use registry::strategy::{Context, Resource};
+use serde_json::Value;
 
 use crate::body::Body;
 use crate::catalog::Catalog;
@@ -27,6 +29,10 @@ pub struct Call {
     pub now: Timestamp,
     /// Texts for the `Warning` header.
     warnings: Mutex<Vec<String>>,
+    /// What the audit event says beside the request.
+    annotations: Mutex<BTreeMap<String, String>>,
+    /// The options of a deletion, which come in the body.
+    pub delete_options: Mutex<Option<Value>>,
     body: Mutex<Option<Body>>,
     /// For streams: the connection behind the request.
     pub upgrade: Mutex<Option<hyper::upgrade::OnUpgrade>>,
@@ -45,6 +51,8 @@ impl Call {
             accept: Accept::default(),
             now: Timestamp::now(),
             warnings: Mutex::default(),
+            annotations: Mutex::default(),
+            delete_options: Mutex::default(),
             body: Mutex::new(Some(body)),
             upgrade: Mutex::new(parts.extensions.remove()),
             catalog,
@@ -65,6 +73,10 @@ impl Call {
 
     pub fn take_body(&self) -> Body {
         self.body.lock().take().unwrap_or_else(crate::body::empty)
+    }
+
+    pub fn annotate(&self, key: &str, value: String) {
+        self.annotations.lock().insert(key.to_owned(), value);
     }
 
     /// The whole body, or 413.

@@ -108,11 +108,6 @@ impl Catalog {
         found.ok().map(|index| &self.by_storage[index])
     }
 
-    /// The resource of a kind, in one version.
-    pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Resource>> {
-        self.resources().find(|r| (r.group, r.version, r.kind) == (group, version, kind))
-    }
-
     /// Built-in kinds in discovery's order, then the others.
     pub fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
         registry::resources().iter().chain(&self.custom)

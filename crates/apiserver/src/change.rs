@@ -78,11 +78,12 @@ impl Change<'_> {
     /// Creates `object`, whose namespace and name are settled.
     pub async fn create(&self, mut object: Value) -> Result<Item, Status> {
         let (now, strategy) = (self.call.now_text(), &self.resource.strategy);
-        fill_system_fields(&mut object, &now);
+        drop_system_fields(&mut object);
         strategy.default(&mut object);
         // Before the server's own additions: they are nobody's fields.
         self.manage(None, &mut object);
         self.mutate(Operation::Create, &mut object, None).await?;
+        fill_system_fields(&mut object, &now);
         strategy.default(&mut object);
         strategy.prepare_for_create(&mut object, &self.call.context(&now));
         if strategy.generation_at_create() {
@@ -228,7 +229,11 @@ impl Change<'_> {
         admission::Request {
             operation,
             resource: self.resource,
-            subresource: self.part.subresource(),
+            // Approval of a certificate request is written as its status, and admitted as what it is.
+            subresource: match (self.part, self.call.info.subresource.as_str()) {
+                (Part::Status, named) if !named.is_empty() => named,
+                _ => self.part.subresource(),
+            },
             namespace: self.namespace,
             name: self.name,
             object,
@@ -236,6 +241,9 @@ impl Change<'_> {
             user: &self.call.user,
             dry_run: self.dry_run,
             store: &self.server.store,
+            origin: self.call,
+            services: &self.server.admission,
+            reinvocation: admission::webhook::Reinvocation::default(),
         }
     }
 
@@ -293,11 +301,17 @@ pub fn draft(resource: &Resource, value: &Value) -> Draft {
     Draft::new(&stored, header)
 }
 
-fn fill_system_fields(object: &mut Value, now: &str) {
+/// What no client sets.
+fn drop_system_fields(object: &mut Value) {
     let metadata = object::metadata_mut(object);
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+    for field in ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "uid"] {
         metadata.remove(field);
     }
+}
+
+/// After webhooks: they see an object that does not exist yet.
+fn fill_system_fields(object: &mut Value, now: &str) {
+    drop_system_fields(object);
     object::set_creation_timestamp(object, now);
     object::set_uid(object, &uuid::Uuid::new_v4().to_string());
 }

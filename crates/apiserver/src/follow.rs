@@ -1,4 +1,4 @@
-//! The authorizers' indexes, fed from the store's events, and the aggregation of cluster roles.
+//! The indexes of the authorizers and of admission, fed from the store's events, and the aggregation of cluster roles.
 
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ const FOLLOWED: &[(&str, &str)] = &[
     ("", "pods"),
     ("", "persistentvolumes"),
     ("storage.k8s.io", "volumeattachments"),
+    (admission::GROUP, "mutatingwebhookconfigurations"),
+    (admission::GROUP, "validatingwebhookconfigurations"),
 ];
 
 /// How far each index has followed the store.
@@ -56,7 +58,7 @@ impl Indexes {
     /// Waits until the index of this resource knows of a revision, so that a client's next request finds what it wrote.
     pub async fn wait_for(&self, resource: &Resource, revision: Revision) {
         let place = FOLLOWED.iter().position(|(group, name)| (*group, *name) == (resource.group, resource.name));
-        if let Some(index) = place.filter(|_| resource.group == rbac::GROUP) {
+        if let Some(index) = place.filter(|_| [rbac::GROUP, admission::GROUP].contains(&resource.group)) {
             let mut reached = self.reached[index].subscribe();
             if reached.wait_for(|reached| *reached >= revision).await.is_err() {
                 tracing::debug!("the indexes ended before a write was followed");
@@ -104,7 +106,11 @@ fn restart(server: &Arc<Inner>, index: usize) -> Option<Watcher> {
     tracing::warn!(resource, "an index fell behind and reads everything again");
     let prefix = Key::prefix(group, resource, None);
     let snapshot = server.store.snapshot();
-    server.authorizer.forget(resource);
+    if group == admission::GROUP {
+        server.admission.forget(resource);
+    } else {
+        server.authorizer.forget(resource);
+    }
     snapshot.range(&prefix, None).for_each(|(key, object)| take(server, key, Some(&object.value())));
     server.indexes.reached[index].send_replace(snapshot.revision());
     server.store.watch(prefix, snapshot.revision()).ok()
@@ -115,6 +121,7 @@ fn take(server: &Inner, key: &Key, object: Option<&Value>) {
     match (key.group(), key.resource()) {
         ("", "pods") => authorizer.nodes.apply_pod(namespace, name, object),
         ("", "persistentvolumes") => authorizer.nodes.apply_volume(name, object),
+        (admission::GROUP, resource) => server.admission.apply(resource, name, object),
         ("storage.k8s.io", _) => authorizer.nodes.apply_attachment(name, object),
         (_, resource) => {
             if let Some(kind) = Kind::of_resource(resource) {

@@ -7,6 +7,7 @@
 //! Must not know: what components do with the API, and how a kind is validated. Start at [`Server`] and `pipeline`.
 
 mod accept;
+mod admission_origin;
 mod allocate;
 mod body;
 mod bootstrap;

@@ -3,7 +3,7 @@
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::validation;
 use apimachinery::{GroupKind, Status};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 
@@ -67,20 +67,27 @@ pub enum Propagation {
     Foreground,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Preconditions {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeleteOptions {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub grace_period_seconds: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub preconditions: Option<Preconditions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub orphan_dependents: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub propagation_policy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     dry_run: Option<Vec<String>>,
 }
 
@@ -89,6 +96,7 @@ impl DeleteOptions {
     pub fn of(call: &Call, body: &[u8]) -> Result<DeleteOptions, Status> {
         let options = if body.is_empty() { DeleteOptions::from_query(call)? } else { from_body(call, body)? };
         options.check()?;
+        *call.delete_options.lock() = Some(options.shown());
         Ok(options)
     }
 
@@ -103,6 +111,14 @@ impl DeleteOptions {
             propagation_policy: query.get("propagationPolicy").map(str::to_string),
             dry_run: (!dry_run.is_empty()).then_some(dry_run),
         })
+    }
+
+    /// As webhooks see them.
+    fn shown(&self) -> serde_json::Value {
+        let mut shown = serde_json::to_value(self).expect("options are JSON");
+        shown["kind"] = "DeleteOptions".into();
+        shown["apiVersion"] = "meta.k8s.io/v1".into();
+        shown
     }
 
     fn check(&self) -> Result<(), Status> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use admission::webhook::HttpsCaller;
 use auth::Authorizer;
 use auth::authn::{Authenticator, LiveObjects};
 use auth::pki::{ClientTrust, Names, Pki, PkiError, ServerIdentity};
@@ -53,6 +54,7 @@ pub struct Inner {
     pub pki: Arc<Pki>,
     pub authenticator: Authenticator,
     pub authorizer: Arc<Authorizer>,
+    pub admission: admission::Services,
     /// What is served now.
     pub catalog: catalog::Current,
     pub definitions: Definitions,
@@ -126,9 +128,12 @@ impl Inner {
         };
         let trust = ClientTrust::new(&pki.ca)?;
         let live = Arc::new(Living(store.clone()));
+        let authorizer = Arc::new(Authorizer::default());
+        let webhooks = Arc::new(HttpsCaller::new(tasks.clone()));
         Ok(Inner {
             authenticator: Authenticator::new(trust, pki.clone(), live),
-            authorizer: Arc::new(Authorizer::default()),
+            admission: admission::Services::new(webhooks, authorizer.clone()),
+            authorizer,
             catalog: catalog::Current::default(),
             definitions: Definitions::default(),
             indexes: Indexes::default(),

@@ -23,6 +23,7 @@ mod replica_set;
 mod root_ca;
 mod service_account;
 mod slices;
+mod storage_protection;
 
 pub use context::{Config, Context};
 
@@ -40,4 +41,5 @@ pub fn start(context: &Context) {
     node_ipam::start(context);
     node_lifecycle::start(context);
     pod_gc::start(context);
+    storage_protection::start(context);
 }

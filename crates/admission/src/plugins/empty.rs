@@ -14,11 +14,4 @@ macro_rules! empty_stages {
     )*};
 }
 
-empty_stages!(
-    PodSecurity,
-    MutatingAdmissionPolicy,
-    MutatingAdmissionWebhook,
-    ValidatingAdmissionPolicy,
-    ValidatingAdmissionWebhook,
-    ResourceQuota
-);
+empty_stages!(MutatingAdmissionPolicy, ValidatingAdmissionPolicy);

@@ -1,6 +1,7 @@
 //! Subresources: those that the strategies drive (`status`, `scale`) and those with a handler of their own.
 
 pub mod binding;
+mod connect;
 mod ephemeral;
 mod eviction;
 mod finalize;

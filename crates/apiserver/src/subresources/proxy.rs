@@ -10,6 +10,7 @@ use registry::strategy::Resource;
 use serde_json::Value;
 use store::Key;
 
+use super::connect;
 use super::kubelet::{self, Backend};
 use crate::body::Body;
 use crate::call::Call;
@@ -49,6 +50,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
         return Ok(redirect(call));
     }
     let target = Target::parse(&call.info.name)?;
+    connect::admit(server, call, resource, "proxy").await?;
     let backend = backend(server, call, resource, &target)?;
     let path = format!("/{}{}", call.info.rest, query_text(call));
     let request = kubelet::request(call, call.method.clone(), &backend.address.to_string(), &path)?;

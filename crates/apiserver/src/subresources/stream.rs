@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use admission::Operation;
 use apimachinery::{Status, object};
 use auth::Attributes;
 use http::{Method, Response, StatusCode};
 use registry::strategy::Resource;
 use serde_json::Value;
 
+use super::connect;
 use super::kubelet::{self, Backend};
 use crate::body::Body;
 use crate::call::Call;
@@ -28,7 +28,9 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource, sub: &st
     }
     let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
     let pod = stored.ok_or_else(|| call.not_found(resource, &call.info.name))?.value();
-    connect(server, call, resource, sub).await?;
+    if sub != "log" {
+        connect::admit(server, call, resource, sub).await?;
+    }
     let path = match sub {
         "log" => log_path(call, &pod)?,
         "portforward" => port_forward_path(call),
@@ -51,23 +53,6 @@ fn authorize_upgrade(server: &Inner, call: &Call, sub: &str) -> Result<(), Statu
     let info = &call.info;
     let ask = Attributes::resource(&call.user, "create", "", "pods");
     authorize::check(server, &ask.in_namespace(&info.namespace).named(&info.name).subresource(sub))
-}
-
-async fn connect(server: &Inner, call: &Call, resource: &Resource, sub: &str) -> Result<(), Status> {
-    let mut request = admission::Request {
-        operation: Operation::Connect,
-        resource,
-        subresource: sub,
-        namespace: &call.info.namespace,
-        name: &call.info.name,
-        object: None,
-        old: None,
-        user: &call.user,
-        dry_run: false,
-        store: &server.store,
-    };
-    admission::mutate(&mut request).await?;
-    admission::validate(&request).await
 }
 
 fn unassigned(call: &Call, sub: &str) -> Result<Response<Body>, Status> {

@@ -1,11 +1,13 @@
 //! The server through `Server::handle`, with an in-memory store and no sockets.
 
 mod access;
+mod admission;
 mod applying;
 mod encodings;
 mod objects;
 mod services;
 mod watching;
+mod webhooks;
 
 use apiserver::{Body, Config, Server};
 use auth::UserInfo;
