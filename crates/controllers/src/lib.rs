@@ -12,6 +12,7 @@ mod endpoints;
 mod expectations;
 mod garbage_collector;
 mod ignore;
+mod job;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -20,9 +21,12 @@ mod pod_control;
 mod pod_gc;
 mod pods;
 mod replica_set;
+mod replication_controller;
 mod root_ca;
 mod service_account;
 mod slices;
+mod stateful_set;
+mod ttl_after_finished;
 
 pub use context::{Config, Context};
 
@@ -31,6 +35,10 @@ pub fn start(context: &Context) {
     deployment::start(context);
     replica_set::start(context);
     daemon_set::start(context);
+    replication_controller::start(context);
+    stateful_set::start(context);
+    job::start(context);
+    ttl_after_finished::start(context);
     slices::start(context);
     endpoints::start(context);
     namespace::start(context);
