@@ -6,8 +6,10 @@
 //! Must not know: the store, the scheduler, nodes' insides. Start at [`start`], then at any folder.
 
 mod context;
+mod cron_job;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod expectations;
 mod garbage_collector;
@@ -38,6 +40,8 @@ pub fn start(context: &Context) {
     replication_controller::start(context);
     stateful_set::start(context);
     job::start(context);
+    cron_job::start(context);
+    disruption::start(context);
     ttl_after_finished::start(context);
     slices::start(context);
     endpoints::start(context);

@@ -91,7 +91,8 @@ async fn an_owner_that_is_deleted_in_the_foreground_takes_its_dependents_along()
     api.mark_deleted(&format!("{CONFIG_MAPS}/owner"), 0);
     wait_gone(&api, &format!("{CONFIG_MAPS}/child")).await;
     let free = |object: Option<&Value>| object.is_none_or(|owner| owner["metadata"]["finalizers"] == json!([]));
-    let freed = api.wait(&format!("{CONFIG_MAPS}/owner"), free);
+    let owner = format!("{CONFIG_MAPS}/owner");
+    let freed = api.wait(&owner, free);
     tokio::time::timeout(PATIENCE, freed).await.expect("the owner may go");
     tasks.shutdown().await;
 }
