@@ -5,6 +5,7 @@
 //!
 //! Must not know: the store, the scheduler, nodes' insides. Start at [`start`], then at any folder.
 
+mod autoscaler;
 mod context;
 mod cron_job;
 mod daemon_set;
@@ -40,6 +41,7 @@ pub fn start(context: &Context) {
     replication_controller::start(context);
     stateful_set::start(context);
     job::start(context);
+    autoscaler::start(context);
     cron_job::start(context);
     disruption::start(context);
     ttl_after_finished::start(context);
