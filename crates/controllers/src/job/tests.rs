@@ -95,26 +95,46 @@ fn print(plan: &Plan, tracked: &track::Tracked, status: &JobStatus, last: Option
 #[test]
 fn pods_run_side_by_side_until_enough_have_succeeded() {
     let spec = || json!({"parallelism": 2, "completions": 3, "backoffLimit": 6});
-    check(spec(), json!({}), &[], expect![[r#"
+    check(
+        spec(),
+        json!({}),
+        &[],
+        expect![[r#"
         create [x- x-] delete [] discard [] release [] again None
         active 2 ready 0 terminating 0 succeeded 0 "" failed 0 ""
-        [] ends false"#]]);
-    check(spec(), json!({"succeeded": 1}), &["a counted succeeded", "b succeeded", "c ready"], expect![[r#"
+        [] ends false"#]],
+    );
+    check(
+        spec(),
+        json!({"succeeded": 1}),
+        &["a counted succeeded", "b succeeded", "c ready"],
+        expect![[r#"
         create [] delete [] discard [] release [b] again None
         active 1 ready 1 terminating 0 succeeded 2 "" failed 0 ""
-        [] ends false"#]]);
-    check(spec(), json!({"succeeded": 1}), &["b succeeded", "c succeeded"], expect![[r#"
+        [] ends false"#]],
+    );
+    check(
+        spec(),
+        json!({"succeeded": 1}),
+        &["b succeeded", "c succeeded"],
+        expect![[r#"
         create [] delete [] discard [] release [b c] again None
         active 0 ready 0 terminating 0 succeeded 3 "" failed 0 ""
-        ["SuccessCriteriaMet=True CompletionsReached", "Complete=True CompletionsReached"] ends true"#]]);
+        ["SuccessCriteriaMet=True CompletionsReached", "Complete=True CompletionsReached"] ends true"#]],
+    );
 }
 
 #[test]
 fn too_many_pods_are_discarded_without_counting() {
-    check(json!({"parallelism": 1, "completions": 5}), json!({}), &["a ready", "b", "c"], expect![[r#"
+    check(
+        json!({"parallelism": 1, "completions": 5}),
+        json!({}),
+        &["a ready", "b", "c"],
+        expect![[r#"
         create [] delete [] discard [b c] release [] again None
         active 1 ready 1 terminating 2 succeeded 0 "" failed 0 ""
-        [] ends false"#]]);
+        [] ends false"#]],
+    );
     check(
         json!({"parallelism": 2, "completions": 5, "suspend": true}),
         json!({"startTime": NOW}),
@@ -129,32 +149,57 @@ fn too_many_pods_are_discarded_without_counting() {
 #[test]
 fn a_failed_pod_counts_and_is_waited_for() {
     let failed_now = "a failed";
-    check(json!({"parallelism": 1, "completions": 1, "backoffLimit": 6}), json!({}), &[failed_now], expect![[r#"
+    check(
+        json!({"parallelism": 1, "completions": 1, "backoffLimit": 6}),
+        json!({}),
+        &[failed_now],
+        expect![[r#"
         create [x-] delete [] discard [] release [a] again None
         active 1 ready 0 terminating 0 succeeded 0 "" failed 1 ""
-        [] ends false"#]]);
-    check(json!({"parallelism": 2, "completions": 2, "backoffLimit": 0}), json!({}), &[failed_now, "b"], expect![[r#"
+        [] ends false"#]],
+    );
+    check(
+        json!({"parallelism": 2, "completions": 2, "backoffLimit": 0}),
+        json!({}),
+        &[failed_now, "b"],
+        expect![[r#"
         create [] delete [b] discard [] release [a b] again None
         active 0 ready 0 terminating 1 succeeded 0 "" failed 2 ""
-        ["FailureTarget=True BackoffLimitExceeded"] ends false"#]]);
+        ["FailureTarget=True BackoffLimitExceeded"] ends false"#]],
+    );
     let waits = json!({"parallelism": 1, "completions": 1, "podReplacementPolicy": "Failed"});
-    check(waits, json!({}), &["a deleted"], expect![[r#"
+    check(
+        waits,
+        json!({}),
+        &["a deleted"],
+        expect![[r#"
         create [] delete [] discard [] release [] again None
         active 0 ready 0 terminating 1 succeeded 0 "" failed 0 ""
-        [] ends false"#]]);
+        [] ends false"#]],
+    );
 }
 
 #[test]
 fn a_job_is_active_no_longer_than_it_may() {
     let spec = |seconds: i64| json!({"parallelism": 1, "completions": 1, "activeDeadlineSeconds": seconds});
-    check(spec(60), json!({"startTime": "2027-01-15T07:59:30Z"}), &["a"], expect![[r#"
+    check(
+        spec(60),
+        json!({"startTime": "2027-01-15T07:59:30Z"}),
+        &["a"],
+        expect![[r#"
         create [] delete [] discard [] release [] again Some(30s)
         active 1 ready 0 terminating 0 succeeded 0 "" failed 0 ""
-        [] ends false"#]]);
-    check(spec(10), json!({"startTime": "2027-01-15T07:59:30Z"}), &["a"], expect![[r#"
+        [] ends false"#]],
+    );
+    check(
+        spec(10),
+        json!({"startTime": "2027-01-15T07:59:30Z"}),
+        &["a"],
+        expect![[r#"
         create [] delete [a] discard [] release [a] again None
         active 0 ready 0 terminating 1 succeeded 0 "" failed 1 ""
-        ["FailureTarget=True DeadlineExceeded"] ends false"#]]);
+        ["FailureTarget=True DeadlineExceeded"] ends false"#]],
+    );
 }
 
 #[test]
@@ -169,36 +214,61 @@ fn indexes_are_done_one_by_one() {
             active 1 ready 1 terminating 1 succeeded 2 "0,1" failed 0 ""
             [] ends false"#]],
     );
-    check(spec, json!({"completedIndexes": "0"}), &["a index=1"], expect![[r#"
+    check(
+        spec,
+        json!({"completedIndexes": "0"}),
+        &["a index=1"],
+        expect![[r#"
         create [x-2-] delete [] discard [] release [] again None
         active 2 ready 0 terminating 0 succeeded 1 "0" failed 0 ""
-        [] ends false"#]]);
+        [] ends false"#]],
+    );
 }
 
 #[test]
 fn an_index_that_fails_too_often_fails_alone() {
     let spec = json!({"parallelism": 2, "completions": 2, "completionMode": "Indexed", "backoffLimit": i32::MAX, "backoffLimitPerIndex": 1});
-    check(spec.clone(), json!({}), &["a index=0 failed", "b index=1"], expect![[r#"
+    check(
+        spec.clone(),
+        json!({}),
+        &["a index=0 failed", "b index=1"],
+        expect![[r#"
         create [x-0-] delete [] discard [] release [] again None
         active 2 ready 0 terminating 0 succeeded 0 "" failed 0 ""
-        [] ends false"#]]);
-    check(spec.clone(), json!({}), &["a index=0 failed failures=1", "b index=1"], expect![[r#"
+        [] ends false"#]],
+    );
+    check(
+        spec.clone(),
+        json!({}),
+        &["a index=0 failed failures=1", "b index=1"],
+        expect![[r#"
         create [] delete [] discard [] release [a] again None
         active 1 ready 0 terminating 0 succeeded 0 "" failed 1 "0"
-        [] ends false"#]]);
-    check(spec, json!({"failedIndexes": "0", "completedIndexes": "1"}), &[], expect![[r#"
+        [] ends false"#]],
+    );
+    check(
+        spec,
+        json!({"failedIndexes": "0", "completedIndexes": "1"}),
+        &[],
+        expect![[r#"
         create [] delete [] discard [] release [] again None
         active 0 ready 0 terminating 0 succeeded 1 "1" failed 0 "0"
-        ["FailureTarget=True FailedIndexes", "Failed=True FailedIndexes"] ends true"#]]);
+        ["FailureTarget=True FailedIndexes", "Failed=True FailedIndexes"] ends true"#]],
+    );
 }
 
 #[test]
 fn enough_indexes_end_the_job() {
     let spec = json!({"parallelism": 3, "completions": 3, "completionMode": "Indexed", "successPolicy": {"rules": [{"succeededIndexes": "0"}]}});
-    check(spec, json!({}), &["a index=0 succeeded", "b index=1", "c index=2 ready"], expect![[r#"
+    check(
+        spec,
+        json!({}),
+        &["a index=0 succeeded", "b index=1", "c index=2 ready"],
+        expect![[r#"
         create [] delete [b c] discard [] release [a b c] again None
         active 0 ready 0 terminating 2 succeeded 1 "0" failed 0 ""
-        ["SuccessCriteriaMet=True SuccessPolicy"] ends false"#]]);
+        ["SuccessCriteriaMet=True SuccessPolicy"] ends false"#]],
+    );
 }
 
 #[test]
@@ -208,27 +278,47 @@ fn a_policy_ends_the_job_or_forgives_the_pod() {
         let rule = json!({"action": action, "onPodConditions": pattern});
         json!({"parallelism": 1, "completions": 1, "backoffLimit": 0, "podFailurePolicy": {"rules": [rule]}})
     };
-    check(spec("FailJob"), json!({}), &["a ready failed"], expect![[r#"
+    check(
+        spec("FailJob"),
+        json!({}),
+        &["a ready failed"],
+        expect![[r#"
         create [] delete [] discard [] release [a] again None
         active 0 ready 0 terminating 0 succeeded 0 "" failed 1 ""
-        ["FailureTarget=True PodFailurePolicy", "Failed=True PodFailurePolicy"] ends true"#]]);
-    check(spec("Ignore"), json!({}), &["a ready failed"], expect![[r#"
+        ["FailureTarget=True PodFailurePolicy", "Failed=True PodFailurePolicy"] ends true"#]],
+    );
+    check(
+        spec("Ignore"),
+        json!({}),
+        &["a ready failed"],
+        expect![[r#"
         create [x-] delete [] discard [] release [a] again None
         active 1 ready 0 terminating 0 succeeded 0 "" failed 0 ""
-        [] ends false"#]]);
+        [] ends false"#]],
+    );
 }
 
 #[test]
 fn a_suspended_job_says_so_and_begins_anew() {
-    check(json!({"parallelism": 1, "completions": 1, "suspend": true}), json!({}), &[], expect![[r#"
+    check(
+        json!({"parallelism": 1, "completions": 1, "suspend": true}),
+        json!({}),
+        &[],
+        expect![[r#"
         create [] delete [] discard [] release [] again None
         active 0 ready 0 terminating 0 succeeded 0 "" failed 0 ""
-        ["Suspended=True JobSuspended"] ends false"#]]);
+        ["Suspended=True JobSuspended"] ends false"#]],
+    );
     let suspended = json!({"conditions": [{"type": "Suspended", "status": "True", "reason": "JobSuspended"}]});
-    check(json!({"parallelism": 1, "completions": 1}), suspended, &[], expect![[r#"
+    check(
+        json!({"parallelism": 1, "completions": 1}),
+        suspended,
+        &[],
+        expect![[r#"
         create [x-] delete [] discard [] release [] again None
         active 1 ready 0 terminating 0 succeeded 0 "" failed 0 ""
-        ["Suspended=False JobResumed"] ends false"#]]);
+        ["Suspended=False JobResumed"] ends false"#]],
+    );
 }
 
 #[tokio::test]

@@ -80,41 +80,96 @@ fn print(action: &Action) -> String {
 
 #[test]
 fn pods_come_one_after_the_other_or_all_at_once() {
-    check(json!({"replicas": 3}), &[], &[], expect![[r#"
+    check(
+        json!({"replicas": 3}),
+        &[],
+        &[],
+        expect![[r#"
         create s-0 as s-new
-        replicas 0 ready 0 available 0 current 0 updated 0 of s-old, again None"#]]);
-    check(json!({"replicas": 3}), &["s-0"], &[], expect!["replicas 1 ready 0 available 0 current 0 updated 1 of s-old, again None"]);
-    check(json!({"replicas": 3, "ordinals": {"start": 5}}), &["s-5 ready"], &[], expect![[r#"
+        replicas 0 ready 0 available 0 current 0 updated 0 of s-old, again None"#]],
+    );
+    check(
+        json!({"replicas": 3}),
+        &["s-0"],
+        &[],
+        expect!["replicas 1 ready 0 available 0 current 0 updated 1 of s-old, again None"],
+    );
+    check(
+        json!({"replicas": 3, "ordinals": {"start": 5}}),
+        &["s-5 ready"],
+        &[],
+        expect![[r#"
         create s-6 as s-new
-        replicas 1 ready 1 available 1 current 0 updated 1 of s-old, again None"#]]);
-    check(json!({"replicas": 3, "podManagementPolicy": "Parallel"}), &["s-1"], &[], expect![[r#"
+        replicas 1 ready 1 available 1 current 0 updated 1 of s-old, again None"#]],
+    );
+    check(
+        json!({"replicas": 3, "podManagementPolicy": "Parallel"}),
+        &["s-1"],
+        &[],
+        expect![[r#"
         create s-0 as s-new
         create s-2 as s-new
-        replicas 1 ready 0 available 0 current 0 updated 1 of s-old, again None"#]]);
-    check(json!({"replicas": 2, "minReadySeconds": 10}), &["s-0 ready"], &[], expect!["replicas 1 ready 1 available 0 current 0 updated 1 of s-old, again Some(5s)"]);
+        replicas 1 ready 0 available 0 current 0 updated 1 of s-old, again None"#]],
+    );
+    check(
+        json!({"replicas": 2, "minReadySeconds": 10}),
+        &["s-0 ready"],
+        &[],
+        expect!["replicas 1 ready 1 available 0 current 0 updated 1 of s-old, again Some(5s)"],
+    );
 }
 
 #[test]
 fn pods_go_from_the_highest_down() {
-    check(json!({"replicas": 1}), &["s-0 ready", "s-1 ready", "s-2 ready"], &[], expect![[r#"
+    check(
+        json!({"replicas": 1}),
+        &["s-0 ready", "s-1 ready", "s-2 ready"],
+        &[],
+        expect![[r#"
         delete s-2
-        replicas 3 ready 3 available 3 current 0 updated 3 of s-old, again None"#]]);
-    check(json!({"replicas": 1}), &["s-0 ready", "s-1 ready", "s-2 ready deleted"], &[], expect!["replicas 3 ready 3 available 3 current 0 updated 2 of s-old, again None"]);
-    check(json!({"replicas": 1}), &["s-0 ready", "s-1", "s-2 ready"], &[], expect![[r#"
+        replicas 3 ready 3 available 3 current 0 updated 3 of s-old, again None"#]],
+    );
+    check(
+        json!({"replicas": 1}),
+        &["s-0 ready", "s-1 ready", "s-2 ready deleted"],
+        &[],
+        expect!["replicas 3 ready 3 available 3 current 0 updated 2 of s-old, again None"],
+    );
+    check(
+        json!({"replicas": 1}),
+        &["s-0 ready", "s-1", "s-2 ready"],
+        &[],
+        expect![[r#"
         delete s-2
-        replicas 3 ready 2 available 2 current 0 updated 3 of s-old, again None"#]]);
-    check(json!({"replicas": 0, "podManagementPolicy": "Parallel"}), &["s-0 ready", "s-1"], &[], expect![[r#"
+        replicas 3 ready 2 available 2 current 0 updated 3 of s-old, again None"#]],
+    );
+    check(
+        json!({"replicas": 0, "podManagementPolicy": "Parallel"}),
+        &["s-0 ready", "s-1"],
+        &[],
+        expect![[r#"
         delete s-1
         delete s-0
-        replicas 2 ready 1 available 1 current 0 updated 2 of s-old, again None"#]]);
+        replicas 2 ready 1 available 1 current 0 updated 2 of s-old, again None"#]],
+    );
 }
 
 #[test]
 fn a_failed_pod_is_made_anew_once_it_is_gone() {
-    check(json!({"replicas": 2}), &["s-0 failed", "s-1 ready"], &[], expect![[r#"
+    check(
+        json!({"replicas": 2}),
+        &["s-0 failed", "s-1 ready"],
+        &[],
+        expect![[r#"
         delete s-0
-        replicas 2 ready 1 available 1 current 0 updated 2 of s-old, again None"#]]);
-    check(json!({"replicas": 2}), &["s-0 failed deleted", "s-1 ready"], &[], expect!["replicas 2 ready 1 available 1 current 0 updated 1 of s-old, again None"]);
+        replicas 2 ready 1 available 1 current 0 updated 2 of s-old, again None"#]],
+    );
+    check(
+        json!({"replicas": 2}),
+        &["s-0 failed deleted", "s-1 ready"],
+        &[],
+        expect!["replicas 2 ready 1 available 1 current 0 updated 1 of s-old, again None"],
+    );
 }
 
 #[test]
@@ -122,19 +177,49 @@ fn an_update_rolls_from_the_highest_down_to_the_partition() {
     let old = ["s-0 old ready", "s-1 old ready", "s-2 old ready"];
     let rolling =
         |rolling: Value| json!({"replicas": 3, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling}});
-    check(rolling(json!({"partition": 0})), &old, &[], expect![[r#"
+    check(
+        rolling(json!({"partition": 0})),
+        &old,
+        &[],
+        expect![[r#"
         delete s-2
-        replicas 3 ready 3 available 3 current 2 updated 0 of s-old, again None"#]]);
-    check(rolling(json!({"partition": 2})), &["s-0 old ready", "s-1 old ready", "s-2 ready"], &[], expect!["replicas 3 ready 3 available 3 current 2 updated 1 of s-old, again None"]);
-    check(rolling(json!({"partition": 1})), &["s-1 old ready", "s-2 ready"], &[], expect![[r#"
+        replicas 3 ready 3 available 3 current 2 updated 0 of s-old, again None"#]],
+    );
+    check(
+        rolling(json!({"partition": 2})),
+        &["s-0 old ready", "s-1 old ready", "s-2 ready"],
+        &[],
+        expect!["replicas 3 ready 3 available 3 current 2 updated 1 of s-old, again None"],
+    );
+    check(
+        rolling(json!({"partition": 1})),
+        &["s-1 old ready", "s-2 ready"],
+        &[],
+        expect![[r#"
         create s-0 as s-old
-        replicas 2 ready 2 available 2 current 1 updated 1 of s-old, again None"#]]);
-    check(rolling(json!({"partition": 0, "maxUnavailable": 2})), &old, &[], expect![[r#"
+        replicas 2 ready 2 available 2 current 1 updated 1 of s-old, again None"#]],
+    );
+    check(
+        rolling(json!({"partition": 0, "maxUnavailable": 2})),
+        &old,
+        &[],
+        expect![[r#"
         delete s-2
         delete s-1
-        replicas 3 ready 3 available 3 current 1 updated 0 of s-old, again None"#]]);
-    check(json!({"replicas": 3, "updateStrategy": {"type": "OnDelete"}}), &old, &[], expect!["replicas 3 ready 3 available 3 current 3 updated 0 of s-old, again None"]);
-    check(rolling(json!({})), &["s-0 ready", "s-1 ready", "s-2 ready"], &[], expect!["replicas 3 ready 3 available 3 current 3 updated 3 of s-new, again None"]);
+        replicas 3 ready 3 available 3 current 1 updated 0 of s-old, again None"#]],
+    );
+    check(
+        json!({"replicas": 3, "updateStrategy": {"type": "OnDelete"}}),
+        &old,
+        &[],
+        expect!["replicas 3 ready 3 available 3 current 3 updated 0 of s-old, again None"],
+    );
+    check(
+        rolling(json!({})),
+        &["s-0 ready", "s-1 ready", "s-2 ready"],
+        &[],
+        expect!["replicas 3 ready 3 available 3 current 3 updated 3 of s-new, again None"],
+    );
 }
 
 #[test]
@@ -146,23 +231,48 @@ fn claims_come_before_their_pod_and_go_as_the_policy_says() {
     };
     let claim =
         |owners: Value| json!({"metadata": {"name": "data-s-0", "namespace": "default", "ownerReferences": owners}});
-    check(spec("Retain", "Retain", 1), &[], &[], expect![[r#"
+    check(
+        spec("Retain", "Retain", 1),
+        &[],
+        &[],
+        expect![[r#"
         create claim data-s-0 for s-0 of []
         create s-0 as s-new
-        replicas 0 ready 0 available 0 current 0 updated 0 of s-old, again None"#]]);
-    check(spec("Delete", "Retain", 1), &[], &[], expect![[r#"
+        replicas 0 ready 0 available 0 current 0 updated 0 of s-old, again None"#]],
+    );
+    check(
+        spec("Delete", "Retain", 1),
+        &[],
+        &[],
+        expect![[r#"
         create claim data-s-0 for s-0 of [StatefulSet s]
         create s-0 as s-new
-        replicas 0 ready 0 available 0 current 0 updated 0 of s-old, again None"#]]);
-    check(spec("Delete", "Retain", 1), &["s-0 ready"], &[claim(json!([]))], expect![[r#"
+        replicas 0 ready 0 available 0 current 0 updated 0 of s-old, again None"#]],
+    );
+    check(
+        spec("Delete", "Retain", 1),
+        &["s-0 ready"],
+        &[claim(json!([]))],
+        expect![[r#"
         update claim data-s-0 of [StatefulSet s]
-        replicas 1 ready 1 available 1 current 1 updated 1 of s-new, again None"#]]);
-    check(spec("Retain", "Delete", 0), &["s-0 ready"], &[claim(json!([]))], expect![[r#"
+        replicas 1 ready 1 available 1 current 1 updated 1 of s-new, again None"#]],
+    );
+    check(
+        spec("Retain", "Delete", 0),
+        &["s-0 ready"],
+        &[claim(json!([]))],
+        expect![[r#"
         update claim data-s-0 of [Pod s-0]
         delete s-0
-        replicas 1 ready 1 available 1 current 0 updated 1 of s-old, again None"#]]);
+        replicas 1 ready 1 available 1 current 0 updated 1 of s-old, again None"#]],
+    );
     let stale = json!([{"apiVersion": "v1", "kind": "Pod", "name": "s-0", "uid": "earlier", "controller": true}]);
-    check(spec("Retain", "Delete", 1), &[], &[claim(stale)], expect!["replicas 0 ready 0 available 0 current 0 updated 0 of s-old, again None"]);
+    check(
+        spec("Retain", "Delete", 1),
+        &[],
+        &[claim(stale)],
+        expect!["replicas 0 ready 0 available 0 current 0 updated 0 of s-old, again None"],
+    );
 }
 
 #[test]
