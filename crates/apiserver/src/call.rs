@@ -9,9 +9,11 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use registry::strategy::{Context, Resource};
+use tokio::time::Instant;
 
 use crate::body::Body;
 use crate::catalog::Catalog;
+use crate::flow::Flow;
 use crate::negotiate::{Accept, Shape};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
@@ -25,6 +27,9 @@ pub struct Call {
     pub user: UserInfo,
     pub accept: Accept,
     pub now: Timestamp,
+    pub received: Instant,
+    /// Which flow the request belongs to; none for what stays open.
+    pub flow: Option<Arc<Flow>>,
     /// Texts for the `Warning` header.
     warnings: Mutex<Vec<String>>,
     body: Mutex<Option<Body>>,
@@ -44,6 +49,8 @@ impl Call {
             user: UserInfo::default(),
             accept: Accept::default(),
             now: Timestamp::now(),
+            received: Instant::now(),
+            flow: None,
             warnings: Mutex::default(),
             body: Mutex::new(Some(body)),
             upgrade: Mutex::new(parts.extensions.remove()),
@@ -74,6 +81,11 @@ impl Call {
 
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// How long the request may take, if it does not stay open.
+    pub fn time_limit(&self) -> std::time::Duration {
+        crate::stages::deadline::limit(&self.query).unwrap_or(crate::stages::deadline::LIMIT_MAX)
     }
 
     /// Settles what the client accepts; `shapes` where Tables are offered.

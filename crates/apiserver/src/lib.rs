@@ -16,6 +16,7 @@ mod config;
 mod decode;
 mod encode;
 mod event_ttl;
+mod flow;
 mod follow;
 mod negotiate;
 mod options;

@@ -42,7 +42,10 @@ async fn run(server: &Arc<Inner>, extensions: &http::Extensions, call: &mut Call
     }
     call.user = authenticate::run(server, extensions, call)?;
     impersonate::run(server, call)?;
-    let _permit = flow::run(server, call)?;
+    let _seat = match flow::run(server, call).await {
+        flow::Admission::Seat(seat) => seat,
+        flow::Admission::Refused(response) => return Ok(response),
+    };
     if let Err(denied) = authorize::run(server, call) {
         // A kubelet hears of its pod as soon as it is bound: the index of who may what may be a moment behind.
         if call.user.node_name().is_none() {
@@ -58,16 +61,21 @@ async fn run(server: &Arc<Inner>, extensions: &http::Extensions, call: &mut Call
     if !serve::discovery::is_served(call) {
         return Ok(serve::page_not_found());
     }
-    match call.info.is_resource {
+    let response = match call.info.is_resource {
         true => verbs::dispatch(server, call).await,
         false => serve::paths(server, call).await,
-    }
+    };
+    response.map(|response| flow::count_watch(server, call, response))
 }
 
 fn add_headers(call: &Call, response: &mut Response<Body>) {
     let headers = response.headers_mut();
     if !headers.contains_key("cache-control") {
         headers.insert("cache-control", HeaderValue::from_static("no-cache, private"));
+    }
+    if let Some(flow) = &call.flow {
+        headers.insert("x-kubernetes-pf-flowschema-uid", flow.schema_uid.clone());
+        headers.insert("x-kubernetes-pf-prioritylevel-uid", flow.level_uid.clone());
     }
     for warning in call.warnings() {
         let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"");

@@ -17,9 +17,9 @@ use crate::allocate::Allocators;
 use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::config::{Config, Storage};
+use crate::flow::FlowControl;
 use crate::follow::Indexes;
 use crate::serve::Identity;
-use crate::stages::flow::Limits;
 use crate::subresources::kubelet::KubeletClient;
 use crate::{bootstrap, catalog, pipeline, serve};
 
@@ -58,7 +58,7 @@ pub struct Inner {
     pub catalog: ArcSwap<Catalog>,
     pub indexes: Indexes,
     pub allocators: Allocators,
-    pub limits: Limits,
+    pub flow: FlowControl,
     pub kubelets: KubeletClient,
     pub metrics: serve::metrics::Metrics,
     pub tasks: TaskSet,
@@ -79,6 +79,7 @@ impl Server {
         inner.indexes.follow(&inner, tasks)?;
         bootstrap::run(&inner).await.map_err(refused)?;
         inner.indexes.settle(&inner).await;
+        crate::flow::keep::start(&inner, tasks).await;
         crate::event_ttl::spawn(&inner, tasks);
         crate::allocate::repair::spawn(&inner, tasks);
         let address = match inner.config.bind {
@@ -131,7 +132,7 @@ impl Inner {
             catalog: ArcSwap::new(Catalog::built_in()),
             indexes: Indexes::default(),
             allocators: Allocators::load(&config, &store),
-            limits: Limits::new(config.mutating_in_flight_max, config.readonly_in_flight_max),
+            flow: FlowControl::new(config.mutating_in_flight_max + config.readonly_in_flight_max),
             kubelets: KubeletClient::new(&pki)?,
             metrics: serve::metrics::Metrics::default(),
             tasks: tasks.clone(),

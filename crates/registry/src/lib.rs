@@ -18,6 +18,7 @@ mod core;
 mod defaults;
 mod discovery;
 mod events;
+pub mod flow_bootstrap;
 pub mod names;
 mod networking;
 mod node;

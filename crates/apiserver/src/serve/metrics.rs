@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::body::Body;
 use crate::call::Call;
 use crate::encode;
+use crate::server::Inner;
 
 /// Verb, resource, group, code.
 type Labels = (&'static str, String, String, u16);
@@ -27,7 +28,7 @@ impl Metrics {
         *self.requests.lock().entry(key).or_default() += 1;
     }
 
-    pub fn response(&self) -> Response<Body> {
+    pub fn response(&self, server: &Inner) -> Response<Body> {
         let mut text = String::from(
             "# HELP apiserver_request_total Requests by verb, resource and code.\n# TYPE apiserver_request_total counter\n",
         );
@@ -39,6 +40,7 @@ impl Metrics {
             );
             written.expect("memory does not fail");
         }
+        server.flow.write_metrics(&mut text);
         encode::plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())
     }
 }
