@@ -17,6 +17,7 @@ use crate::flow::Flow;
 use crate::negotiate::{Accept, Shape};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
+use crate::stages::impersonate::Impersonation;
 
 /// What all stages and verbs see of a request; its body is taken out once.
 pub struct Call {
@@ -28,6 +29,8 @@ pub struct Call {
     pub accept: Accept,
     pub now: Timestamp,
     pub received: Instant,
+    /// Who acts as `user`, if somebody does.
+    pub impersonated: Option<Box<Impersonation>>,
     /// Which flow the request belongs to; none for what stays open.
     pub flow: Option<Arc<Flow>>,
     /// Texts for the `Warning` header.
@@ -50,6 +53,7 @@ impl Call {
             accept: Accept::default(),
             now: Timestamp::now(),
             received: Instant::now(),
+            impersonated: None,
             flow: None,
             warnings: Mutex::default(),
             body: Mutex::new(Some(body)),

@@ -18,6 +18,7 @@ mod encode;
 mod event_ttl;
 mod flow;
 mod follow;
+mod issuer_keys;
 mod negotiate;
 mod options;
 mod pipeline;

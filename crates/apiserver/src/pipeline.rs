@@ -40,7 +40,7 @@ async fn run(server: &Arc<Inner>, extensions: &http::Extensions, call: &mut Call
     if let Some(response) = serve::before_authentication(server, call).await {
         return response;
     }
-    call.user = authenticate::run(server, extensions, call)?;
+    call.user = authenticate::run(server, extensions, call).await?;
     impersonate::run(server, call)?;
     let _seat = match flow::run(server, call).await {
         flow::Admission::Seat(seat) => seat,

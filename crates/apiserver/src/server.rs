@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use auth::Authorizer;
 use auth::authn::{Authenticator, LiveObjects};
+use auth::oidc::{Issuer, IssuerConfig};
 use auth::pki::{ClientTrust, Names, Pki, PkiError, ServerIdentity};
+use auth::request_header::RequestHeader;
 use http::{Request, Response};
 use rt::TaskSet;
 use rustls_pki_types::CertificateDer;
@@ -19,6 +21,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Storage};
 use crate::flow::FlowControl;
 use crate::follow::Indexes;
+use crate::issuer_keys::IssuerKeys;
 use crate::serve::Identity;
 use crate::subresources::kubelet::KubeletClient;
 use crate::{bootstrap, catalog, pipeline, serve};
@@ -43,6 +46,8 @@ pub enum StartError {
     },
     #[error("write the objects that every cluster has: {0}")]
     Bootstrap(Box<apimachinery::Status>),
+    #[error("the signing algorithms of the issuer {url} are unknown, or need a shared secret")]
+    Issuer { url: String },
     #[error("read the history of the store")]
     History(#[source] store::Compacted),
 }
@@ -53,6 +58,7 @@ pub struct Inner {
     pub store: Arc<Store>,
     pub pki: Arc<Pki>,
     pub authenticator: Authenticator,
+    pub issuer_keys: IssuerKeys,
     pub authorizer: Arc<Authorizer>,
     /// What is served now.
     pub catalog: ArcSwap<Catalog>,
@@ -80,6 +86,7 @@ impl Server {
         bootstrap::run(&inner).await.map_err(refused)?;
         inner.indexes.settle(&inner).await;
         crate::flow::keep::start(&inner, tasks).await;
+        crate::issuer_keys::spawn(&inner, tasks);
         crate::event_ttl::spawn(&inner, tasks);
         crate::allocate::repair::spawn(&inner, tasks);
         let address = match inner.config.bind {
@@ -127,7 +134,10 @@ impl Inner {
         let trust = ClientTrust::new(&pki.ca)?;
         let live = Arc::new(Living(store.clone()));
         Ok(Inner {
-            authenticator: Authenticator::new(trust, pki.clone(), live),
+            authenticator: Authenticator::new(trust, pki.clone(), live)
+                .with_proxies(RequestHeader::new(ClientTrust::new(&pki.front_proxy)?))
+                .with_issuers(issuers(&config.oidc_issuers)?),
+            issuer_keys: IssuerKeys::default(),
             authorizer: Arc::new(Authorizer::default()),
             catalog: ArcSwap::new(Catalog::built_in()),
             indexes: Indexes::default(),
@@ -169,6 +179,14 @@ impl Inner {
     }
 }
 
+fn issuers(configured: &[IssuerConfig]) -> Result<Vec<Arc<Issuer>>, StartError> {
+    let issuer = |config: &IssuerConfig| {
+        let unfit = || StartError::Issuer { url: config.url.clone() };
+        Issuer::new(config.clone()).map(Arc::new).ok_or_else(unfit)
+    };
+    configured.iter().map(issuer).collect()
+}
+
 fn refused(status: apimachinery::Status) -> StartError {
     StartError::Bootstrap(Box::new(status))
 }
@@ -194,6 +212,10 @@ struct Living(Arc<Store>);
 const LEEWAY_SECONDS: i64 = 60;
 
 impl LiveObjects for Living {
+    fn secret(&self, namespace: &str, name: &str) -> Option<serde_json::Value> {
+        Some(self.0.get(&Key::new("", "secrets", namespace, name))?.value())
+    }
+
     fn live_uid(&self, resource: &str, namespace: &str, name: &str) -> Option<String> {
         let object = self.0.get(&Key::new("", resource, namespace, name))?;
         if object.header.deleting {

@@ -10,11 +10,16 @@ use crate::change::Change;
 use crate::server::Inner;
 
 pub fn run(server: &Inner, call: &Call) -> Result<(), Status> {
+    check_verb(server, call, call.info.verb)
+}
+
+/// Asks of the request under another verb.
+pub fn check_verb(server: &Inner, call: &Call, verb: &str) -> Result<(), Status> {
     let fields = selector_terms(call);
     let info = &call.info;
     let attributes = Attributes {
         user: &call.user,
-        verb: info.verb,
+        verb,
         namespace: if info.resource == "namespaces" { &info.name } else { &info.namespace },
         group: &info.group,
         resource: &info.resource,
