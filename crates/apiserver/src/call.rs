@@ -1,5 +1,6 @@
 //! One request on its way through the pipeline.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use apimachinery::{GroupResource, Status};
@@ -11,12 +12,14 @@ use parking_lot::Mutex;
 use registry::strategy::{Context, Resource};
 use tokio::time::Instant;
 
+use crate::audit::Record;
 use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::flow::Flow;
 use crate::negotiate::{Accept, Shape};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
+use crate::server::PeerAddress;
 use crate::stages::impersonate::Impersonation;
 
 /// What all stages and verbs see of a request; its body is taken out once.
@@ -29,6 +32,11 @@ pub struct Call {
     pub accept: Accept,
     pub now: Timestamp,
     pub received: Instant,
+    /// Who is connected; nobody for components of this process.
+    pub peer: Option<SocketAddr>,
+    /// Names the request in the audit log and in the answer.
+    pub audit_id: String,
+    pub audit: Option<Record>,
     /// Who acts as `user`, if somebody does.
     pub impersonated: Option<Box<Impersonation>>,
     /// Which flow the request belongs to; none for what stays open.
@@ -53,12 +61,22 @@ impl Call {
             accept: Accept::default(),
             now: Timestamp::now(),
             received: Instant::now(),
+            peer: parts.extensions.get::<PeerAddress>().map(|peer| peer.0),
+            audit_id: String::new(),
+            audit: None,
             impersonated: None,
             flow: None,
             warnings: Mutex::default(),
             body: Mutex::new(Some(body)),
             upgrade: Mutex::new(parts.extensions.remove()),
             catalog,
+        }
+    }
+
+    /// A note in the audit log, under a key of its author.
+    pub fn annotate(&self, key: &str, value: &str) {
+        if let Some(record) = &self.audit {
+            record.annotate(key, value);
         }
     }
 
@@ -80,7 +98,9 @@ impl Call {
 
     /// The whole body, or 413.
     pub async fn read_body(&self) -> Result<bytes::Bytes, Status> {
-        crate::body::read(self.take_body()).await
+        let bytes = crate::body::read(self.take_body()).await?;
+        crate::stages::audit::request_body(self, &bytes);
+        Ok(bytes)
     }
 
     pub fn header(&self, name: &str) -> &str {

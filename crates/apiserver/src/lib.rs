@@ -7,6 +7,7 @@
 //! Must not know: what components do with the API, and how a kind is validated. Start at [`Server`] and `pipeline`.
 
 mod allocate;
+mod audit;
 mod body;
 mod bootstrap;
 mod call;
@@ -21,6 +22,7 @@ mod follow;
 mod issuer_keys;
 mod negotiate;
 mod options;
+mod outbound;
 mod pipeline;
 mod protobuf;
 mod query;
@@ -31,7 +33,8 @@ mod stages;
 mod subresources;
 mod verbs;
 
+pub use audit::{AuditConfig, LogConfig};
 pub use body::{Body, BoxError};
 pub use catalog::indexer;
 pub use config::{CidrError, Config, Ipv4Cidr, Storage};
-pub use server::{PeerCertificates, Server, StartError};
+pub use server::{PeerAddress, PeerCertificates, Server, StartError};

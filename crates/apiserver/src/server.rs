@@ -16,6 +16,7 @@ use store::engine::{EngineError, Memory, Redb};
 use store::{Key, OpenError, Options, Store};
 
 use crate::allocate::Allocators;
+use crate::audit::{AuditError, Auditor};
 use crate::body::Body;
 use crate::catalog::Catalog;
 use crate::config::{Config, Storage};
@@ -30,8 +31,14 @@ use crate::{bootstrap, catalog, pipeline, serve};
 #[derive(Clone, Debug)]
 pub struct PeerCertificates(pub Arc<Vec<CertificateDer<'static>>>);
 
+/// From where a connection comes; set by the listener.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddress(pub SocketAddr);
+
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("set up the audit")]
+    Audit(#[from] AuditError),
     #[error("open the storage")]
     Engine(#[source] EngineError),
     #[error("load the objects")]
@@ -59,6 +66,7 @@ pub struct Inner {
     pub pki: Arc<Pki>,
     pub authenticator: Authenticator,
     pub issuer_keys: IssuerKeys,
+    pub auditor: Option<Arc<Auditor>>,
     pub authorizer: Arc<Authorizer>,
     /// What is served now.
     pub catalog: ArcSwap<Catalog>,
@@ -138,6 +146,7 @@ impl Inner {
                 .with_proxies(RequestHeader::new(ClientTrust::new(&pki.front_proxy)?))
                 .with_issuers(issuers(&config.oidc_issuers)?),
             issuer_keys: IssuerKeys::default(),
+            auditor: Auditor::open(&config.audit, tasks)?,
             authorizer: Arc::new(Authorizer::default()),
             catalog: ArcSwap::new(Catalog::built_in()),
             indexes: Indexes::default(),

@@ -214,7 +214,7 @@ async fn write_conditions(server: &Arc<Inner>) {
         let exists = config.levels.get(level).is_some_and(|level| !level.is_quiescing());
         let condition = condition(schema, level, exists)?;
         let name = object::name(schema).to_string();
-        Some(apply_condition(server, name, condition))
+        Some(write_condition(server, name, condition))
     });
     futures::future::join_all(writes.collect::<Vec<_>>()).await;
 }
@@ -235,7 +235,7 @@ fn condition(schema: &Value, level: &str, exists: bool) -> Option<Value> {
     (!same).then_some(wanted)
 }
 
-async fn apply_condition(server: &Arc<Inner>, name: String, mut condition: Value) {
+async fn write_condition(server: &Arc<Inner>, name: String, mut condition: Value) {
     condition["lastTransitionTime"] = apimachinery::time::format(jiff::Timestamp::now()).into();
     let patch = whole(RESOURCES[0], json!({"metadata": {"name": name}, "status": {"conditions": [condition]}}));
     let path = format!("{}/status", path(RESOURCES[0], &name));
@@ -244,13 +244,11 @@ async fn apply_condition(server: &Arc<Inner>, name: String, mut condition: Value
 
 /// One write in the server's own name. What fails is written again after the next change: somebody else was faster.
 async fn write(server: &Arc<Inner>, method: Method, path: &str, manager: &str, object: &Value) {
-    let applies = method == Method::PATCH;
-    let force = if applies { "&force=true" } else { "" };
-    let content = if applies { "application/apply-patch+yaml" } else { "application/json" };
+    let content = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
     let body = if object.is_null() { body::empty() } else { body::full(object.to_string()) };
     let request = Request::builder()
         .method(method)
-        .uri(format!("{path}?fieldManager={manager}{force}"))
+        .uri(format!("{path}?fieldManager={manager}"))
         .header(header::CONTENT_TYPE, content)
         .header(header::USER_AGENT, "kube-apiserver")
         .extension(auth::UserInfo::master("system:apiserver"))

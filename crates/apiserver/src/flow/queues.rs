@@ -475,7 +475,7 @@ mod tests {
     #[test]
     fn an_elephant_does_not_keep_a_mouse_waiting() {
         let mut bench = Bench::new(Discipline::Queue { queues: 64, hand: 2, length_max: 50 }, 1);
-        (0..10).for_each(|_| drop(bench.one('e')));
+        (0..10).for_each(|_| _ = bench.one('e'));
         bench.one('m');
         (0..10).for_each(|_| bench.end_one());
         let place = bench.log.find('m').unwrap();
@@ -486,11 +486,11 @@ mod tests {
     #[test]
     fn full_queues_refuse_and_levels_without_queues_at_once() {
         let mut bench = Bench::new(QUEUE, 1);
-        (0..12).for_each(|_| drop(bench.one('a')));
+        (0..12).for_each(|_| _ = bench.one('a'));
         // One runs; both queues of the hand take three.
         assert_eq!(bench.log, "a!!!!!");
         let mut bench = Bench::new(Discipline::Reject, 2);
-        "abc".chars().for_each(|flow| drop(bench.one(flow)));
+        "abc".chars().for_each(|flow| _ = bench.one(flow));
         assert_eq!(bench.log, "ab!");
         bench.end_one();
         bench.one('d');
@@ -500,7 +500,7 @@ mod tests {
     #[test]
     fn exempt_is_never_refused_and_counts() {
         let mut bench = Bench::new(Discipline::Exempt, 0);
-        "abc".chars().for_each(|flow| drop(bench.one(flow)));
+        "abc".chars().for_each(|flow| _ = bench.one(flow));
         assert_eq!((bench.log.as_str(), bench.queues.seats_in_use), ("abc", 3));
     }
 
@@ -549,7 +549,7 @@ mod tests {
     #[test]
     fn queues_that_are_configured_away_are_emptied_first() {
         let mut bench = Bench::new(QUEUE, 1);
-        "aaaabbbbccccdddd".chars().for_each(|flow| drop(bench.one(flow)));
+        "aaaabbbbccccdddd".chars().for_each(|flow| _ = bench.one(flow));
         let waiting = bench.queues.waiting;
         bench.queues.set_discipline(Discipline::Reject);
         (0..=waiting).for_each(|_| bench.end_one());

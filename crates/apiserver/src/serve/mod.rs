@@ -8,6 +8,7 @@ mod join;
 pub mod listen;
 pub mod metrics;
 mod openapi;
+mod process;
 mod version;
 
 pub use documents::Documents;

@@ -27,6 +27,7 @@ pub fn run(server: &Inner, call: &mut Call) -> Result<(), Status> {
 
 /// Who acts as the call's user, and by which right; `""` for the unconstrained one.
 pub struct Impersonation {
+    #[expect(dead_code, reason = "for admission and logs, which ask who really acts")]
     pub requestor: UserInfo,
     pub mode: &'static str,
 }

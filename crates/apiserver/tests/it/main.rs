@@ -1,6 +1,7 @@
 //! The server through `Server::handle`, with an in-memory store and no sockets.
 
 mod access;
+mod control;
 mod objects;
 mod services;
 mod watching;
@@ -26,8 +27,12 @@ pub struct Answer {
 
 impl Bench {
     pub async fn new() -> Bench {
+        Bench::with(Config::default()).await
+    }
+
+    pub async fn with(config: Config) -> Bench {
         let tasks = TaskSet::new();
-        let server = Server::start(Config::default(), &tasks).await.expect("an in-memory server starts");
+        let server = Server::start(config, &tasks).await.expect("an in-memory server starts");
         let bench = Bench { server, _tasks: tasks };
         let account = json!({"metadata": {"name": "default"}});
         assert_eq!(bench.post("/api/v1/namespaces/default/serviceaccounts", &account).await.code, 201);
