@@ -22,6 +22,7 @@ mod counts;
 mod defaults;
 mod discovery;
 mod events;
+pub mod flow_bootstrap;
 pub mod names;
 mod networking;
 mod node;
