@@ -35,6 +35,7 @@ mod serve;
 mod server;
 mod stages;
 mod subresources;
+mod unicode;
 mod verbs;
 
 pub use audit::{AuditConfig, LogConfig};

@@ -36,6 +36,7 @@ mod scheduling;
 mod storage;
 pub mod strategy;
 
+pub use pod_spec::qos_class;
 pub use resources::{by_kind, resource, resources};
 pub use strategy::{
     Column, Context, Custom, NameRule, Resource, ScalePaths, Schema, Strategy, StrategyRef, Subresource,

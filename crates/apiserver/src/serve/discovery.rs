@@ -116,7 +116,9 @@ fn resource_list(call: &mut Call, group: &str, version: &str) -> Result<Response
         return Err(Status::path_not_found());
     }
     let mut list: Vec<Value> = call.catalog.of_version(group, version).flat_map(|resource| entries(resource)).collect();
-    list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    if call.catalog.is_built_in(group) {
+        list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    }
     let mut value = json!({
         "kind": "APIResourceList",
         "groupVersion": apimachinery::gvk::api_version(group, version),
