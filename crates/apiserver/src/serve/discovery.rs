@@ -188,11 +188,12 @@ fn aggregated_group(catalog: &Catalog, group: &Group) -> Value {
 }
 
 fn aggregated_resource(resource: &Resource) -> Value {
-    // A kind of the resource's own group and version is told by its name alone.
+    // A built-in kind of the resource's own group and version is told by its name alone.
+    let own = if resource.custom.is_some() { (resource.group, resource.version) } else { ("", "") };
     let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut value = json!({
         "resource": resource.name,
-        "responseKind": kind("", "", resource.kind),
+        "responseKind": kind(own.0, own.1, resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
         "verbs": resource.verbs,
@@ -207,7 +208,11 @@ fn aggregated_resource(resource: &Resource) -> Value {
         let subs = resource.subresources.iter().map(|sub| {
             json!({
                 "subresource": sub.name,
-                "responseKind": kind(sub.group, sub.version, sub.kind),
+                "responseKind": if sub.version.is_empty() {
+                    kind(own.0, own.1, sub.kind)
+                } else {
+                    kind(sub.group, sub.version, sub.kind)
+                },
                 "verbs": sub.verbs,
             })
         });

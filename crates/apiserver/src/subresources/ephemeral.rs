@@ -181,6 +181,6 @@ fn check(change: &Change<'_>, old: &Value, new: &Value) -> Result<(), Status> {
     }
     let mut whole = new.clone();
     change.resource.strategy.default(&mut whole);
-    errors.append(within(change.resource.strategy.validate(&whole), "spec.ephemeralContainers"));
+    errors.append(within(change.resource.strategy.validate(&whole), "spec.ephemeralContainers["));
     refuse(change, &errors)
 }
