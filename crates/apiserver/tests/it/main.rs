@@ -3,6 +3,7 @@
 mod access;
 mod admission;
 mod applying;
+mod conversion;
 mod encodings;
 mod objects;
 mod services;
@@ -36,6 +37,22 @@ impl Bench {
         let account = json!({"metadata": {"name": "default"}});
         assert_eq!(bench.post("/api/v1/namespaces/default/serviceaccounts", &account).await.code, 201);
         bench
+    }
+
+    /// Waits until a definition is served.
+    pub async fn established(&self, name: &str) {
+        let key = store::Key::new("apiextensions.k8s.io", "customresourcedefinitions", "", name);
+        let store = self.server.store();
+        loop {
+            let revision = store.revision();
+            let mut changes = store.watch(store::Prefix::of_key(&key), revision).expect("the newest revision is kept");
+            let stored = store.get(&key).expect("the definition exists");
+            let conditions = stored.value()["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            if conditions.iter().any(|one| one["type"] == "Established" && one["status"] == "True") {
+                return;
+            }
+            changes.next().await.expect("a change follows");
+        }
     }
 
     pub async fn send(&self, mut request: Request<Body>, user: Option<&UserInfo>) -> Response<Body> {
