@@ -13,6 +13,7 @@ use rustls_pki_types::CertificateDer;
 use store::engine::{EngineError, Memory, Redb};
 use store::{Key, OpenError, Options, Store};
 
+use crate::aggregate::Remotes;
 use crate::allocate::Allocators;
 use crate::body::Body;
 use crate::config::{Config, Storage};
@@ -21,7 +22,7 @@ use crate::follow::Indexes;
 use crate::serve::Identity;
 use crate::stages::flow::Limits;
 use crate::subresources::kubelet::KubeletClient;
-use crate::{bootstrap, catalog, custom, pipeline, serve};
+use crate::{aggregate, bootstrap, catalog, custom, pipeline, serve};
 
 /// The certificates that a connection showed; set by the listener.
 #[derive(Clone, Debug)]
@@ -62,6 +63,8 @@ pub struct Inner {
     pub allocators: Allocators,
     pub limits: Limits,
     pub kubelets: KubeletClient,
+    /// What other servers serve.
+    pub remotes: Remotes,
     pub metrics: serve::metrics::Metrics,
     pub tasks: TaskSet,
 }
@@ -90,6 +93,8 @@ impl Server {
         };
         bootstrap::kubernetes_service::run(&inner, address).await.map_err(refused)?;
         bootstrap::kubernetes_service::keep(&inner, address, tasks);
+        aggregate::registration::follow(&inner, tasks)?;
+        aggregate::availability::follow(&inner, tasks)?;
         Ok(Server { inner, address })
     }
 
@@ -140,6 +145,7 @@ impl Inner {
             allocators: Allocators::load(&config, &store),
             limits: Limits::new(config.mutating_in_flight_max, config.readonly_in_flight_max),
             kubelets: KubeletClient::new(&pki)?,
+            remotes: Remotes::new(&pki)?,
             metrics: serve::metrics::Metrics::default(),
             tasks: tasks.clone(),
             config,

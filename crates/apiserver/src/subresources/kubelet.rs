@@ -9,6 +9,7 @@ use auth::pki::{self, Pki, PkiError};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -66,13 +67,14 @@ impl Backend {
             Ok(Err(error)) => return Err(self.unreachable(&error)),
             Err(_) => return Err(self.unreachable(&"i/o timeout")),
         };
+        let upgrade = call.upgrade.lock().take();
         match &self.tls {
-            None => exchange(server, call, stream, request).await,
+            None => exchange(server, upgrade, stream, request).await,
             Some(config) => {
                 let name = ServerName::IpAddress(self.address.ip().into());
                 let connector = TlsConnector::from(config.clone());
                 let stream = connector.connect(name, stream).await.map_err(|error| self.unreachable(&error))?;
-                exchange(server, call, stream, request).await
+                exchange(server, upgrade, stream, request).await
             }
         }
     }
@@ -89,7 +91,13 @@ fn internal_ip(node: &Value) -> Option<std::net::IpAddr> {
     of("InternalIP").or_else(|| of("ExternalIP"))?["address"].as_str()?.parse().ok()
 }
 
-async fn exchange<S>(server: &Inner, call: &Call, stream: S, request: Request<Body>) -> Result<Response<Body>, Status>
+/// One request over a fresh connection. An upgrade joins the client's connection to it.
+pub async fn exchange<S>(
+    server: &Inner,
+    upgrade: Option<OnUpgrade>,
+    stream: S,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -105,7 +113,7 @@ where
         return Ok(response.map(|body| body.map_err(|error| -> BoxError { Box::new(error) }).boxed()));
     }
     let backend = hyper::upgrade::on(&mut response);
-    let Some(client) = call.upgrade.lock().take() else {
+    let Some(client) = upgrade else {
         return Err(Status::bad_request("this connection cannot be upgraded"));
     };
     server.tasks.spawn_until_cancelled("tunnel", async move { tunnel(client, backend).await });
@@ -114,7 +122,7 @@ where
 }
 
 /// Copies both ways until both sides have ended.
-async fn tunnel(client: hyper::upgrade::OnUpgrade, backend: hyper::upgrade::OnUpgrade) {
+async fn tunnel(client: OnUpgrade, backend: OnUpgrade) {
     let (client, backend) = match tokio::try_join!(client, backend) {
         Ok(sides) => sides,
         Err(error) => {

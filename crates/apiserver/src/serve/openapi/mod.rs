@@ -17,11 +17,14 @@ use registry::strategy::Resource;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::aggregate;
+use crate::aggregate::remote::Remote;
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::Catalog;
 use crate::encode;
 use crate::serve::documents::{Page, Swagger};
+use crate::server::Inner;
 
 static BUILT_IN: LazyLock<BTreeMap<String, Arc<Page>>> =
     LazyLock::new(|| documents(Catalog::built_in().as_ref(), false));
@@ -66,13 +69,17 @@ fn path(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
     let path = call.info.path.clone();
     let path = path.trim_end_matches('/');
     match path.strip_prefix("/openapi/v3") {
-        Some("") => index(call),
+        Some("") => index(server, call),
         Some(rest) => {
             let path = rest.trim_start_matches('/');
+            if let Some(remote) = remote_at(server, call, path) {
+                let there = format!("/openapi/v3/{path}");
+                return Ok(aggregate::proxy::forward(server, call, &remote, &there).await);
+            }
             Ok(call.catalog.documents.openapi(|| all(&call.catalog)).get(path).map_or_else(nothing, |page| {
                 let text = page.text(|| document_at(&call.catalog, path));
                 whole(call, page, text)
@@ -83,12 +90,24 @@ pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
     }
 }
 
-fn index(call: &mut Call) -> Result<Response<Body>, Status> {
+/// Who describes a path that is somebody else's.
+fn remote_at(server: &Inner, call: &Call, path: &str) -> Option<Arc<Remote>> {
+    let (group, version) = path.strip_prefix("apis/")?.split_once('/')?;
+    server.remotes.find(group, version).filter(|_| !call.catalog.is_built_in(group))
+}
+
+fn index(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
     call.negotiate(false)?;
     let entry = |(path, document): (&String, &Arc<Page>)| {
         (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", document.hash)}))
     };
-    let paths: Map<String, Value> = call.catalog.documents.openapi(|| all(&call.catalog)).iter().map(entry).collect();
+    let mut paths: Map<String, Value> =
+        call.catalog.documents.openapi(|| all(&call.catalog)).iter().map(entry).collect();
+    for remote in server.remotes.all().iter().filter(|remote| !call.catalog.is_built_in(&remote.group)) {
+        if let Some(url) = &remote.seen.lock().openapi {
+            paths.insert(path(&remote.group, &remote.version), json!({"serverRelativeURL": url}));
+        }
+    }
     let text = json!({"paths": paths}).to_string();
     Ok(encode::plain(StatusCode::OK, "text/plain; charset=utf-8", text.into()))
 }
