@@ -60,7 +60,7 @@ impl Remotes {
     pub fn new(pki: &Pki) -> Result<Remotes, PkiError> {
         let profile = Profile::Client { common_name: "front-proxy-client".into(), organization: None };
         let credentials = pki.front_proxy.issue(&profile)?;
-        let trusting = pki::proxy_config(ServerTrust::Anyone, &credentials)?;
+        let trusting = pki::proxy_config(ServerTrust::Anyone, Some(&credentials))?;
         Ok(Remotes { all: ArcSwap::default(), credentials, trusting })
     }
 
@@ -112,7 +112,7 @@ impl Remotes {
             return Ok(self.trusting.clone());
         }
         let bundle = BASE64_STANDARD.decode(spec["caBundle"].as_str().unwrap_or_default()).unwrap_or_default();
-        pki::proxy_config(ServerTrust::Bundle(&bundle), &self.credentials)
+        pki::proxy_config(ServerTrust::Bundle(&bundle), Some(&self.credentials))
     }
 
     /// What checks are made with.

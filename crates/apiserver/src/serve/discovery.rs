@@ -123,7 +123,9 @@ fn resource_list(call: &mut Call, group: &str, version: &str) -> Result<Response
         return Err(Status::path_not_found());
     }
     let mut list: Vec<Value> = call.catalog.of_version(group, version).flat_map(|resource| entries(resource)).collect();
-    list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    if call.catalog.is_built_in(group) {
+        list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    }
     let mut value = json!({
         "kind": "APIResourceList",
         "groupVersion": apimachinery::gvk::api_version(group, version),
@@ -210,8 +212,12 @@ fn aggregated_group(catalog: &Catalog, group: &Group) -> Value {
 }
 
 fn aggregated_resource(resource: &Resource) -> Value {
-    // A kind of the resource's own group and version is told by its name alone.
-    let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    // A kind of the resource's own group and version is told by its name alone, unless a definition brought it.
+    let kind = |group: &str, version: &str, kind: &str| {
+        let own = resource.custom.is_some() && version.is_empty();
+        let (group, version) = if own { (resource.group, resource.version) } else { (group, version) };
+        json!({"group": group, "version": version, "kind": kind})
+    };
     let mut value = json!({
         "resource": resource.name,
         "responseKind": kind("", "", resource.kind),

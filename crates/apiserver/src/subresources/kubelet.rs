@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::Status;
-use auth::pki::{self, Pki, PkiError};
+use auth::pki::{self, Pki, PkiError, ServerTrust};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
@@ -29,11 +29,18 @@ const KUBELET_PORT: u16 = 10250;
 /// How the server speaks to kubelets: with its own client certificate, trusting the cluster's authority.
 pub struct KubeletClient {
     tls: Arc<ClientConfig>,
+    /// For pods and services: whoever asks for them knows whom he believes.
+    trusting: Arc<ClientConfig>,
 }
 
 impl KubeletClient {
     pub fn new(pki: &Pki) -> Result<KubeletClient, PkiError> {
-        Ok(KubeletClient { tls: pki::client_config(&pki.ca, &pki.kubelet_client()?)? })
+        let tls = pki::client_config(&pki.ca, &pki.kubelet_client()?)?;
+        Ok(KubeletClient { tls, trusting: pki::proxy_config(ServerTrust::Anyone, None)? })
+    }
+
+    pub fn trusting(&self) -> Arc<ClientConfig> {
+        self.trusting.clone()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::custom::convert;
 use crate::encode::{self, Item};
+use crate::negotiate::Shape;
 use crate::options::{ListOptions, VersionMatch};
 use crate::server::Inner;
 use crate::verbs::get::check_reached;
@@ -32,7 +33,7 @@ pub async fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Res
         page.next = items.last().map(|(last, _)| (start_of(last), None));
     }
     let mut metadata = page.metadata(start.snapshot.revision());
-    if resource.custom.is_some() && metadata.get("continue").is_none() {
+    if resource.custom.is_some() && call.shape() == Shape::Object && metadata.get("continue").is_none() {
         metadata["continue"] = "".into();
     }
     let items: Vec<Item> = items.into_iter().map(|(_, item)| item).collect();

@@ -2,6 +2,7 @@
 
 mod access;
 mod admission;
+mod aggregation;
 mod applying;
 mod conversion;
 mod encodings;
@@ -88,6 +89,14 @@ impl Bench {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.admin(Method::GET, path, &Value::Null).await
+    }
+
+    pub async fn accepting(&self, path: &str, accept: &str) -> Answer {
+        let request = Request::builder().uri(path).header("accept", accept).body(whole("")).expect("a request");
+        let response = self.send(request, Some(&UserInfo::master("admin"))).await;
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
+        Answer { code, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {

@@ -82,7 +82,7 @@ impl Webhook {
     }
 }
 
-fn acceptor(certificate: CertificateDer<'static>, key: Vec<u8>) -> TlsAcceptor {
+pub fn acceptor(certificate: CertificateDer<'static>, key: Vec<u8>) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

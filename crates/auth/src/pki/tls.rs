@@ -142,8 +142,8 @@ pub enum ServerTrust<'a> {
     Anyone,
 }
 
-/// Shows a front proxy's certificate to servers that are trusted as an APIService says. HTTP/1.1 only.
-pub fn proxy_config(trust: ServerTrust<'_>, credentials: &Credentials) -> Result<Arc<ClientConfig>, PkiError> {
+/// For servers that are proxied to, which are shown a certificate if there is one. HTTP/1.1 only.
+pub fn proxy_config(trust: ServerTrust<'_>, credentials: Option<&Credentials>) -> Result<Arc<ClientConfig>, PkiError> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let builder = builder.map_err(PkiError::Tls)?;
     let builder = match trust {
@@ -157,8 +157,13 @@ pub fn proxy_config(trust: ServerTrust<'_>, credentials: &Credentials) -> Result
             builder.with_root_certificates(roots)
         }
     };
-    let (chain, key) = parse(credentials)?;
-    let mut config = builder.with_client_auth_cert(chain, key).map_err(PkiError::Tls)?;
+    let mut config = match credentials {
+        None => builder.with_no_client_auth(),
+        Some(credentials) => {
+            let (chain, key) = parse(credentials)?;
+            builder.with_client_auth_cert(chain, key).map_err(PkiError::Tls)?
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
