@@ -116,11 +116,14 @@ async fn convert(
     Ok(values)
 }
 
+/// A conversion that was made: what, into which version, and what came of it.
+type Known = (Value, String, Result<Value, String>);
+
 /// Conversions for the owners of fields, who may have written in other versions. What compares their fields cannot wait:
 /// it says what it misses, and is run again when that is there.
 #[derive(Default)]
 pub struct Conversions {
-    known: Mutex<Vec<(Value, String, Result<Value, String>)>>,
+    known: Mutex<Vec<Known>>,
     missing: Mutex<Vec<(Value, String)>>,
 }
 
