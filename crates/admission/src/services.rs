@@ -23,6 +23,11 @@ impl Services {
         Services { mutating: Hooks::default(), validating: Hooks::default(), caller, authorizer }
     }
 
+    /// How webhooks are reached; those that convert objects are asked through it too.
+    pub fn caller(&self) -> &dyn WebhookCaller {
+        self.caller.as_ref()
+    }
+
     /// Takes in the newest state of a configuration; `None` when it is gone.
     pub fn apply(&self, resource: &str, name: &str, object: Option<&Value>) {
         if let Some(hooks) = self.hooks(resource) {

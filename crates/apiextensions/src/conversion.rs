@@ -29,17 +29,20 @@ impl Conversion {
     }
 }
 
-/// Why an answer is not taken. The message follows `conversion webhook for <kind> failed: ` or ` returned `.
+/// Why an answer is not taken. The message follows `conversion webhook for <kind> `; upstream
+/// words it for single objects, in which it reads its storage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("failed: {0}")]
     Review(String),
     #[error("returned {found} objects, expected {expected}")]
     Count { found: usize, expected: usize },
-    #[error("returned invalid converted object at index {index}: {why}")]
-    Object { index: usize, why: String },
-    #[error("returned invalid metadata in object at index {index}: {why}")]
-    Metadata { index: usize, why: String },
+    #[error("returned invalid object at index 0: {0}")]
+    Kind(String),
+    #[error("returned invalid object: {0}")]
+    Object(String),
+    #[error("returned invalid metadata: {0}")]
+    Metadata(String),
 }
 
 /// Only the version's name changes.
@@ -77,9 +80,10 @@ pub fn accept(review: &str, uid: &str, desired: &str, objects: &mut [Value], ans
     if converted.len() != waiting.len() {
         return Err(Refused::Count { found: converted.len(), expected: waiting.len() });
     }
-    for (index, (original, converted)) in waiting.into_iter().zip(converted).enumerate() {
-        same_object(original, converted, desired).map_err(|why| Refused::Object { index, why })?;
-        *original = with_metadata_of(original, converted).map_err(|why| Refused::Metadata { index, why })?;
+    for (original, converted) in waiting.into_iter().zip(converted) {
+        same_kind(original, converted, desired).map_err(Refused::Kind)?;
+        same_object(original, converted).map_err(Refused::Object)?;
+        *original = with_metadata_of(original, converted).map_err(Refused::Metadata)?;
     }
     Ok(())
 }
@@ -106,7 +110,7 @@ fn response<'a>(review: &str, uid: &str, answer: &'a Value) -> Result<&'a [Value
     }
 }
 
-fn same_object(original: &Value, converted: &Value, desired: &str) -> Result<(), String> {
+fn same_kind(original: &Value, converted: &Value, desired: &str) -> Result<(), String> {
     let version = text(converted, "apiVersion");
     if version != desired {
         return Err(format!("invalid groupVersion (expected {desired}, received {version})"));
@@ -115,6 +119,10 @@ fn same_object(original: &Value, converted: &Value, desired: &str) -> Result<(),
     if expected != found {
         return Err(format!("invalid kind (expected {expected}, received {found})"));
     }
+    Ok(())
+}
+
+fn same_object(original: &Value, converted: &Value) -> Result<(), String> {
     for (name, label) in [("name", "name"), ("namespace", "namespace"), ("uid", "UID")] {
         let (before, after) = (text(&original["metadata"], name), text(&converted["metadata"], name));
         if before != after {
@@ -191,10 +199,9 @@ mod tests {
             |answer: Value| accept("v1", "u", "g/v2", &mut [object("g/v1")], &answer).unwrap_err().to_string();
         let mut other = object("g/v2");
         other["metadata"]["uid"] = "2".into();
-        let index = "returned invalid converted object at index 0";
-        assert_eq!(refused(answer(other)), format!("{index}: must have the same UID: 1 != 2"));
+        assert_eq!(refused(answer(other)), "returned invalid object: must have the same UID: 1 != 2");
         let version = "invalid groupVersion (expected g/v2, received g/v3)";
-        assert_eq!(refused(answer(object("g/v3"))), format!("{index}: {version}"));
+        assert_eq!(refused(answer(object("g/v3"))), format!("returned invalid object at index 0: {version}"));
         let mut failed = answer(object("g/v2"));
         failed["response"]["result"] = json!({"status": "Failed", "message": "no"});
         assert_eq!(refused(failed), "failed: no");

@@ -37,6 +37,12 @@ impl Selector {
         &self.0
     }
 
+    /// The terms about fields that `chosen` names, and the others.
+    pub fn split(&self, chosen: impl Fn(&str) -> bool) -> (Self, Self) {
+        let (of_these, others) = self.0.iter().cloned().partition(|requirement| chosen(&requirement.field));
+        (Self(of_these), Self(others))
+    }
+
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let terms = split_terms(text);
         let terms = terms.iter().filter(|term| !term.is_empty());

@@ -220,15 +220,20 @@ impl ResourceExt for Resource {
 
 /// What the store is told about an object.
 pub fn header(resource: &Resource, value: &Value) -> Header {
+    let fields = resource.strategy.fields(value).into_iter().map(|(name, value)| (name, value.into())).collect();
+    Header { fields, ..general_header(value) }
+}
+
+/// The same for an object of any kind, without fields of its own.
+fn general_header(value: &Value) -> Header {
     let labels = object::labels(value).into_iter().flatten();
     let label = |(key, value): (&String, &Value)| (key.as_str().into(), value.as_str().unwrap_or_default().into());
-    let fields = resource.strategy.fields(value);
     Header {
         namespace: object::namespace(value).into(),
         name: object::name(value).into(),
         uid: object::uid(value).into(),
         labels: labels.map(label).collect(),
-        fields: fields.into_iter().map(|(name, value)| (name, value.into())).collect(),
+        fields: Box::default(),
         owners: object::owner_references(value).map(|owner| owner.uid.into()).collect(),
         deleting: object::deletion_timestamp(value).is_some(),
     }
@@ -241,7 +246,8 @@ impl Indexer for HeaderIndexer {
     fn header(&self, key: &Key, value: &Value) -> Header {
         match of_storage(key.group(), key.resource()) {
             Some(resource) => header(resource, value),
-            None => Header { namespace: key.namespace().into(), name: key.name().into(), ..Header::default() },
+            // Of a custom resource, whose definition is not read yet.
+            None => general_header(value),
         }
     }
 }

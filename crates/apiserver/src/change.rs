@@ -12,7 +12,7 @@ use store::{Draft, Object, WriteError};
 
 use crate::call::Call;
 use crate::catalog::{self, ResourceExt};
-use crate::custom::convert;
+use crate::custom::convert::{self, Conversions};
 use crate::encode::Item;
 use crate::ownership::Ownership;
 use crate::server::Inner;
@@ -48,6 +48,7 @@ pub struct Change<'a> {
     /// Name of the manager of the fields that change.
     pub manager: String,
     pub ownership: Ownership,
+    pub conversions: Conversions,
 }
 
 /// What an update came to.
@@ -72,7 +73,12 @@ impl Change<'_> {
 
     /// The working value of a stored object, in the version of this request.
     pub async fn read(&self, stored: &Arc<Object>) -> Result<Value, Status> {
-        Ok(convert::one(self.server, self.resource, stored.clone()).await?.value(self.resource))
+        Ok(self.shown(stored.clone()).await?.value(self.resource))
+    }
+
+    /// What the client gets to see of a stored object.
+    pub async fn shown(&self, stored: Arc<Object>) -> Result<Item, Status> {
+        convert::one(self.server, self.resource, stored).await
     }
 
     /// Creates `object`, whose namespace and name are settled.
@@ -81,7 +87,7 @@ impl Change<'_> {
         drop_system_fields(&mut object);
         strategy.default(&mut object);
         // Before the server's own additions: they are nobody's fields.
-        self.manage(None, &mut object);
+        self.manage(None, &mut object).await;
         self.mutate(Operation::Create, &mut object, None).await?;
         fill_system_fields(&mut object, &now);
         strategy.default(&mut object);
@@ -104,7 +110,7 @@ impl Change<'_> {
         let stored = self.server.store.create(key, draft).await.map_err(|error| self.write_error(error))?;
         reservation.commit();
         self.server.indexes.wait_for(self.resource, stored.revision).await;
-        Ok(Item::Stored(stored))
+        self.shown(stored).await
     }
 
     /// What admission and the strategy added takes the form of everything that is decoded.
@@ -148,7 +154,7 @@ impl Change<'_> {
         let mut current = self.server.store.get(&key).ok_or_else(|| self.not_found())?;
         loop {
             let old = self.read(&current).await?;
-            let wanted = compute(&old)?;
+            let wanted = self.settle(|| compute(&old)).await?;
             match self.try_update(&current, old, wanted).await? {
                 Attempt::Done(item) => return Ok(Updated { item, created: false }),
                 Attempt::Outrun(newer) if retry => current = newer,
@@ -160,7 +166,7 @@ impl Change<'_> {
     async fn try_update(&self, current: &Arc<Object>, old: Value, wanted: Value) -> Result<Attempt, Status> {
         let (new, reservation) = self.next_state(&old, wanted).await?;
         if same(&old, &new) {
-            return Ok(Attempt::Done(Item::Stored(current.clone())));
+            return Ok(Attempt::Done(self.shown(current.clone()).await?));
         }
         if self.dry_run {
             return Ok(Attempt::Done(Item::Value(new)));
@@ -177,7 +183,7 @@ impl Change<'_> {
             Ok(stored) => {
                 reservation.commit();
                 self.server.indexes.wait_for(self.resource, stored.revision).await;
-                Ok(Attempt::Done(Item::Stored(stored)))
+                Ok(Attempt::Done(self.shown(stored).await?))
             }
             Err(WriteError::Conflict { current: Some(newer) }) => Ok(Attempt::Outrun(newer)),
             Err(error) => Err(self.write_error(error)),
@@ -190,7 +196,7 @@ impl Change<'_> {
         let mut new = wanted;
         keep_system_fields(&mut new, old);
         strategy.default(&mut new);
-        self.manage(Some(old), &mut new);
+        self.manage(Some(old), &mut new).await;
         self.mutate(Operation::Update, &mut new, Some(old)).await?;
         strategy.default(&mut new);
         match self.part {

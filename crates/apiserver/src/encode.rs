@@ -75,12 +75,24 @@ fn reads_as_stored(resource: &Resource, stored: &Object) -> bool {
     }
 }
 
-/// The version that the text of a custom object begins with. It stands first as the keys are in order, unless somebody
-/// has a field that sorts before it.
+/// The `apiVersion` of a stored custom object.
+pub fn stored_api_version(stored: &Object) -> String {
+    match stored_prefix(&stored.json()) {
+        Some(api_version) => api_version.into(),
+        None => object::api_version(&stored.value()).into(),
+    }
+}
+
 fn stored_version(json: &[u8]) -> Option<&str> {
+    stored_prefix(json)?.rsplit('/').next()
+}
+
+/// The `apiVersion` that the text of a custom object begins with. It stands first as the keys are in order, unless somebody
+/// has a field that sorts before it.
+fn stored_prefix(json: &[u8]) -> Option<&str> {
     let rest = json.strip_prefix(br#"{"apiVersion":""#)?;
     let end = rest.iter().position(|byte| *byte == b'"')?;
-    std::str::from_utf8(&rest[..end]).ok()?.rsplit('/').next()
+    std::str::from_utf8(&rest[..end]).ok()
 }
 
 pub fn set_kind(resource: &Resource, value: &mut Value) {

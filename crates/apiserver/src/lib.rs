@@ -8,6 +8,7 @@
 
 mod accept;
 mod admission_origin;
+mod aggregate;
 mod allocate;
 mod audit;
 mod body;

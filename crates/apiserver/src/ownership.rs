@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::catalog::{Catalog, ResourceExt};
 use crate::change::{Change, Part};
+use crate::custom::convert::Conversions;
 use crate::encode;
 
 /// Whether a write's owners are still to be settled.
@@ -21,9 +22,10 @@ pub enum Ownership {
 }
 
 /// The versions in which a resource's objects are served.
-pub struct ServedVersions<'a> {
-    pub resource: &'a Resource,
-    pub catalog: &'a Catalog,
+struct ServedVersions<'a> {
+    resource: &'a Resource,
+    catalog: &'a Catalog,
+    conversions: &'a Conversions,
 }
 
 impl ServedVersions<'_> {
@@ -47,6 +49,9 @@ impl Versions for ServedVersions<'_> {
         let unknown = |version: &str| format!("no kind {:?} is registered for version {version:?}", self.resource.kind);
         let source = self.in_version(from).ok_or_else(|| unknown(from))?;
         let target = self.in_version(api_version).ok_or_else(|| unknown(api_version))?;
+        if target.custom.as_ref().is_some_and(|custom| custom.webhook.is_some()) && from != api_version {
+            return self.conversions.get(value, api_version);
+        }
         let mut converted = value.clone();
         if source.storage.is_some() {
             converted = source.strategy.to_storage(converted);
@@ -65,9 +70,11 @@ pub fn place(resource: &Resource) -> Place<'_> {
 }
 
 impl Change<'_> {
-    /// Gives the endpoint that this change goes through to `act`.
+    /// Gives the endpoint that this change goes through to `act`. Where other versions matter, run it in
+    /// [`Change::settle`].
     pub fn at_endpoint<T>(&self, act: impl FnOnce(&Endpoint<'_>) -> T) -> T {
-        let versions = ServedVersions { resource: self.resource, catalog: &self.call.catalog };
+        let (resource, catalog, conversions) = (self.resource, &*self.call.catalog, &self.conversions);
+        let versions = ServedVersions { resource, catalog, conversions };
         let (api_version, now) = (self.resource.api_version(), self.call.now_text());
         act(&Endpoint {
             place: place(self.resource),
@@ -97,10 +104,33 @@ impl Change<'_> {
     }
 
     /// Keeps the managed fields, unless the object comes with its owners settled.
-    pub fn manage(&self, old: Option<&Value>, new: &mut Value) {
-        if self.ownership == Ownership::Kept {
-            self.at_endpoint(|endpoint| endpoint.update(old, new, &self.manager));
+    pub async fn manage(&self, old: Option<&Value>, new: &mut Value) {
+        if self.ownership != Ownership::Kept {
+            return;
         }
+        if !self.needs_webhook() {
+            return self.manage_built_in(old, new);
+        }
+        let managed = || {
+            let mut new = new.clone();
+            self.manage_built_in(old, &mut new);
+            new
+        };
+        *new = self.settle(managed).await;
+    }
+
+    /// The same where no webhook is needed to compare versions.
+    pub fn manage_built_in(&self, old: Option<&Value>, new: &mut Value) {
+        self.at_endpoint(|endpoint| endpoint.update(old, new, &self.manager));
+    }
+
+    fn needs_webhook(&self) -> bool {
+        self.resource.custom.as_ref().is_some_and(|custom| custom.webhook.is_some())
+    }
+
+    /// Runs `act` until all conversions that its managed fields need are made.
+    pub async fn settle<T>(&self, act: impl FnMut() -> T) -> T {
+        self.conversions.settle(self.server, self.resource, act).await
     }
 
     /// What admission makes of the managed fields has to be readable; else they are as they were before.

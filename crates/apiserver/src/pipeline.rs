@@ -12,7 +12,7 @@ use crate::query::Query;
 use crate::request_info::RequestInfo;
 use crate::server::Inner;
 use crate::stages::{audit, authenticate, authorize, deadline, flow, impersonate};
-use crate::{encode, serve, verbs};
+use crate::{aggregate, encode, serve, verbs};
 
 pub async fn handle(server: &Arc<Inner>, request: Request<Body>) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
@@ -94,7 +94,10 @@ async fn run(server: &Arc<Inner>, extensions: &http::Extensions, call: &mut Call
     if call.info.path.contains("//") {
         return Err(Status::path_not_found());
     }
-    if !serve::discovery::is_served(call) {
+    if let Some(response) = aggregate::proxy::run(server, call).await {
+        return Ok(response);
+    }
+    if !serve::discovery::is_served(server, call) {
         return Ok(serve::page_not_found());
     }
     let response = match call.info.is_resource {

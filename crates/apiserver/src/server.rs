@@ -15,6 +15,7 @@ use rustls_pki_types::CertificateDer;
 use store::engine::{EngineError, Memory, Redb};
 use store::{Key, OpenError, Options, Store};
 
+use crate::aggregate::Remotes;
 use crate::allocate::Allocators;
 use crate::audit::{AuditError, Auditor};
 use crate::body::Body;
@@ -25,7 +26,7 @@ use crate::follow::Indexes;
 use crate::issuer_keys::IssuerKeys;
 use crate::serve::Identity;
 use crate::subresources::kubelet::KubeletClient;
-use crate::{bootstrap, catalog, custom, pipeline, serve};
+use crate::{aggregate, bootstrap, catalog, custom, pipeline, serve};
 
 /// The certificates that a connection showed; set by the listener.
 #[derive(Clone, Debug)]
@@ -76,6 +77,8 @@ pub struct Inner {
     pub allocators: Allocators,
     pub flow: FlowControl,
     pub kubelets: KubeletClient,
+    /// What other servers serve.
+    pub remotes: Remotes,
     pub metrics: serve::metrics::Metrics,
     pub tasks: TaskSet,
 }
@@ -106,6 +109,8 @@ impl Server {
         };
         bootstrap::kubernetes_service::run(&inner, address).await.map_err(refused)?;
         bootstrap::kubernetes_service::keep(&inner, address, tasks);
+        aggregate::registration::follow(&inner, tasks)?;
+        aggregate::availability::follow(&inner, tasks)?;
         Ok(Server { inner, address })
     }
 
@@ -160,6 +165,7 @@ impl Inner {
             allocators: Allocators::load(&config, &store),
             flow: FlowControl::new(config.mutating_in_flight_max + config.readonly_in_flight_max),
             kubelets: KubeletClient::new(&pki)?,
+            remotes: Remotes::new(&pki)?,
             metrics: serve::metrics::Metrics::default(),
             tasks: tasks.clone(),
             config,

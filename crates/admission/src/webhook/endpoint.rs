@@ -47,7 +47,7 @@ impl Service {
     }
 
     /// The name that its certificate must have.
-    fn host(&self) -> String {
+    pub fn host(&self) -> String {
         format!("{}.{}.svc", self.name, self.namespace)
     }
 

@@ -187,6 +187,11 @@ impl Definitions {
         }
     }
 
+    /// The resource in which a definition's objects are stored.
+    pub fn storage(&self, definition: &str) -> Option<Arc<Resource>> {
+        self.known.lock().get(definition)?.built.storage.clone()
+    }
+
     fn groups(&self) -> BTreeSet<String> {
         self.known.lock().values().map(|known| group(&known.outline)).collect()
     }

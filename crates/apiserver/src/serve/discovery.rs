@@ -5,26 +5,32 @@ use http::{HeaderValue, Response, StatusCode, header};
 use registry::strategy::{Resource, Subresource};
 use serde_json::{Value, json};
 
+use crate::aggregate::discovery as merged;
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::{Catalog, Group};
 use crate::encode;
 use crate::negotiate::{Accept, Format, Offer};
 use crate::serve::documents::Document;
+use crate::server::Inner;
 
-pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
+pub fn run(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
     let path = call.info.path.clone();
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     match (segments.as_slice(), aggregated_accept(call)) {
         (["api"], Some(accept)) => return Ok(aggregated_document(call, accept, true)),
+        (["apis"], Some(accept)) if !merged::is_empty(server) => {
+            let document = Document::new(&aggregated_with_remotes(server, &call.catalog));
+            return Ok(document_response(call, accept, &document));
+        }
         (["apis"], Some(accept)) => return Ok(aggregated_document(call, accept, false)),
         _ => {}
     }
     match segments.as_slice() {
         ["api"] => legacy(call, &api_versions()),
-        ["apis"] => legacy(call, &group_list(&call.catalog.clone())),
+        ["apis"] => legacy(call, &group_list(&merged::groups(server, &call.catalog))),
         ["api", version] => resource_list(call, "", version),
-        ["apis", group] => match group_of(&call.catalog, group) {
+        ["apis", group] => match group_of(&merged::groups(server, &call.catalog), group) {
             Some(group) => legacy(call, &group),
             None => Err(Status::path_not_found()),
         },
@@ -34,10 +40,11 @@ pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
 }
 
 /// Whether a path is outside `/apis`, or names a group that is served. Upstream routes nothing for other groups.
-pub fn is_served(call: &Call) -> bool {
+pub fn is_served(server: &Inner, call: &Call) -> bool {
     let group =
         call.info.path.strip_prefix("/apis/").and_then(|rest| rest.split('/').next()).filter(|group| !group.is_empty());
-    group.is_none_or(|group| call.catalog.groups().iter().any(|own| own.name == group))
+    let remote = |group: &str| server.remotes.all().iter().any(|own| own.group == group);
+    group.is_none_or(|group| call.catalog.groups().iter().any(|own| own.name == group) || remote(group))
 }
 
 /// The aggregated form, if any clause of the client's asks for it.
@@ -48,10 +55,10 @@ fn aggregated_accept(call: &Call) -> Option<Accept> {
 
 fn aggregated_document(call: &mut Call, accept: Accept, core: bool) -> Response<Body> {
     let catalog = call.catalog.clone();
-    document(call, accept, catalog.documents.aggregated(core, || aggregated(&catalog, core)))
+    document_response(call, accept, catalog.documents.aggregated(core, || aggregated(&catalog, core)))
 }
 
-fn document(call: &mut Call, accept: Accept, document: &Document) -> Response<Body> {
+fn document_response(call: &mut Call, accept: Accept, document: &Document) -> Response<Body> {
     let etag = HeaderValue::from_str(&document.etag()).expect("hexadecimal digits are a header value");
     call.accept = accept;
     let mut response = if call.header("if-none-match") == document.etag() {
@@ -81,8 +88,8 @@ fn legacy(call: &mut Call, value: &Value) -> Result<Response<Body>, Status> {
     Ok(encode::value_response(call, StatusCode::OK, value))
 }
 
-fn named(catalog: &Catalog) -> impl Iterator<Item = &Group> {
-    catalog.groups().iter().filter(|group| !group.name.is_empty())
+fn named(groups: &[Group]) -> impl Iterator<Item = &Group> {
+    groups.iter().filter(|group| !group.name.is_empty())
 }
 
 fn api_versions() -> Value {
@@ -99,13 +106,13 @@ fn group_value(group: &Group) -> Value {
     json!({"name": group.name, "versions": all, "preferredVersion": group.versions.first().map(entry)})
 }
 
-fn group_list(catalog: &Catalog) -> Value {
-    let groups: Vec<Value> = named(catalog).map(group_value).collect();
+fn group_list(groups: &[Group]) -> Value {
+    let groups: Vec<Value> = named(groups).map(group_value).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
-fn group_of(catalog: &Catalog, name: &str) -> Option<Value> {
-    let mut value = group_value(named(catalog).find(|group| group.name == name)?);
+fn group_of(groups: &[Group], name: &str) -> Option<Value> {
+    let mut value = group_value(named(groups).find(|group| group.name == name)?);
     value["kind"] = "APIGroup".into();
     value["apiVersion"] = "v1".into();
     Some(value)
@@ -172,6 +179,23 @@ fn aggregated(catalog: &Catalog, core: bool) -> Value {
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
 }
 
+/// The same with what other servers serve.
+fn aggregated_with_remotes(server: &Inner, catalog: &Catalog) -> Value {
+    let mut items: Vec<Value> = Vec::new();
+    for group in merged::groups(server, catalog).iter().filter(|group| !group.name.is_empty()) {
+        let mut item = aggregated_group(catalog, group);
+        for version in item["versions"].as_array_mut().into_iter().flatten() {
+            let name = version["version"].as_str().unwrap_or_default();
+            let remote = server.remotes.find(group.name, name).filter(|_| !catalog.is_built_in(group.name));
+            if let Some(remote) = remote {
+                *version = merged::version(&remote);
+            }
+        }
+        items.push(item);
+    }
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
+}
+
 fn aggregated_group(catalog: &Catalog, group: &Group) -> Value {
     let versions: Vec<Value> = group
         .versions
@@ -188,12 +212,15 @@ fn aggregated_group(catalog: &Catalog, group: &Group) -> Value {
 }
 
 fn aggregated_resource(resource: &Resource) -> Value {
-    // A built-in kind of the resource's own group and version is told by its name alone.
-    let own = if resource.custom.is_some() { (resource.group, resource.version) } else { ("", "") };
-    let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    // A kind of the resource's own group and version is told by its name alone, unless a definition brought it.
+    let kind = |group: &str, version: &str, kind: &str| {
+        let own = resource.custom.is_some() && version.is_empty();
+        let (group, version) = if own { (resource.group, resource.version) } else { (group, version) };
+        json!({"group": group, "version": version, "kind": kind})
+    };
     let mut value = json!({
         "resource": resource.name,
-        "responseKind": kind(own.0, own.1, resource.kind),
+        "responseKind": kind("", "", resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
         "verbs": resource.verbs,
@@ -208,11 +235,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
         let subs = resource.subresources.iter().map(|sub| {
             json!({
                 "subresource": sub.name,
-                "responseKind": if sub.version.is_empty() {
-                    kind(own.0, own.1, sub.kind)
-                } else {
-                    kind(sub.group, sub.version, sub.kind)
-                },
+                "responseKind": kind(sub.group, sub.version, sub.kind),
                 "verbs": sub.verbs,
             })
         });

@@ -1,7 +1,7 @@
 //! Documents about what is served. Each is made when somebody first asks for it, and stays while the catalog does.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -17,8 +17,37 @@ pub struct Document {
 impl Document {
     pub fn new(value: &Value) -> Document {
         let text = value.to_string();
-        let hash = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect();
+        let hash = hexadecimal(&Sha256::digest(text.as_bytes()));
         Document { text: text.into(), hash }
+    }
+
+    pub fn etag(&self) -> String {
+        format!("\"{}\"", self.hash)
+    }
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// A document whose hash is known before its text.
+pub struct Page {
+    pub hash: String,
+    text: OnceLock<Bytes>,
+}
+
+impl Page {
+    pub fn now(value: &Value) -> Page {
+        let Document { text, hash } = Document::new(value);
+        Page { hash, text: text.into() }
+    }
+
+    pub fn later(digest: &[u8]) -> Page {
+        Page { hash: hexadecimal(digest), text: OnceLock::new() }
+    }
+
+    pub fn text(&self, make: impl FnOnce() -> Value) -> Bytes {
+        self.text.get_or_init(|| make().to_string().into()).clone()
     }
 
     pub fn etag(&self) -> String {
@@ -38,7 +67,7 @@ pub struct Swagger {
 pub struct Documents {
     aggregated_core: OnceLock<Document>,
     aggregated_groups: OnceLock<Document>,
-    openapi: OnceLock<BTreeMap<String, Document>>,
+    openapi: OnceLock<BTreeMap<String, Arc<Page>>>,
     swagger: OnceLock<Swagger>,
 }
 
@@ -50,7 +79,7 @@ impl Documents {
     }
 
     /// OpenAPI v3: one document for each group and version, by its path.
-    pub fn openapi(&self, make: impl FnOnce() -> BTreeMap<String, Document>) -> &BTreeMap<String, Document> {
+    pub fn openapi(&self, make: impl FnOnce() -> BTreeMap<String, Arc<Page>>) -> &BTreeMap<String, Arc<Page>> {
         self.openapi.get_or_init(make)
     }
 

@@ -60,8 +60,8 @@ pub async fn paths(server: &Arc<Inner>, call: &mut Call) -> Result<Response<Body
         ["version"] => version::run(call),
         ["healthz" | "livez" | "readyz", ..] => health::run(server, call),
         ["metrics"] => Ok(server.metrics.response(server)),
-        ["api" | "apis", ..] => discovery::run(call),
-        ["openapi", ..] => openapi::run(call),
+        ["api" | "apis", ..] => discovery::run(server, call),
+        ["openapi", ..] => openapi::run(server, call).await,
         ["debug", "api_priority_and_fairness", dump] => {
             crate::flow::dump::run(&server.flow, call, dump).ok_or_else(Status::path_not_found)
         }

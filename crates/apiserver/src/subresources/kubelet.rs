@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::Status;
-use auth::pki::{self, Pki, PkiError};
+use auth::pki::{self, Pki, PkiError, ServerTrust};
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -28,11 +29,18 @@ const KUBELET_PORT: u16 = 10250;
 /// How the server speaks to kubelets: with its own client certificate, trusting the cluster's authority.
 pub struct KubeletClient {
     tls: Arc<ClientConfig>,
+    /// For pods and services: whoever asks for them knows whom he believes.
+    trusting: Arc<ClientConfig>,
 }
 
 impl KubeletClient {
     pub fn new(pki: &Pki) -> Result<KubeletClient, PkiError> {
-        Ok(KubeletClient { tls: pki::client_config(&pki.ca, &pki.kubelet_client()?)? })
+        let tls = pki::client_config(&pki.ca, &pki.kubelet_client()?)?;
+        Ok(KubeletClient { tls, trusting: pki::proxy_config(ServerTrust::Anyone, None)? })
+    }
+
+    pub fn trusting(&self) -> Arc<ClientConfig> {
+        self.trusting.clone()
     }
 }
 
@@ -66,13 +74,14 @@ impl Backend {
             Ok(Err(error)) => return Err(self.unreachable(&error)),
             Err(_) => return Err(self.unreachable(&"i/o timeout")),
         };
+        let upgrade = call.upgrade.lock().take();
         match &self.tls {
-            None => exchange(server, call, stream, request).await,
+            None => exchange(server, upgrade, stream, request).await,
             Some(config) => {
                 let name = ServerName::IpAddress(self.address.ip().into());
                 let connector = TlsConnector::from(config.clone());
                 let stream = connector.connect(name, stream).await.map_err(|error| self.unreachable(&error))?;
-                exchange(server, call, stream, request).await
+                exchange(server, upgrade, stream, request).await
             }
         }
     }
@@ -89,7 +98,13 @@ fn internal_ip(node: &Value) -> Option<std::net::IpAddr> {
     of("InternalIP").or_else(|| of("ExternalIP"))?["address"].as_str()?.parse().ok()
 }
 
-async fn exchange<S>(server: &Inner, call: &Call, stream: S, request: Request<Body>) -> Result<Response<Body>, Status>
+/// One request over a fresh connection. An upgrade joins the client's connection to it.
+pub async fn exchange<S>(
+    server: &Inner,
+    upgrade: Option<OnUpgrade>,
+    stream: S,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -105,7 +120,7 @@ where
         return Ok(response.map(|body| body.map_err(|error| -> BoxError { Box::new(error) }).boxed()));
     }
     let backend = hyper::upgrade::on(&mut response);
-    let Some(client) = call.upgrade.lock().take() else {
+    let Some(client) = upgrade else {
         return Err(Status::bad_request("this connection cannot be upgraded"));
     };
     server.tasks.spawn_until_cancelled("tunnel", async move { tunnel(client, backend).await });
@@ -114,7 +129,7 @@ where
 }
 
 /// Copies both ways until both sides have ended.
-async fn tunnel(client: hyper::upgrade::OnUpgrade, backend: hyper::upgrade::OnUpgrade) {
+async fn tunnel(client: OnUpgrade, backend: OnUpgrade) {
     let (client, backend) = match tokio::try_join!(client, backend) {
         Ok(sides) => sides,
         Err(error) => {

@@ -8,6 +8,7 @@ mod finalize;
 pub mod kubelet;
 pub mod proxy;
 pub mod reviews;
+mod rewrite;
 mod scale;
 mod stream;
 mod token;

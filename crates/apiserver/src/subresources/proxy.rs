@@ -12,6 +12,7 @@ use store::Key;
 
 use super::connect;
 use super::kubelet::{self, Backend};
+use super::rewrite::Place;
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
@@ -54,9 +55,9 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     let backend = backend(server, call, resource, &target)?;
     let path = format!("/{}{}", call.info.rest, query_text(call));
     let request = kubelet::request(call, call.method.clone(), &backend.address.to_string(), &path)?;
-    let mut response = backend.send(server, call, request).await?;
-    rewrite_location(call, &backend, &mut response);
-    Ok(response)
+    let response = backend.send(server, call, request).await?;
+    let place = Place { base: base(call), authority: backend.address.to_string() };
+    place.rewrite(response).await
 }
 
 fn redirect(call: &Call) -> Response<Body> {
@@ -80,29 +81,29 @@ fn base(call: &Call) -> String {
     path[..end].to_string()
 }
 
-/// A redirect of the backend to itself leads through the proxy.
-fn rewrite_location(call: &Call, backend: &Backend, response: &mut Response<Body>) {
-    let Some(place) = response.headers().get(header::LOCATION).and_then(|place| place.to_str().ok()) else { return };
-    let own = [format!("http://{}", backend.address), format!("https://{}", backend.address)];
-    let path = own.iter().find_map(|own| place.strip_prefix(own.as_str())).unwrap_or(place);
-    if !path.starts_with('/') || path.starts_with("//") {
-        return;
-    }
-    if let Ok(place) = HeaderValue::from_str(&format!("{}{path}", base(call))) {
-        response.headers_mut().insert(header::LOCATION, place);
-    }
-}
-
 fn backend(server: &Inner, call: &Call, resource: &Resource, target: &Target<'_>) -> Result<Backend, Status> {
     let address = match resource.name {
-        "nodes" => return Backend::kubelet(server, target.name),
+        "nodes" => match node_address(server, target)? {
+            Some(address) => address,
+            None => return Backend::kubelet(server, target.name),
+        },
         "pods" => pod_address(server, call, resource, target)?,
         _ => service_address(server, call, resource, target)?,
     };
-    if target.scheme == "https" {
-        return Err(Status::bad_request("https backends are not proxied: their certificates have no known authority"));
+    // Nobody knows the authorities of such certificates.
+    let tls = (target.scheme == "https").then(|| server.kubelets.trusting());
+    Ok(Backend { address, tls })
+}
+
+/// Another port of a node than its kubelet's.
+fn node_address(server: &Inner, target: &Target<'_>) -> Result<Option<SocketAddr>, Status> {
+    let kubelet = Backend::kubelet(server, target.name)?.address;
+    if target.port.is_empty() || target.port == kubelet.port().to_string() {
+        return Ok(None);
     }
-    Ok(Backend { address, tls: None })
+    let port = target.port.parse().map_err(|_| invalid(target.port))?;
+    check_dialled(kubelet.ip())?;
+    Ok(Some(SocketAddr::new(kubelet.ip(), port)))
 }
 
 fn pod_address(server: &Inner, call: &Call, resource: &Resource, target: &Target<'_>) -> Result<SocketAddr, Status> {
@@ -110,17 +111,17 @@ fn pod_address(server: &Inner, call: &Call, resource: &Resource, target: &Target
     let pod = stored.ok_or_else(|| call.not_found(resource, target.name))?.value();
     let ip = pod.pointer("/status/podIP").and_then(Value::as_str).and_then(|ip| ip.parse::<IpAddr>().ok());
     let ip = ip.ok_or_else(|| Status::bad_request("address not allowed"))?;
-    let port = if target.port.is_empty() { first_port(&pod) } else { target.port.parse().ok() };
+    let port = if target.port.is_empty() { first_port(&pod, target.scheme) } else { target.port.parse().ok() };
     let port = port.ok_or_else(|| invalid(&call.info.name))?;
     check_dialled(ip)?;
     Ok(SocketAddr::new(ip, port))
 }
 
-fn first_port(pod: &Value) -> Option<u16> {
+fn first_port(pod: &Value, scheme: &str) -> Option<u16> {
     let containers = pod.pointer("/spec/containers")?.as_array()?;
     let ports = containers.iter().filter_map(|container| container.get("ports")?.as_array()).flatten();
     let first = ports.filter_map(|port| port["containerPort"].as_u64()).next();
-    Some(first.and_then(|port| u16::try_from(port).ok()).unwrap_or(80))
+    Some(first.and_then(|port| u16::try_from(port).ok()).unwrap_or(if scheme == "https" { 443 } else { 80 }))
 }
 
 /// Nobody reaches the server's own loopback or link-local addresses through a pod's or endpoint's address.

@@ -30,7 +30,7 @@ pub fn run(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) 
 /// Records who asked, as upstream does even for questions.
 fn manage(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) -> Result<(), Status> {
     let options = WriteOptions::of(call, "CreateOptions")?;
-    Change::of(server, call, resource, Part::Main, &options).manage(None, asked);
+    Change::of(server, call, resource, Part::Main, &options).manage_built_in(None, asked);
     Ok(())
 }
 

@@ -94,7 +94,7 @@ async fn write(change: &Change<'_>, config: &Configuration) -> Result<Updated, S
                 other => return other,
             }
         }
-        let new = next(change, config, None)?;
+        let new = change.settle(|| next(change, config, None)).await?;
         crate::stages::authorize::check(change.server, &create_attributes(change))?;
         match change.create(new).await {
             Err(status) if status.is_already_exists() && !change.dry_run => {}

@@ -11,6 +11,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
+use crate::custom::convert::Conversions;
 use crate::decode::{self, Expected};
 use crate::encode::{self, Item};
 use crate::options::WriteOptions;
@@ -76,7 +77,8 @@ async fn named(change: Change<'_>, mut wanted: Value) -> Result<Item, Status> {
         tries += 1;
         let name = names::generate(&base);
         object::set_name(&mut wanted, &name);
-        let attempt = Change { name: &name, manager: change.manager.clone(), ..change };
+        let attempt =
+            Change { name: &name, manager: change.manager.clone(), conversions: Conversions::default(), ..change };
         match attempt.create(wanted.clone()).await {
             Err(status) if status.is_already_exists() && tries < NAMES_MAX => {}
             Err(status) if status.is_already_exists() => {

@@ -239,36 +239,48 @@ enum Outrun {
 }
 
 async fn apply(change: &Change<'_>, current: &Arc<Object>, plan: Plan) -> Result<Deleted, Outrun> {
-    let key = change.resource.key(change.namespace, change.name);
-    let outcome = match &plan {
-        Plan::Keep(value) => return Ok(Deleted::Later(Item::Value(value.clone()))),
-        Plan::Mark(new) if change.dry_run => return Ok(Deleted::Later(Item::Value(new.clone()))),
-        Plan::MarkAndRemove(new) if change.dry_run => return Ok(Deleted::Now(Item::Value(new.clone()))),
-        Plan::Remove if change.dry_run => return Ok(Deleted::Now(Item::Stored(current.clone()))),
-        Plan::Mark(new) => {
-            let draft = change.draft(new).await.map_err(|status| Outrun::Failed(Box::new(status)))?;
-            let written = change.server.store.update(key, current.revision, draft).await;
-            written.map(|stored| Deleted::Later(Item::Stored(stored)))
-        }
-        Plan::Remove | Plan::MarkAndRemove(_) => {
-            let last = match &plan {
-                Plan::MarkAndRemove(new) => {
-                    Some(change.draft(new).await.map_err(|status| Outrun::Failed(Box::new(status)))?)
-                }
-                _ => None,
-            };
-            let written = remove(change, key, current, last).await;
-            if let Ok(last) = &written {
-                change.server.allocators.release(change.resource, &served(change.resource, last));
-                change.server.indexes.wait_for(change.resource, last.revision).await;
-            }
-            written.map(|last| Deleted::Now(Item::Stored(last)))
-        }
+    let failed = |status: Status| Outrun::Failed(Box::new(status));
+    let removes = matches!(plan, Plan::Remove | Plan::MarkAndRemove(_));
+    let outcome = |item: Item| if removes { Deleted::Now(item) } else { Deleted::Later(item) };
+    let new = match plan {
+        Plan::Keep(value) => return Ok(Deleted::Later(Item::Value(value))),
+        Plan::Mark(new) | Plan::MarkAndRemove(new) => Some(new),
+        Plan::Remove => None,
     };
-    outcome.map_err(|error| match error {
+    if change.dry_run {
+        let item = match new {
+            Some(new) => Item::Value(new),
+            None => change.shown(current.clone()).await.map_err(failed)?,
+        };
+        return Ok(outcome(item));
+    }
+    let draft = match &new {
+        Some(new) => Some(change.draft(new).await.map_err(failed)?),
+        None => None,
+    };
+    let written = write(change, current, draft, removes).await.map_err(|error| match error {
         WriteError::Conflict { current: Some(_) } => Outrun::Again,
-        other => Outrun::Failed(Box::new(change.write_error(other))),
-    })
+        other => failed(change.write_error(other)),
+    })?;
+    Ok(outcome(change.shown(written).await.map_err(failed)?))
+}
+
+async fn write(
+    change: &Change<'_>,
+    current: &Object,
+    draft: Option<store::Draft>,
+    removes: bool,
+) -> Result<Arc<Object>, WriteError> {
+    let key = change.resource.key(change.namespace, change.name);
+    match draft {
+        Some(draft) if !removes => change.server.store.update(key, current.revision, draft).await,
+        last => {
+            let last = remove(change, key, current, last).await?;
+            change.server.allocators.release(change.resource, &served(change.resource, &last));
+            change.server.indexes.wait_for(change.resource, last.revision).await;
+            Ok(last)
+        }
+    }
 }
 
 /// Takes the object away, after its last state was shown if it has one.
@@ -298,11 +310,13 @@ pub async fn collection(server: &Arc<Inner>, call: &Call, resource: &Resource) -
         .range(&prefix, None)
         .map(|(_, object)| object)
         .filter(|object| filter.matches(&object.header))
-        .take(if list.limit == 0 { usize::MAX } else { list.limit })
+        .take(if list.limit == 0 || filter.reads_objects() { usize::MAX } else { list.limit })
         .cloned()
         .collect();
+    let mut chosen = filter.choose(server, resource, chosen).await?;
+    chosen.truncate(if list.limit == 0 { usize::MAX } else { list.limit });
     let mut items = Vec::with_capacity(chosen.len());
-    for object in chosen {
+    for (object, _) in chosen {
         let header = &object.header;
         let change = delete_change(server, call, resource, &options, &header.namespace, &header.name);
         match delete(&change, &options).await {

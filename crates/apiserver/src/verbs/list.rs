@@ -15,7 +15,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::custom::convert;
-use crate::encode;
+use crate::encode::{self, Item};
 use crate::negotiate::Shape;
 use crate::options::{ListOptions, VersionMatch};
 use crate::server::Inner;
@@ -25,19 +25,27 @@ pub async fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Res
     let options = ListOptions::of(call, false)?;
     let filter = Filter::new(resource, &options)?;
     let start = Start::of(server, resource, &options)?;
-    let page = read(&start, resource, &call.info.namespace, &filter, options.limit);
+    let (limit, namespace) = (options.limit, call.info.namespace.as_str());
+    let mut page = read(&start, resource, namespace, &filter, if filter.reads_objects() { 0 } else { limit });
+    let mut items = filter.choose(server, resource, std::mem::take(&mut page.objects)).await?;
+    if limit > 0 && items.len() > limit {
+        items.truncate(limit);
+        page.next = items.last().map(|(last, _)| (start_of(last), None));
+    }
     let mut metadata = page.metadata(start.snapshot.revision());
     if resource.custom.is_some() && call.shape() == Shape::Object && metadata.get("continue").is_none() {
         metadata["continue"] = "".into();
     }
-    let items = convert::to_served(server, resource, page.objects).await?;
+    let items: Vec<Item> = items.into_iter().map(|(_, item)| item).collect();
     Ok(encode::list(call, resource, &items, metadata))
 }
 
-/// Judges objects by their headers, without parsing them.
+/// Judges objects by their headers, without parsing them. Fields of custom objects are looked up in the version of the
+/// request, of which no header knows.
 pub struct Filter {
     labels: apimachinery::labels::Selector,
     fields: apimachinery::fields::Selector,
+    in_object: apimachinery::fields::Selector,
 }
 
 impl Filter {
@@ -51,11 +59,36 @@ impl Filter {
                 return Err(unknown_field(&known, field));
             }
         }
-        Ok(Filter { labels: options.labels.clone(), fields: options.fields.clone() })
+        let is_custom = resource.custom.is_some();
+        let (in_object, fields) = options.fields.split(|field| is_custom && !field.starts_with("metadata."));
+        Ok(Filter { labels: options.labels.clone(), fields, in_object })
     }
 
     pub fn is_everything(&self) -> bool {
-        self.labels.is_everything() && self.fields.is_everything()
+        self.labels.is_everything() && self.fields.is_everything() && self.in_object.is_everything()
+    }
+
+    /// Whether headers do not tell everything.
+    pub fn reads_objects(&self) -> bool {
+        !self.in_object.is_everything()
+    }
+
+    /// Of objects whose headers match: those that match altogether, as they are served.
+    pub async fn choose(
+        &self,
+        server: &Inner,
+        resource: &Resource,
+        stored: Vec<Arc<Object>>,
+    ) -> Result<Vec<(Arc<Object>, Item)>, Status> {
+        let items = convert::to_served(server, resource, stored.clone()).await?;
+        let matching = |(_, item): &(_, Item)| !self.reads_objects() || self.matches_object(resource, item);
+        Ok(stored.into_iter().zip(items).filter(matching).collect())
+    }
+
+    fn matches_object(&self, resource: &Resource, item: &Item) -> bool {
+        let fields = resource.strategy.fields(&item.value(resource));
+        let value = |field: &str| fields.iter().find(|(name, _)| *name == field).map(|(_, value)| value.as_str());
+        self.in_object.matches(value)
     }
 
     pub fn matches(&self, header: &Header) -> bool {

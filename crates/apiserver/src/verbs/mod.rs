@@ -19,6 +19,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
+use crate::custom::convert::Conversions;
 use crate::negotiate::{Offer, Shape};
 use crate::ownership::Ownership;
 use crate::serve::page_not_found;
@@ -122,6 +123,7 @@ impl<'a> Change<'a> {
             dry_run: options.dry_run,
             manager: options.manager.clone(),
             ownership: Ownership::Kept,
+            conversions: Conversions::default(),
         }
     }
 }

@@ -71,8 +71,8 @@ async fn open(
         if initial {
             let matching = snapshot.range(&prefix, None).filter(|(_, object)| filter.matches(&object.header));
             let matching = matching.map(|(_, object)| object.clone()).collect();
-            let items = convert::to_served(server, resource, matching).await?;
-            pending.extend(items.iter().map(|item| encoder.event("ADDED", item)));
+            let items = filter.choose(server, resource, matching).await?;
+            pending.extend(items.iter().map(|(_, item)| encoder.event("ADDED", item)));
         }
         if options.send_initial_events == Some(true) && options.bookmarks {
             pending.push_back(encoder.bookmark(snapshot.revision(), true));
@@ -198,16 +198,8 @@ impl Stream {
         if event.revision <= self.from {
             return;
         }
-        let Some(shown) = self.classify(event) else { return };
-        match convert::one(&self.server, &self.encoder.resource, shown.object).await {
-            Ok(item) => {
-                let item = match shown.at {
-                    Some(revision) => Item::Value(self.encoder.at_revision(&item, revision)),
-                    None => item,
-                };
-                let frame = self.encoder.event(shown.kind, &item);
-                self.pending.push_back(frame);
-            }
+        match self.frame(event).await {
+            Ok(frame) => self.pending.extend(frame),
             Err(status) => {
                 self.watcher = None;
                 self.pending.push_back(self.encoder.frame("ERROR", &status.to_value()));
@@ -215,10 +207,28 @@ impl Stream {
         }
     }
 
-    /// What the change is to somebody who sees only what the selectors choose.
-    fn classify(&self, event: &Event) -> Option<Shown> {
-        let before = event.old.as_ref().is_some_and(|old| self.filter.matches(&old.header));
-        let after = event.new.as_ref().is_some_and(|new| self.filter.matches(&new.header));
+    async fn frame(&mut self, event: &Event) -> Result<Option<Bytes>, Status> {
+        let (before, after) = (self.matches(event.old.as_ref()).await?, self.matches(event.new.as_ref()).await?);
+        let Some(shown) = Stream::classify(event, before, after) else { return Ok(None) };
+        let item = convert::one(&self.server, &self.encoder.resource, shown.object).await?;
+        let item = match shown.at {
+            Some(revision) => Item::Value(self.encoder.at_revision(&item, revision)),
+            None => item,
+        };
+        Ok(Some(self.encoder.event(shown.kind, &item)))
+    }
+
+    async fn matches(&self, object: Option<&Arc<Object>>) -> Result<bool, Status> {
+        let Some(object) = object.filter(|object| self.filter.matches(&object.header)) else { return Ok(false) };
+        if !self.filter.reads_objects() {
+            return Ok(true);
+        }
+        let chosen = self.filter.choose(&self.server, &self.encoder.resource, vec![object.clone()]).await?;
+        Ok(!chosen.is_empty())
+    }
+
+    /// What the change is to somebody who sees only what the selectors choose, before it and after it.
+    fn classify(event: &Event, before: bool, after: bool) -> Option<Shown> {
         let shown = |kind| Some(Shown { kind, object: event.object().clone(), at: None });
         match (before, after) {
             (false, false) => None,

@@ -2,8 +2,10 @@
 
 mod access;
 mod admission;
+mod aggregation;
 mod applying;
 mod control;
+mod conversion;
 mod encodings;
 mod objects;
 mod services;
@@ -43,6 +45,22 @@ impl Bench {
         bench
     }
 
+    /// Waits until a definition is served.
+    pub async fn established(&self, name: &str) {
+        let key = store::Key::new("apiextensions.k8s.io", "customresourcedefinitions", "", name);
+        let store = self.server.store();
+        loop {
+            let revision = store.revision();
+            let mut changes = store.watch(store::Prefix::of_key(&key), revision).expect("the newest revision is kept");
+            let stored = store.get(&key).expect("the definition exists");
+            let conditions = stored.value()["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            if conditions.iter().any(|one| one["type"] == "Established" && one["status"] == "True") {
+                return;
+            }
+            changes.next().await.expect("a change follows");
+        }
+    }
+
     pub async fn send(&self, mut request: Request<Body>, user: Option<&UserInfo>) -> Response<Body> {
         if let Some(user) = user {
             request.extensions_mut().insert(user.clone());
@@ -76,6 +94,14 @@ impl Bench {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.admin(Method::GET, path, &Value::Null).await
+    }
+
+    pub async fn accepting(&self, path: &str, accept: &str) -> Answer {
+        let request = Request::builder().uri(path).header("accept", accept).body(whole("")).expect("a request");
+        let response = self.send(request, Some(&UserInfo::master("admin"))).await;
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.expect("a whole body").to_bytes();
+        Answer { code, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {

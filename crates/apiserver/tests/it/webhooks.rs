@@ -25,9 +25,9 @@ const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1";
 type Judge = dyn Fn(&Value) -> Value + Send + Sync;
 
 /// A webhook that listens, and what it was asked.
-struct Webhook {
-    address: SocketAddr,
-    ca_bundle: String,
+pub struct Webhook {
+    pub address: SocketAddr,
+    pub ca_bundle: String,
     asked: Arc<Mutex<Vec<Value>>>,
     _tasks: TaskSet,
 }
@@ -35,6 +35,15 @@ struct Webhook {
 impl Webhook {
     /// `judge` gets the request of a review and gives the response without its uid.
     async fn start(judge: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Webhook {
+        Webhook::reviewing("admission.k8s.io/v1", "AdmissionReview", judge).await
+    }
+
+    /// The same for reviews of any kind.
+    pub async fn reviewing(
+        api_version: &'static str,
+        kind: &'static str,
+        judge: impl Fn(&Value) -> Value + Send + Sync + 'static,
+    ) -> Webhook {
         let (tasks, asked) = (TaskSet::new(), Arc::new(Mutex::new(Vec::new())));
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().self_signed(&key).unwrap();
@@ -49,7 +58,7 @@ impl Webhook {
                 let (acceptor, judge, log) = (acceptor.clone(), judge.clone(), log.clone());
                 within.spawn_until_cancelled("connection", async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let service = service_fn(|request| answer(request, &judge, &log));
+                    let service = service_fn(|request| answer(request, (api_version, kind), &judge, &log));
                     let served =
                         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                     drop(served.await);
@@ -68,12 +77,12 @@ impl Webhook {
         })
     }
 
-    fn asked(&self) -> Vec<Value> {
+    pub fn asked(&self) -> Vec<Value> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-fn acceptor(certificate: CertificateDer<'static>, key: Vec<u8>) -> TlsAcceptor {
+pub fn acceptor(certificate: CertificateDer<'static>, key: Vec<u8>) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -86,6 +95,7 @@ fn acceptor(certificate: CertificateDer<'static>, key: Vec<u8>) -> TlsAcceptor {
 
 async fn answer(
     request: Request<Incoming>,
+    (api_version, kind): (&str, &str),
     judge: &Arc<Judge>,
     log: &Arc<Mutex<Vec<Value>>>,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
@@ -94,7 +104,7 @@ async fn answer(
     let mut response = judge(&review["request"]);
     response["uid"] = review["request"]["uid"].clone();
     log.lock().unwrap().push(review["request"].clone());
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
+    let review = json!({"apiVersion": api_version, "kind": kind, "response": response});
     Ok(Response::new(Full::new(review.to_string().into())))
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -12,7 +12,7 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::{Authority, Credentials, PkiError};
 
@@ -131,6 +131,79 @@ pub fn server_config(identity: Arc<ServerIdentity>, trust: &ClientTrust) -> Resu
     let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(identity);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Whose certificates a client believes.
+#[derive(Clone, Copy, Debug)]
+pub enum ServerTrust<'a> {
+    /// Authorities as PEM.
+    Bundle(&'a [u8]),
+    /// Somebody said that it does not matter.
+    Anyone,
+}
+
+/// For servers that are proxied to, which are shown a certificate if there is one. HTTP/1.1 only.
+pub fn proxy_config(trust: ServerTrust<'_>, credentials: Option<&Credentials>) -> Result<Arc<ClientConfig>, PkiError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(PkiError::Tls)?;
+    let builder = match trust {
+        ServerTrust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(BelieveAnyone)),
+        ServerTrust::Bundle(pem) => {
+            let malformed = |_| PkiError::Malformed { name: "caBundle".into() };
+            let mut roots = RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                roots.add(certificate.map_err(malformed)?).map_err(PkiError::Tls)?;
+            }
+            builder.with_root_certificates(roots)
+        }
+    };
+    let mut config = match credentials {
+        None => builder.with_no_client_auth(),
+        Some(credentials) => {
+            let (chain, key) = parse(credentials)?;
+            builder.with_client_auth_cert(chain, key).map_err(PkiError::Tls)?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+#[derive(Debug)]
+struct BelieveAnyone;
+
+impl ServerCertVerifier for BelieveAnyone {
+    fn verify_server_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, signed, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, signed, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Trusts one authority and shows one certificate. HTTP/1.1 only: upgrades need it.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::at::At;
 use crate::cells::{list, name, text};
 use crate::defaults::{present, set};
-use crate::strategy::{Column, Context, Strategy};
+use crate::strategy::{Column, Context, NameRule, Strategy};
 
 pub struct ApiService;
 
@@ -18,6 +18,11 @@ impl Strategy for ApiService {
             "status" => &["metadata", "spec"],
             _ => &[],
         }
+    }
+
+    /// That of the core group ends in a dot.
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
     }
 
     fn allows_unconditional_update(&self) -> bool {

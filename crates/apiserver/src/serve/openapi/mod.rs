@@ -8,35 +8,54 @@ mod paths;
 mod schemas;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use apimachinery::Status;
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use registry::strategy::Resource;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
+use crate::aggregate;
+use crate::aggregate::remote::Remote;
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::Catalog;
 use crate::encode;
-use crate::serve::documents::{Document, Swagger};
+use crate::serve::documents::{Page, Swagger};
+use crate::server::Inner;
 
-static BUILT_IN: LazyLock<BTreeMap<String, Document>> =
+static BUILT_IN: LazyLock<BTreeMap<String, Arc<Page>>> =
     LazyLock::new(|| documents(Catalog::built_in().as_ref(), false));
 
 /// One document for each group and version, by its path: `api/v1`, `apis/apps/v1`. Those of built-in kinds are made once.
-fn all(catalog: &Catalog) -> BTreeMap<String, Document> {
+fn all(catalog: &Catalog) -> BTreeMap<String, Arc<Page>> {
     let mut all = BUILT_IN.clone();
     all.extend(documents(catalog, true));
     all
 }
 
-fn documents(catalog: &Catalog, custom: bool) -> BTreeMap<String, Document> {
+fn documents(catalog: &Catalog, custom: bool) -> BTreeMap<String, Arc<Page>> {
     let versions = catalog.group_versions().filter(|(group, version)| {
         let mut resources = catalog.of_version(group, version);
         resources.any(|resource| resource.schema.is_built_in() != custom)
     });
-    versions.map(|(group, version)| (path(group, version), document(catalog, group, version))).collect()
+    versions.map(|(group, version)| (path(group, version), Arc::new(page(catalog, group, version)))).collect()
+}
+
+/// Custom resources are hashed by their definitions: most are never asked about.
+fn page(catalog: &Catalog, group: &str, version: &str) -> Page {
+    let mut digest = Sha256::new();
+    let mut custom = false;
+    for source in catalog.of_version(group, version).filter_map(|resource| resource.custom.as_ref()) {
+        custom = true;
+        digest.update(&source.source);
+    }
+    match custom {
+        true => Page::later(&digest.finalize()),
+        false => Page::now(&document(catalog, group, version)),
+    }
 }
 
 /// How a version of OpenAPI says things.
@@ -50,41 +69,67 @@ fn path(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-pub fn run(call: &mut Call) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
     let path = call.info.path.clone();
     let path = path.trim_end_matches('/');
     match path.strip_prefix("/openapi/v3") {
-        Some("") => index(call),
+        Some("") => index(server, call),
         Some(rest) => {
-            let document = call
-                .catalog
-                .documents
-                .openapi(|| all(&call.catalog))
-                .get(rest.trim_start_matches('/'))
-                .ok_or_else(Status::path_not_found)?;
-            Ok(whole(call, document))
+            let path = rest.trim_start_matches('/');
+            if let Some(remote) = remote_at(server, call, path) {
+                let there = format!("/openapi/v3/{path}");
+                return Ok(aggregate::proxy::forward(server, call, &remote, &there).await);
+            }
+            Ok(call.catalog.documents.openapi(|| all(&call.catalog)).get(path).map_or_else(nothing, |page| {
+                let text = page.text(|| document_at(&call.catalog, path));
+                whole(call, page, text)
+            }))
         }
         None if path == "/openapi/v2" => v2(call),
         None => Err(Status::path_not_found()),
     }
 }
 
-fn index(call: &mut Call) -> Result<Response<Body>, Status> {
+/// Who describes a path that is somebody else's.
+fn remote_at(server: &Inner, call: &Call, path: &str) -> Option<Arc<Remote>> {
+    let (group, version) = path.strip_prefix("apis/")?.split_once('/')?;
+    server.remotes.find(group, version).filter(|_| !call.catalog.is_built_in(group))
+}
+
+fn index(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
     call.negotiate(false)?;
-    let entry = |(path, document): (&String, &Document)| {
+    let entry = |(path, document): (&String, &Arc<Page>)| {
         (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", document.hash)}))
     };
-    let paths: Map<String, Value> = call.catalog.documents.openapi(|| all(&call.catalog)).iter().map(entry).collect();
+    let mut paths: Map<String, Value> =
+        call.catalog.documents.openapi(|| all(&call.catalog)).iter().map(entry).collect();
+    for remote in server.remotes.all().iter().filter(|remote| !call.catalog.is_built_in(&remote.group)) {
+        if let Some(url) = &remote.seen.lock().openapi {
+            paths.insert(path(&remote.group, &remote.version), json!({"serverRelativeURL": url}));
+        }
+    }
     let text = json!({"paths": paths}).to_string();
     Ok(encode::plain(StatusCode::OK, "text/plain; charset=utf-8", text.into()))
 }
 
-fn whole(call: &Call, document: &Document) -> Response<Body> {
+/// Upstream says nothing about versions that it does not know.
+fn nothing() -> Response<Body> {
+    let mut response = Response::new(crate::body::empty());
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+fn document_at(catalog: &Catalog, wanted: &str) -> Value {
+    let found = catalog.group_versions().find(|(group, version)| path(group, version) == wanted);
+    found.map(|(group, version)| document(catalog, group, version)).unwrap_or_default()
+}
+
+fn whole(call: &Call, document: &Page, text: Bytes) -> Response<Body> {
     let etag = document.etag();
     if call.header("if-none-match") == etag {
         return encode::not_modified();
     }
-    let mut response = encode::plain(StatusCode::OK, "application/json", document.text.clone());
+    let mut response = encode::plain(StatusCode::OK, "application/json", text);
     let value = HeaderValue::from_str(&etag).expect("hexadecimal digits are a header value");
     response.headers_mut().insert(header::ETAG, value);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -95,14 +140,14 @@ fn whole(call: &Call, document: &Document) -> Response<Body> {
     response
 }
 
-fn document(catalog: &Catalog, group: &str, version: &str) -> Document {
+fn document(catalog: &Catalog, group: &str, version: &str) -> Value {
     let resources: Vec<&Resource> = catalog.of_version(group, version).map(AsRef::as_ref).collect();
-    Document::new(&json!({
+    json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1.36.2"},
         "paths": paths::of(&resources, Dialect::V3),
         "components": {"schemas": schemas::of(&resources, Dialect::V3)},
-    }))
+    })
 }
 
 const GNOSTIC: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";

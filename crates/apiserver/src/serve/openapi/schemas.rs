@@ -3,17 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::schema::{self, Definition, Field, ListKind, SchemaNode, Type};
+use apiextensions::openapi;
 use registry::strategy::Resource;
 use serde_json::{Map, Value, json};
 
 use super::Dialect;
 use super::paths::kind_of;
 
+/// What the schemas of custom resources refer to.
+const METADATA: [&str; 2] =
+    ["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"];
+
 /// The definitions that the resources reach, with their kinds.
 pub fn of(resources: &[&Resource], dialect: Dialect) -> Value {
     let mut reached: BTreeSet<&'static str> = BTreeSet::new();
     let mut open: Vec<&'static Definition> = Vec::new();
     let mut kinds: BTreeMap<&'static str, Vec<Value>> = BTreeMap::new();
+    if resources.iter().any(|resource| resource.custom.is_some()) {
+        open.extend(METADATA.iter().filter_map(|name| schema::definition(name)));
+    }
     for resource in resources {
         if let Some(definition) = resource.schema.node().static_definition() {
             let kind = json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
@@ -32,7 +40,21 @@ pub fn of(resources: &[&Resource], dialect: Dialect) -> Value {
         }
     }
     let all = reached.into_iter().filter_map(schema::definition);
-    all.map(|d| (d.name.to_string(), schema_of(d, kinds.get(d.name), dialect))).collect::<Map<_, _>>().into()
+    let built_in = all.map(|d| (d.name.to_string(), schema_of(d, kinds.get(d.name), dialect)));
+    built_in.chain(resources.iter().flat_map(|resource| defined(resource, dialect))).collect::<Map<_, _>>().into()
+}
+
+/// What a definition says of its kind, and the kind's list.
+fn defined(resource: &Resource, dialect: Dialect) -> Map<String, Value> {
+    let Some(custom) = &resource.custom else { return Map::new() };
+    let mut definition: Value = serde_json::from_slice(&custom.source).expect("the server wrote this JSON itself");
+    // Unless the accepted names are others than the wanted ones.
+    definition["spec"]["names"] = definition["status"]["acceptedNames"].take();
+    let dialect = match dialect {
+        Dialect::V2 => openapi::Dialect::V2,
+        Dialect::V3 => openapi::Dialect::V3,
+    };
+    openapi::schemas(&definition, resource.version, dialect)
 }
 
 fn reach(ty: Type, open: &mut Vec<&'static Definition>) {
