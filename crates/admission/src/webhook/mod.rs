@@ -12,12 +12,13 @@ mod hook;
 mod hooks;
 mod mutating;
 mod reinvocation;
-mod review;
+pub(crate) mod review;
 mod validating;
 
 pub use caller::{Exchange, HttpsCaller, WebhookCaller};
 pub use errors::CallError;
 pub use hooks::Hooks;
 pub use mutating::MutatingAdmissionWebhook;
+pub(crate) use mutating::decoded;
 pub use reinvocation::Reinvocation;
 pub use validating::ValidatingAdmissionWebhook;
