@@ -5,6 +5,7 @@ mod admission;
 mod applying;
 mod encodings;
 mod objects;
+mod policies;
 mod services;
 mod watching;
 mod webhooks;
