@@ -9,6 +9,7 @@ mod match_conditions;
 mod matching;
 mod plugins;
 mod pod_security;
+mod policy;
 mod request;
 mod services;
 pub mod webhook;
@@ -54,9 +55,9 @@ static CHAIN: &[&dyn Plugin] = &[
     &plugins::CertificateSubjectRestriction,
     &plugins::DefaultIngressClass,
     &plugins::PodTopologyLabels,
-    &plugins::MutatingAdmissionPolicy,
+    &policy::MutatingAdmissionPolicy,
     &webhook::MutatingAdmissionWebhook,
-    &plugins::ValidatingAdmissionPolicy,
+    &policy::ValidatingAdmissionPolicy,
     &webhook::ValidatingAdmissionWebhook,
     &plugins::ResourceQuota,
 ];

@@ -44,6 +44,12 @@ pub trait Origin: Send + Sync {
 
     /// All versions in which the objects of a resource are served, its own among them.
     fn versions(&self, resource: &Resource) -> Vec<Arc<Resource>>;
+
+    /// The resource that serves the objects of a kind.
+    fn resource_of(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>>;
+
+    /// A stored object as the resource serves it.
+    fn served(&self, resource: &Resource, stored: &Object) -> Value;
 }
 
 /// A write on its way to the store.

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use auth::Authorizer;
 use serde_json::Value;
 
+use crate::policy::{Index, Mutations, Validations};
 use crate::webhook::{Hooks, WebhookCaller};
 
 /// The chain's indexes and connections. One for each server; the server tells it of changes with [`Services::apply`].
 pub struct Services {
     pub(crate) mutating: Hooks,
     pub(crate) validating: Hooks,
+    pub(crate) mutating_policies: Index<Mutations>,
+    pub(crate) validating_policies: Index<Validations>,
     pub(crate) caller: Arc<dyn WebhookCaller>,
     pub(crate) authorizer: Arc<Authorizer>,
 }
@@ -20,7 +23,14 @@ pub const GROUP: &str = "admissionregistration.k8s.io";
 
 impl Services {
     pub fn new(caller: Arc<dyn WebhookCaller>, authorizer: Arc<Authorizer>) -> Services {
-        Services { mutating: Hooks::default(), validating: Hooks::default(), caller, authorizer }
+        Services {
+            mutating: Hooks::default(),
+            validating: Hooks::default(),
+            mutating_policies: Index::default(),
+            validating_policies: Index::default(),
+            caller,
+            authorizer,
+        }
     }
 
     /// How webhooks are reached; those that convert objects are asked through it too.
@@ -30,23 +40,27 @@ impl Services {
 
     /// Takes in the newest state of a configuration; `None` when it is gone.
     pub fn apply(&self, resource: &str, name: &str, object: Option<&Value>) {
-        if let Some(hooks) = self.hooks(resource) {
-            hooks.apply(name, object);
+        match resource {
+            "mutatingwebhookconfigurations" => self.mutating.apply(name, object),
+            "validatingwebhookconfigurations" => self.validating.apply(name, object),
+            "mutatingadmissionpolicies" => self.mutating_policies.apply_policy(name, object),
+            "mutatingadmissionpolicybindings" => self.mutating_policies.apply_binding(name, object),
+            "validatingadmissionpolicies" => self.validating_policies.apply_policy(name, object),
+            "validatingadmissionpolicybindings" => self.validating_policies.apply_binding(name, object),
+            _ => {}
         }
     }
 
     /// Drops what is known of a resource, before it is taken in anew.
     pub fn forget(&self, resource: &str) {
-        if let Some(hooks) = self.hooks(resource) {
-            hooks.clear();
-        }
-    }
-
-    fn hooks(&self, resource: &str) -> Option<&Hooks> {
         match resource {
-            "mutatingwebhookconfigurations" => Some(&self.mutating),
-            "validatingwebhookconfigurations" => Some(&self.validating),
-            _ => None,
+            "mutatingwebhookconfigurations" => self.mutating.clear(),
+            "validatingwebhookconfigurations" => self.validating.clear(),
+            "mutatingadmissionpolicies" => self.mutating_policies.forget_policies(),
+            "mutatingadmissionpolicybindings" => self.mutating_policies.forget_bindings(),
+            "validatingadmissionpolicies" => self.validating_policies.forget_policies(),
+            "validatingadmissionpolicybindings" => self.validating_policies.forget_bindings(),
+            _ => {}
         }
     }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use admission::{Operation, Origin};
 use registry::strategy::Resource;
 use serde_json::{Value, json};
+use store::Object;
 
 use crate::call::Call;
 use crate::catalog::ResourceExt;
+use crate::encode;
 
 impl Origin for Call {
     fn warn(&self, text: String) {
@@ -31,6 +33,15 @@ impl Origin for Call {
     fn versions(&self, resource: &Resource) -> Vec<Arc<Resource>> {
         let same = |other: &&Arc<Resource>| other.storage() == resource.storage();
         self.catalog.resources().filter(same).cloned().collect()
+    }
+
+    fn resource_of(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
+        let same = |resource: &&Arc<Resource>| resource.kind == kind && resource.api_version() == api_version;
+        self.catalog.resources().find(same).cloned()
+    }
+
+    fn served(&self, resource: &Resource, stored: &Object) -> Value {
+        encode::served(resource, stored)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use admission::Operation;
 use apimachinery::managed_fields;
 use apimachinery::validation::object_meta;
-use apimachinery::{GroupKind, Status, object};
+use apimachinery::{GroupKind, Status, names, object};
 use registry::strategy::Resource;
 use serde_json::Value;
 use store::{Draft, Object, WriteError};
@@ -16,6 +16,9 @@ use crate::custom::convert::{self, Conversions};
 use crate::encode::Item;
 use crate::ownership::Ownership;
 use crate::server::Inner;
+
+/// How often a generated name may be taken.
+const NAMES_MAX: usize = 8;
 
 /// Which part of an object an endpoint writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +84,39 @@ impl Change<'_> {
         convert::one(self.server, self.resource, stored).await
     }
 
-    /// Creates `object`, whose namespace and name are settled.
+    /// Creates `object`, whose namespace is settled. A name is generated after admission changed what it wanted, which may
+    /// have given one, and generated again while it is taken.
     pub async fn create(&self, mut object: Value) -> Result<Item, Status> {
-        let (now, strategy) = (self.call.now_text(), &self.resource.strategy);
         drop_system_fields(&mut object);
-        strategy.default(&mut object);
+        self.resource.strategy.default(&mut object);
         // Before the server's own additions: they are nobody's fields.
         self.manage(None, &mut object).await;
         self.mutate(Operation::Create, &mut object, None).await?;
+        let (given, base) = (object::name(&object).to_owned(), object::generate_name(&object).to_owned());
+        if !given.is_empty() || base.is_empty() {
+            return self.named(&given).create_admitted(object).await;
+        }
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let name = names::generate(&base);
+            object::set_name(&mut object, &name);
+            match self.named(&name).create_admitted(object.clone()).await {
+                Err(status) if status.is_already_exists() && tries < NAMES_MAX => {}
+                Err(status) if status.is_already_exists() => {
+                    return Err(Status::generate_name_conflict(&self.resource.group_resource(), &name, 1));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn named<'a>(&'a self, name: &'a str) -> Change<'a> {
+        Change { name, manager: self.manager.clone(), conversions: Conversions::default(), ..*self }
+    }
+
+    async fn create_admitted(&self, mut object: Value) -> Result<Item, Status> {
+        let (now, strategy) = (self.call.now_text(), &self.resource.strategy);
         fill_system_fields(&mut object, &now);
         strategy.default(&mut object);
         strategy.prepare_for_create(&mut object, &self.call.context(&now));

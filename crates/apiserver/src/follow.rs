@@ -23,6 +23,10 @@ const FOLLOWED: &[(&str, &str)] = &[
     ("storage.k8s.io", "volumeattachments"),
     (admission::GROUP, "mutatingwebhookconfigurations"),
     (admission::GROUP, "validatingwebhookconfigurations"),
+    (admission::GROUP, "mutatingadmissionpolicies"),
+    (admission::GROUP, "mutatingadmissionpolicybindings"),
+    (admission::GROUP, "validatingadmissionpolicies"),
+    (admission::GROUP, "validatingadmissionpolicybindings"),
 ];
 
 /// How far each index has followed the store.

@@ -1,9 +1,11 @@
 //! Which requests a webhook or a policy is about: rules, scopes, selectors, other versions of a resource.
 
+mod constraints;
 mod equivalents;
 mod rules;
 mod selectors;
 
+pub use constraints::Constraints;
 pub use equivalents::Target;
 pub use rules::Rule;
 pub use selectors::Selectors;

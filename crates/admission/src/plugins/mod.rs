@@ -4,7 +4,6 @@ mod certificates;
 mod claim_resize;
 mod default_class;
 mod default_toleration_seconds;
-mod empty;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
@@ -21,7 +20,6 @@ pub use certificates::{CertificateApproval, CertificateSigning, CertificateSubje
 pub use claim_resize::PersistentVolumeClaimResize;
 pub use default_class::{DefaultIngressClass, DefaultStorageClass};
 pub use default_toleration_seconds::DefaultTolerationSeconds;
-pub use empty::{MutatingAdmissionPolicy, ValidatingAdmissionPolicy};
 pub use limit_ranger::LimitRanger;
 pub use namespace_lifecycle::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;

@@ -47,7 +47,7 @@ impl Hook {
             rules: Rule::list(&webhook["rules"]),
             policy: if text("matchPolicy") == "Exact" { MatchPolicy::Exact } else { MatchPolicy::Equivalent },
             selectors: Selectors::of(webhook),
-            conditions: Conditions::compile(&webhook["matchConditions"]),
+            conditions: Conditions::compile(&webhook["matchConditions"], false),
             name,
         }
     }
@@ -62,7 +62,7 @@ impl Hook {
         let Some(target) = matching::target(&self.rules, self.policy, request) else { return Ok(None) };
         // What cannot be looked up only matters to those whom the request concerns.
         in_namespace?;
-        match self.conditions.evaluate(request, &target) {
+        match self.conditions.evaluate(request, &target, &Value::Null) {
             Outcome::Met => Ok(Some(target)),
             Outcome::Unmet => Ok(None),
             Outcome::Failed(_) if self.ignores_failure => Ok(None),

@@ -14,7 +14,7 @@ mod hooks;
 mod mutating;
 mod post;
 mod reinvocation;
-mod review;
+pub(crate) mod review;
 mod validating;
 
 pub use caller::{Exchange, HttpsCaller, WebhookCaller};
@@ -22,6 +22,7 @@ pub use endpoint::{Destination, Endpoint, Service};
 pub use errors::CallError;
 pub use hooks::Hooks;
 pub use mutating::MutatingAdmissionWebhook;
+pub(crate) use mutating::decoded;
 pub use post::post;
 pub use reinvocation::Reinvocation;
 pub use validating::ValidatingAdmissionWebhook;

@@ -82,7 +82,7 @@ fn apply(hook: &Hook, request: &mut Request<'_>, target: &Target, answer: &Answe
     };
     let shown = target.converted(request, object);
     let patched = patch::json::apply(&shown, &answer.patch).map_err(|error| CallError::Unusable(error.to_string()))?;
-    let patched = decoded(request, target, patched)?;
+    let patched = decoded(request, target, patched).map_err(CallError::Unusable)?;
     if patched == shown {
         return Ok(false);
     }
@@ -102,13 +102,13 @@ fn is_empty(patch: &[u8]) -> Result<bool, CallError> {
 }
 
 /// As if it came from a client: unknown fields are dropped, what is missing is filled in.
-fn decoded(request: &Request<'_>, target: &Target, mut object: Value) -> Result<Value, CallError> {
+pub fn decoded(request: &Request<'_>, target: &Target, mut object: Value) -> Result<Value, String> {
     let (kind, form) = (&target.kind, target.form(request));
     let is_whole = request.subresource.is_empty() || request.subresource == "status";
     if is_whole && form.custom.is_some() {
-        form.strategy.decode(&mut object, form.schema.node()).map_err(CallError::Unusable)?;
+        form.strategy.decode(&mut object, form.schema.node())?;
     } else if let Some(definition) = schema::kind(&kind.group, &kind.version, &kind.kind) {
-        strict::normalize(&mut object, definition.node()).map_err(CallError::Unusable)?;
+        strict::normalize(&mut object, definition.node())?;
     }
     if is_whole {
         form.strategy.default(&mut object);

@@ -1,4 +1,4 @@
-//! Which webhooks are asked a second time: those that want to hear of what others changed after them.
+//! Which webhooks and policies are asked a second time: those that want to hear of what others changed after them.
 
 use std::collections::HashSet;
 
@@ -9,11 +9,31 @@ use serde_json::Value;
 pub struct Reinvocation {
     second_round: bool,
     wanted: bool,
+    webhooks: Asked,
+    policies: Asked,
+}
+
+/// Who was asked by one plugin.
+#[derive(Default)]
+struct Asked {
     /// Asked before, and wanting to be asked again after changes.
     eligible: HashSet<String>,
     /// To be asked in the second round.
     required: HashSet<String>,
     last_output: Option<Value>,
+}
+
+impl Asked {
+    fn require_eligible(&mut self) {
+        self.required.extend(self.eligible.drain());
+    }
+
+    /// Compares with what the plugin left behind: others of the second round may have changed it.
+    fn begin(&mut self, second_round: bool, object: Option<&Value>) {
+        if second_round && self.last_output.as_ref() != object {
+            self.require_eligible();
+        }
+    }
 }
 
 impl Reinvocation {
@@ -24,37 +44,51 @@ impl Reinvocation {
         begins
     }
 
-    /// Compares with what the webhooks left behind: plugins of the second round may have changed it.
     pub fn begin_webhooks(&mut self, object: Option<&Value>) {
-        if self.second_round && self.last_output.as_ref() != object {
-            self.require_eligible();
-        }
+        self.webhooks.begin(self.second_round, object);
+    }
+
+    pub fn begin_policies(&mut self, object: Option<&Value>) {
+        self.policies.begin(self.second_round, object);
     }
 
     pub fn end_webhooks(&mut self, object: Option<&Value>) {
-        self.last_output = object.cloned();
+        self.webhooks.last_output = object.cloned();
+    }
+
+    pub fn end_policies(&mut self, object: Option<&Value>) {
+        self.policies.last_output = object.cloned();
     }
 
     /// In the second round nobody is asked for the first time.
     pub fn asks(&self, uid: &str) -> bool {
-        !self.second_round || self.required.contains(uid)
+        !self.second_round || self.webhooks.required.contains(uid)
+    }
+
+    pub fn asks_policy(&self, key: &str) -> bool {
+        !self.second_round || self.policies.required.contains(key)
     }
 
     pub fn changed(&mut self) {
-        self.require_eligible();
+        self.webhooks.require_eligible();
+        self.wanted = true;
+    }
+
+    pub fn changed_by_policy(&mut self) {
+        self.policies.require_eligible();
         self.wanted = true;
     }
 
     pub fn asked_if_needed(&mut self, uid: &str) {
-        self.eligible.insert(uid.to_owned());
+        self.webhooks.eligible.insert(uid.to_owned());
+    }
+
+    pub fn policy_asked_if_needed(&mut self, key: &str) {
+        self.policies.eligible.insert(key.to_owned());
     }
 
     pub fn round(&self) -> u8 {
         u8::from(self.second_round)
-    }
-
-    fn require_eligible(&mut self) {
-        self.required.extend(self.eligible.drain());
     }
 }
 

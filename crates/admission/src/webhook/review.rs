@@ -16,19 +16,23 @@ const KIND: &str = "AdmissionReview";
 /// A review of a request in a target's form.
 pub fn question(request: &Request<'_>, target: &Target, uid: &str) -> Value {
     let shown = |object: Option<&Value>| object.map(|object| target.converted(request, object));
-    let object = shown(request.object.as_deref());
-    let old = shown(request.old);
+    let mut asked = described(request, target);
+    asked["uid"] = uid.into();
+    asked["object"] = json!(shown(request.object.as_deref()));
+    asked["oldObject"] = json!(shown(request.old));
+    json!({"kind": KIND, "apiVersion": API_VERSION, "request": asked})
+}
+
+/// A request without its objects.
+pub fn described(request: &Request<'_>, target: &Target) -> Value {
     let own = request.resource;
-    let mut asked = json!({
-        "uid": uid,
+    let mut described = json!({
         "kind": kind(&target.kind),
         "resource": {"group": target.resource.group, "version": target.version, "resource": target.resource.resource},
         "requestKind": kind(&request.kind()),
         "requestResource": {"group": own.group, "version": own.version, "resource": own.name},
         "operation": request.operation.name(),
         "userInfo": request.user,
-        "object": object,
-        "oldObject": old,
         "dryRun": request.dry_run,
         "options": request.origin.options(request.operation),
     });
@@ -39,9 +43,9 @@ pub fn question(request: &Request<'_>, target: &Target, uid: &str) -> Value {
         ("namespace", request.scope()),
     ];
     for (field, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
-        asked[field] = text.into();
+        described[field] = text.into();
     }
-    json!({"kind": KIND, "apiVersion": API_VERSION, "request": asked})
+    described
 }
 
 fn kind(gvk: &Gvk) -> Value {

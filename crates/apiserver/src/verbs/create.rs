@@ -2,24 +2,19 @@
 
 use std::sync::Arc;
 
-use apimachinery::{Status, names, object};
+use apimachinery::{Status, object};
 use http::{Response, StatusCode};
 use registry::strategy::Resource;
 use serde_json::Value;
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::catalog::ResourceExt;
 use crate::change::{Change, Part};
-use crate::custom::convert::Conversions;
 use crate::decode::{self, Expected};
-use crate::encode::{self, Item};
+use crate::encode;
 use crate::options::WriteOptions;
 use crate::server::Inner;
 use crate::subresources::reviews;
-
-/// How often a generated name may be taken.
-const NAMES_MAX: usize = 8;
 
 pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = WriteOptions::of(call, "CreateOptions")?;
@@ -36,8 +31,9 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     if !object::resource_version(&wanted).is_empty() {
         return Err(Status::internal("resourceVersion should not be set on objects to be created"));
     }
-    let change = Change::of(server, call, resource, Part::Main, &options);
-    let item = named(change, wanted).await?;
+    let given = object::name(&wanted).to_string();
+    let change = Change { name: &given, ..Change::of(server, call, resource, Part::Main, &options) };
+    let item = change.create(wanted).await?;
     Ok(encode::object(call, StatusCode::CREATED, resource, &item))
 }
 
@@ -60,31 +56,4 @@ pub fn settle_namespace(call: &Call, resource: &Resource, object: &mut Value) ->
     }
     object::set_namespace(object, path);
     Ok(())
-}
-
-/// Creates under the given name, or under generated ones until one is free.
-async fn named(change: Change<'_>, mut wanted: Value) -> Result<Item, Status> {
-    let given = object::name(&wanted).to_string();
-    if !given.is_empty() {
-        return Change { name: &given, ..change }.create(wanted).await;
-    }
-    let base = object::generate_name(&wanted).to_string();
-    if base.is_empty() {
-        return Change { name: "", ..change }.create(wanted).await;
-    }
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let name = names::generate(&base);
-        object::set_name(&mut wanted, &name);
-        let attempt =
-            Change { name: &name, manager: change.manager.clone(), conversions: Conversions::default(), ..change };
-        match attempt.create(wanted.clone()).await {
-            Err(status) if status.is_already_exists() && tries < NAMES_MAX => {}
-            Err(status) if status.is_already_exists() => {
-                return Err(Status::generate_name_conflict(&change.resource.group_resource(), &name, 1));
-            }
-            other => return other,
-        }
-    }
 }

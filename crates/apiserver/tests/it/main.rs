@@ -8,6 +8,7 @@ mod control;
 mod conversion;
 mod encodings;
 mod objects;
+mod policies;
 mod services;
 mod watching;
 mod webhooks;

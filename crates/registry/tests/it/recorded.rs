@@ -152,10 +152,7 @@ pub fn owners_differ(case: &Value, step: &Value, object: &Value) -> Option<Strin
 }
 
 /// Differences that are known, each with its reason.
-const KNOWN: [(&str, &str); 15] = [
-    ("validatingadmissionpolicy-cel-not-bool", "nothing compiles expressions here"),
-    ("validatingadmissionpolicy-cel-params-without-kind", "nothing compiles expressions here"),
-    ("validatingadmissionpolicy-messageexpr-not-string", "nothing compiles expressions here"),
+const KNOWN: [(&str, &str); 12] = [
     ("clusterip-ipv6-on-v4", "the allocator knows the ranges"),
     ("clusterip-out-of-range", "the allocator knows the ranges"),
     ("clusterip-reuse-after-delete", "nothing is deleted here"),
