@@ -24,10 +24,14 @@ mod resource_quota;
 mod resources;
 mod root_ca;
 mod service_account;
+mod signer;
 mod slices;
 mod storage_protection;
+mod token_secrets;
+mod volume_binder;
 
 pub use context::{Config, Context};
+pub use signer::{Signer, Usage, Wish};
 
 /// Starts every controller. They run until the context's tasks are cancelled.
 pub fn start(context: &Context) {
@@ -46,4 +50,6 @@ pub fn start(context: &Context) {
     node_lifecycle::start(context);
     pod_gc::start(context);
     storage_protection::start(context);
+    volume_binder::start(context);
+    token_secrets::start(context);
 }
