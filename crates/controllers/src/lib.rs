@@ -5,6 +5,7 @@
 //!
 //! Must not know: the store, the scheduler, nodes' insides. Start at [`start`], then at any folder.
 
+mod certificates;
 mod context;
 mod daemon_set;
 mod deployment;
@@ -52,4 +53,5 @@ pub fn start(context: &Context) {
     storage_protection::start(context);
     volume_binder::start(context);
     token_secrets::start(context);
+    certificates::start(context);
 }

@@ -233,7 +233,8 @@ mod tests {
         let (api, tasks) = (FakeApi::new(), TaskSet::new());
         api.serve(GROUP, "widgets", "Widget", true);
         let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone"}]);
-        let child = json!({"metadata": {"name": "child", "namespace": "default", "uid": "u", "ownerReferences": owner}});
+        let child =
+            json!({"metadata": {"name": "child", "namespace": "default", "uid": "u", "ownerReferences": owner}});
         api.put("/apis/example.com/v1/namespaces/default/widgets", child);
         let resources = Resources::new(&api.client(), &tasks);
         let found = discover_available(&api.client()).await.expect("an answer").resources;

@@ -50,12 +50,7 @@ pub(crate) fn start(context: &Context, resources: &Arc<Resources>) {
 }
 
 /// Of an owner whose kind was not served nothing was known: its dependents are looked at again when it is.
-fn follow(
-    graph: &Arc<Graph>,
-    resource: &Arc<ApiResource>,
-    lister: &Lister<PartialObject>,
-    queue: &WorkQueue<Node>,
-) {
+fn follow(graph: &Arc<Graph>, resource: &Arc<ApiResource>, lister: &Lister<PartialObject>, queue: &WorkQueue<Node>) {
     graph.dependents_of_kind(resource).into_iter().for_each(|node| queue.add(node));
     let (graph, resource, queue) = (graph.clone(), resource.clone(), queue.clone());
     lister.subscribe(move |change| wake(&graph, &resource, change, &queue));

@@ -9,7 +9,9 @@ use api::corev1::{Namespace, NamespaceCondition, Pod};
 use api::metav1::Time;
 use apimachinery::ObjectKey;
 use async_trait::async_trait;
-use client::{Api, ApiResource, Client, DeleteParams, Error, ListParams, Object, PartialObject, Propagation, discover_available};
+use client::{
+    Api, ApiResource, Client, DeleteParams, Error, ListParams, Object, PartialObject, Propagation, discover_available,
+};
 use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
 use jiff::Timestamp;
 
@@ -190,7 +192,11 @@ fn report(remains: &Remains) -> [(&'static str, bool, &'static str, String); 5] 
     [
         name(
             "NamespaceDeletionDiscoveryFailure",
-            either(!remains.undiscovered.is_empty(), ("DiscoveryFailed", undiscovered), ("ResourcesDiscovered", "All resources successfully discovered")),
+            either(
+                !remains.undiscovered.is_empty(),
+                ("DiscoveryFailed", undiscovered),
+                ("ResourcesDiscovered", "All resources successfully discovered"),
+            ),
         ),
         name(
             "NamespaceDeletionGroupVersionParsingFailure",

@@ -142,7 +142,8 @@ impl Reconciler for QuotaReconciler {
     async fn reconcile(&self, key: &Key) -> Result<Requeue, ReconcileError> {
         let Some(quota) = self.quotas.get(&key.quota) else { return Ok(Requeue::AwaitChange) };
         let observed = tokio::time::timeout(LIST_MAX, self.observe(&quota)).await;
-        let counted = observed.map_err(|_| ReconcileError::retry("a resource that the quota names cannot be listed"))?;
+        let counted =
+            observed.map_err(|_| ReconcileError::retry("a resource that the quota names cannot be listed"))?;
         let Some(status) = plan::plan(&quota, &counted, key.cause, self.clock.now().as_second()) else {
             return Ok(Requeue::AwaitChange);
         };
@@ -172,7 +173,12 @@ impl QuotaReconciler {
     }
 }
 
-async fn whole<K: Object>(counted: &mut Vec<Counted>, quota: &ResourceQuota, evaluator: Evaluator, objects: &Lister<K>) {
+async fn whole<K: Object>(
+    counted: &mut Vec<Counted>,
+    quota: &ResourceQuota,
+    evaluator: Evaluator,
+    objects: &Lister<K>,
+) {
     if !plan::concerns(quota, &evaluator) {
         return;
     }

@@ -30,12 +30,7 @@ pub(super) fn concerns(quota: &ResourceQuota, evaluator: &Evaluator) -> bool {
 }
 
 /// The new status, or `None` when the old one is right. `now`: seconds since the epoch.
-pub(super) fn plan(
-    quota: &ResourceQuota,
-    counted: &[Counted],
-    cause: Cause,
-    now: i64,
-) -> Option<ResourceQuotaStatus> {
+pub(super) fn plan(quota: &ResourceQuota, counted: &[Counted], cause: Cause, now: i64) -> Option<ResourceQuotaStatus> {
     let hard = hard(quota);
     let old = quota.status.as_ref();
     let old_used = amounts(old.and_then(|status| status.used.as_ref()));

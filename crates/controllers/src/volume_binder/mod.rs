@@ -79,7 +79,12 @@ fn follow(seen: &Seen, queue: &WorkQueue<Key>) {
     seen.volumes.subscribe(move |change: &Change<PersistentVolume>| {
         let volume = change.object();
         own.add(Key::Volume(volume.key()));
-        change.old().into_iter().chain([volume]).filter_map(|state| claim_of(state)).for_each(|key| own.add(Key::Claim(key)));
+        change
+            .old()
+            .into_iter()
+            .chain([volume])
+            .filter_map(|state| claim_of(state))
+            .for_each(|key| own.add(Key::Claim(key)));
         // Claims that name the volume, and those that may now find one.
         for claim in claims.list().iter().filter(|claim| names(claim, volume.name()) || seeks(claim)) {
             own.add(Key::Claim(claim.key()));

@@ -151,9 +151,8 @@ fn plan_wanted_volume(claim: &PersistentVolumeClaim, volume: &PersistentVolume) 
 }
 
 fn plan_bound_claim(claim: &PersistentVolumeClaim, name: &str, volume: Option<&PersistentVolume>) -> Plan {
-    let lost = |reason, message: &str| {
-        Plan::step(claim_phase(claim, "Lost", None)).note_if_new(Warning, reason, message)
-    };
+    let lost =
+        |reason, message: &str| Plan::step(claim_phase(claim, "Lost", None)).note_if_new(Warning, reason, message);
     let Some(volume) = volume else {
         let what = if name.is_empty() { "reference to PersistentVolume" } else { "its PersistentVolume" };
         let message = format!("Bound claim has lost {what}. Data on the volume is lost!");
@@ -209,8 +208,7 @@ fn claim_phase(claim: &PersistentVolumeClaim, phase: &str, volume: Option<&Persi
     // A claim that is Bound keeps its capacity: its file system may be smaller than the volume for a time.
     if volume.is_none() || status.phase.as_deref() != Some(phase) {
         status.capacity = spec.and_then(|spec| spec.capacity.clone());
-        status.current_volume_attributes_class_name =
-            spec.and_then(|spec| spec.volume_attributes_class_name.clone());
+        status.current_volume_attributes_class_name = spec.and_then(|spec| spec.volume_attributes_class_name.clone());
     }
     status.phase = Some(phase.to_owned());
     (changed != *claim).then(|| Step::ClaimStatus(Box::new(changed)))

@@ -37,7 +37,8 @@ fn show(plan: &Plan) -> String {
         None => "nothing".to_owned(),
         Some(Step::Volume(volume)) => {
             let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
-            let claim = claim.map(|claim| format!("{}/{}", claim.name.clone().unwrap(), claim.uid.clone().unwrap_or_default()));
+            let claim =
+                claim.map(|claim| format!("{}/{}", claim.name.clone().unwrap(), claim.uid.clone().unwrap_or_default()));
             format!("volume {} claim={} [{}]", volume.name(), claim.unwrap_or_default(), notes(&volume.metadata))
         }
         Some(Step::VolumeStatus(volume)) => {
@@ -106,12 +107,15 @@ fn the_smallest_that_suits_is_taken_and_a_reserved_one_before_all() {
 
 #[test]
 fn a_claim_without_a_volume_says_what_it_waits_for() {
-    let class = |mode: &str, by: &str| Some(json!({"metadata": {"name": "s"}, "provisioner": by, "volumeBindingMode": mode}));
+    let class =
+        |mode: &str, by: &str| Some(json!({"metadata": {"name": "s"}, "provisioner": by, "volumeBindingMode": mode}));
     check_claim(
         &claim(json!({"spec.storageClassName": ""})),
         Vec::new(),
         None,
-        expect!["nothing; Normal FailedBinding: no persistent volumes available for this claim and no storage class is set"],
+        expect![
+            "nothing; Normal FailedBinding: no persistent volumes available for this claim and no storage class is set"
+        ],
     );
     check_claim(
         &claim(json!({})),
@@ -150,18 +154,23 @@ fn a_volume_that_is_asked_for_must_suit_and_be_free() {
         None,
         expect![[r#"nothing; Warning FailedBinding: volume "v" already bound to a different claim."#]],
     );
-    let bound = claim(json!({"spec.volumeName": "v", "metadata.annotations": {"pv.kubernetes.io/bind-completed": "yes"}}));
+    let bound =
+        claim(json!({"spec.volumeName": "v", "metadata.annotations": {"pv.kubernetes.io/bind-completed": "yes"}}));
     check_claim(
         &bound,
         vec![taken],
         None,
-        expect!["claim is Lost; Warning ClaimMisbound: Two claims are bound to the same volume, this one is bound incorrectly"],
+        expect![
+            "claim is Lost; Warning ClaimMisbound: Two claims are bound to the same volume, this one is bound incorrectly"
+        ],
     );
     check_claim(
         &bound,
         Vec::new(),
         None,
-        expect!["claim is Lost; Warning ClaimLost: Bound claim has lost its PersistentVolume. Data on the volume is lost!"],
+        expect![
+            "claim is Lost; Warning ClaimLost: Bound claim has lost its PersistentVolume. Data on the volume is lost!"
+        ],
     );
 }
 
@@ -179,10 +188,15 @@ fn a_volume_goes_the_way_of_its_policy_when_its_claim_is_gone() {
         left("Released", "Delete"),
         "volume v is Failed; Warning VolumeFailedDelete: host_path deleter only supports /tmp/.+ but received provided /x"
     );
-    let reserved = volume("v", "1Gi", json!({"spec.claimRef": {"name": "c", "namespace": "ns"}, "status.phase": "Pending"}));
+    let reserved =
+        volume("v", "1Gi", json!({"spec.claimRef": {"name": "c", "namespace": "ns"}, "status.phase": "Pending"}));
     assert_eq!(show(&plan_volume(&reserved, None)), "volume v is Available");
     let elsewhere = claim(json!({"spec.volumeName": "other"}));
-    let ours = volume("v", "1Gi", json!({"spec.claimRef": refers,
-        "metadata.annotations": {"pv.kubernetes.io/bound-by-controller": "yes"}}));
+    let ours = volume(
+        "v",
+        "1Gi",
+        json!({"spec.claimRef": refers,
+        "metadata.annotations": {"pv.kubernetes.io/bound-by-controller": "yes"}}),
+    );
     assert_eq!(show(&plan_volume(&ours, Some(&elsewhere))), "volume v claim= []");
 }
