@@ -29,4 +29,6 @@ pub use k8s_openapi::api::policy::v1 as policyv1;
 pub use k8s_openapi::api::rbac::v1 as rbacv1;
 pub use k8s_openapi::api::scheduling::v1 as schedulingv1;
 pub use k8s_openapi::api::storage::v1 as storagev1;
+pub use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensionsv1;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1 as metav1;
+pub use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistrationv1;

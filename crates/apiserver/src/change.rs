@@ -229,7 +229,10 @@ impl Change<'_> {
         strategy.default(&mut new);
         match self.part {
             Part::Main => strategy.prepare_for_update(&mut new, old, &self.call.context(&now)),
-            Part::Status => strategy.prepare_for_status_update(&mut new, old),
+            Part::Status => {
+                let part = &self.call.info.subresource;
+                strategy.prepare_for_part_update(part, &mut new, old, &self.call.context(&now));
+            }
             Part::Other(_) => {}
         }
         let reservation = match self.part {
@@ -250,7 +253,10 @@ impl Change<'_> {
         let mut errors = object_meta::validate_update(new, old);
         match self.part {
             Part::Main => errors.append(self.resource.strategy.validate_update(new, old)),
-            Part::Status => errors.append(self.resource.strategy.validate_status_update(new, old)),
+            Part::Status => {
+                let part = &self.call.info.subresource;
+                errors.append(self.resource.strategy.validate_part_update(part, new, old));
+            }
             Part::Other(_) => {}
         }
         self.refuse(errors)

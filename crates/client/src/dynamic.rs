@@ -81,7 +81,17 @@ struct Groups {
 #[serde(rename_all = "camelCase")]
 struct Group {
     name: String,
+    versions: Vec<GroupVersion>,
     preferred_version: GroupVersion,
+}
+
+impl Group {
+    /// The preferred version, then the others.
+    fn versions(&self) -> impl Iterator<Item = &str> {
+        let preferred = self.preferred_version.version.as_str();
+        let others = self.versions.iter().map(|version| version.version.as_str());
+        std::iter::once(preferred).chain(others.filter(move |version| *version != preferred))
+    }
 }
 
 #[derive(Deserialize)]
@@ -103,25 +113,69 @@ struct WireResource {
     verbs: Vec<String>,
 }
 
-/// The resources that the server offers, each in its group's preferred version; no subresources.
-pub async fn discover(client: &Client) -> Result<Vec<ApiResource>, Error> {
-    let mut places = Vec::new();
+impl WireResource {
+    fn at(self, group: &str, version: &str) -> ApiResource {
+        ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: self.kind,
+            name: self.name,
+            namespaced: self.namespaced,
+            verbs: self.verbs,
+        }
+    }
+}
+
+/// What the server offers, as far as it could be learned.
+#[derive(Debug, Default)]
+pub struct Discovered {
+    pub resources: Vec<ApiResource>,
+    /// Groups and versions, as in `apps/v1`, that did not answer.
+    pub failures: Vec<(String, Error)>,
+}
+
+/// The resources that the server offers, each once: in its group's preferred version, or else in the first that has it; no
+/// subresources. A group that fails does not hide the others.
+pub async fn discover_available(client: &Client) -> Result<Discovered, Error> {
     let core: Versions = client.get("/api").await?;
-    places.extend(core.versions.into_iter().map(|version| (String::new(), version)));
     let groups: Groups = client.get("/apis").await?;
-    places.extend(groups.groups.into_iter().map(|group| (group.name, group.preferred_version.version)));
-    let mut found = Vec::new();
-    for (group, version) in places {
-        let list: Resources = client.get(&root(&group, &version)).await?;
-        let whole = list.resources.into_iter().filter(|resource| !resource.name.contains('/'));
-        found.extend(whole.map(|resource| ApiResource {
-            group: group.clone(),
-            version: version.clone(),
-            kind: resource.kind,
-            name: resource.name,
-            namespaced: resource.namespaced,
-            verbs: resource.verbs,
-        }));
+    let mut found = Discovered::default();
+    for version in &core.versions {
+        found.ask(client, "", version).await;
+    }
+    for group in &groups.groups {
+        for version in group.versions() {
+            found.ask(client, &group.name, version).await;
+        }
     }
     Ok(found)
+}
+
+impl Discovered {
+    async fn ask(&mut self, client: &Client, group: &str, version: &str) {
+        match client.get::<Resources>(&root(group, version)).await {
+            Ok(list) => self.take(group, version, list),
+            Err(error) => {
+                let place = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+                self.failures.push((place, error));
+            }
+        }
+    }
+
+    fn take(&mut self, group: &str, version: &str, list: Resources) {
+        for resource in list.resources.into_iter().filter(|resource| !resource.name.contains('/')) {
+            if !self.resources.iter().any(|known| known.group == group && known.name == resource.name) {
+                self.resources.push(resource.at(group, version));
+            }
+        }
+    }
+}
+
+/// The same, where every group must answer.
+pub async fn discover(client: &Client) -> Result<Vec<ApiResource>, Error> {
+    let found = discover_available(client).await?;
+    match found.failures.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(found.resources),
+    }
 }

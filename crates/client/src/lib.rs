@@ -16,7 +16,7 @@ mod transport;
 mod watch;
 
 pub use api::{Api, DeleteParams, List, ListParams, Object, Patch, Propagation};
-pub use dynamic::{ApiResource, PartialObject, discover};
+pub use dynamic::{ApiResource, Discovered, PartialObject, discover, discover_available};
 pub use error::Error;
 pub use https::{Endpoint, HttpsTransport, Identity};
 pub use request::Client;

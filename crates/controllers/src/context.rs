@@ -9,6 +9,8 @@ use client::events::EventRecorder;
 use controller_runtime::{Informers, Reconciler, WorkQueue, run_reconciler};
 use rt::{Clock, TaskSet};
 
+use crate::signer::Signer;
+
 /// What an administrator may choose.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -22,6 +24,8 @@ pub struct Config {
     pub node_monitor_grace_period: Duration,
     /// Terminated pods beyond this number are deleted.
     pub terminated_pods_max: usize,
+    /// What signs tokens of service accounts and certificates. Without it, the controllers that need it do not run.
+    pub signer: Option<Arc<dyn Signer>>,
 }
 
 impl Default for Config {
@@ -32,6 +36,7 @@ impl Default for Config {
             ca_pem: String::new(),
             node_monitor_grace_period: Duration::from_secs(50),
             terminated_pods_max: 12_500,
+            signer: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Must not know: the store, the scheduler, nodes' insides. Start at [`start`], then at any folder.
 
 mod autoscaler;
+mod certificates;
 mod context;
 mod cron_job;
 mod daemon_set;
@@ -25,14 +26,20 @@ mod pod_gc;
 mod pods;
 mod replica_set;
 mod replication_controller;
+mod resource_quota;
+mod resources;
 mod root_ca;
 mod service_account;
+mod signer;
 mod slices;
 mod stateful_set;
 mod storage_protection;
+mod token_secrets;
 mod ttl_after_finished;
+mod volume_binder;
 
 pub use context::{Config, Context};
+pub use signer::{Signer, Usage, Wish};
 
 /// Starts every controller. They run until the context's tasks are cancelled.
 pub fn start(context: &Context) {
@@ -51,9 +58,14 @@ pub fn start(context: &Context) {
     namespace::start(context);
     service_account::start(context);
     root_ca::start(context);
-    garbage_collector::start(context);
+    let resources = resources::start(context);
+    garbage_collector::start(context, &resources);
+    resource_quota::start(context, &resources);
     node_ipam::start(context);
     node_lifecycle::start(context);
     pod_gc::start(context);
     storage_protection::start(context);
+    volume_binder::start(context);
+    token_secrets::start(context);
+    certificates::start(context);
 }

@@ -14,6 +14,7 @@ mod logging;
 mod pod_client;
 mod ps;
 mod server;
+mod signing;
 mod system_pods;
 
 use std::process::ExitCode;

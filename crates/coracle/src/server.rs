@@ -20,6 +20,7 @@ use rt::{SystemClock, TaskSet};
 use crate::agent::NodeArguments;
 use crate::in_process::InProcess;
 use crate::join::{Credentials, random_secret, write_private};
+use crate::signing::ClusterSigner;
 use crate::{addons, agent, logging, system_pods};
 
 /// Names take k3s' words where they mean the same.
@@ -185,7 +186,7 @@ pub fn admin_endpoint(pki: &Pki, server: &str) -> anyhow::Result<Endpoint> {
 fn start_controllers(
     arguments: &Arguments,
     server: &Server,
-    pki: &Pki,
+    pki: &Arc<Pki>,
     pool: Pool,
     tasks: &TaskSet,
 ) -> anyhow::Result<()> {
@@ -207,6 +208,7 @@ fn start_controllers(
         config: Arc::new(controllers::Config {
             cluster_cidr: (base.parse()?, prefix.parse()?),
             ca_pem: pki.ca_pem().to_owned(),
+            signer: Some(Arc::new(ClusterSigner(pki.clone()))),
             ..controllers::Config::default()
         }),
     });

@@ -184,6 +184,15 @@ pub trait Strategy: Sync + Send {
         ErrorList::default()
     }
 
+    /// Like `prepare_for_status_update`, for kinds whose status is written by several endpoints (`status`, `approval`).
+    fn prepare_for_part_update(&self, _subresource: &str, new: &mut Value, old: &Value, _context: &Context<'_>) {
+        self.prepare_for_status_update(new, old);
+    }
+
+    fn validate_part_update(&self, _subresource: &str, new: &Value, old: &Value) -> ErrorList {
+        self.validate_status_update(new, old)
+    }
+
     /// Whether `metadata.generation` is kept for the kind, and moves from `old` to `new`.
     fn generation_moves(&self, old: &Value, new: &Value) -> bool {
         old.get("spec") != new.get("spec")

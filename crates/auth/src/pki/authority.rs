@@ -51,6 +51,10 @@ impl Authority {
         &self.der
     }
 
+    pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     /// What a join token pins: the digest of the PEM file.
     pub fn digest(&self) -> String {
         Sha256::digest(self.pem.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()

@@ -6,6 +6,7 @@
 mod authority;
 mod files;
 mod leaf;
+mod requested;
 mod tls;
 
 use std::path::{Path, PathBuf};

@@ -46,3 +46,19 @@ fn a_signed_request_has_the_authorized_name_whatever_it_asked_for() {
     assert_eq!((user.name.as_str(), user.groups), ("system:node:n1", vec!["system:nodes".to_string()]));
     assert!(ClientTrust::new(&pki.ca).unwrap().verify(&chain(&signed)).is_ok());
 }
+
+#[test]
+fn a_request_is_signed_as_it_is_but_not_one_that_cannot_be_repeated() {
+    let pki = Pki::ephemeral().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut wish = rcgen::CertificateParams::new(vec!["n1.example.com".to_string()]).unwrap();
+    wish.distinguished_name = leaf::distinguished_name("alice", Some("team-a"));
+    let request = wish.serialize_request(&key).unwrap().pem().unwrap();
+    let usages = ["client auth".to_string(), "digital signature".to_string()];
+    let hour = Duration::from_secs(3600);
+    let signed = pki.ca.sign_as_requested(&request, &usages, hour).unwrap();
+    let user = crate::authn::user_of_certificate(&chain(&signed)[0]).unwrap();
+    assert_eq!((user.name.as_str(), user.groups), ("alice", vec!["team-a".to_string()]));
+    assert!(ClientTrust::new(&pki.ca).unwrap().verify(&chain(&signed)).is_ok());
+    assert!(pki.ca.sign_as_requested("no request", &usages, hour).is_err());
+}

@@ -1,73 +1,31 @@
 //! Who owns whom, as the caches show it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::metav1::OwnerReference;
 use apimachinery::ObjectKey;
-use client::{ApiResource, Client, Object, PartialObject};
-use controller_runtime::{Informers, Lister};
-use parking_lot::RwLock;
-use rt::TaskSet;
+use client::{ApiResource, Object, PartialObject};
+use controller_runtime::Lister;
 
 use super::Node;
 use super::plan::{FOREGROUND, has_finalizer};
 use crate::pods::is_deleted;
-
-/// Follows one resource. Its reflector ends with the tasks.
-struct Monitor {
-    lister: Lister<PartialObject>,
-    tasks: TaskSet,
-}
-
-type Monitors = BTreeMap<Arc<ApiResource>, Arc<Monitor>>;
+use crate::resources::{Monitor, Monitors, Resources};
 
 pub(super) struct Graph {
-    client: Client,
-    tasks: TaskSet,
-    /// Replaced as a whole, so that readers hold no lock.
-    monitors: RwLock<Arc<Monitors>>,
+    resources: Arc<Resources>,
 }
 
 impl Graph {
-    pub fn new(client: &Client, tasks: &TaskSet) -> Self {
-        Self { client: client.clone(), tasks: tasks.clone(), monitors: RwLock::default() }
+    pub fn new(resources: &Arc<Resources>) -> Self {
+        Self { resources: resources.clone() }
     }
 
     fn monitors(&self) -> Arc<Monitors> {
-        self.monitors.read().clone()
+        self.resources.monitors()
     }
 
-    /// Monitors exactly these resources from now on. Returns those that are new.
-    pub fn follow(&self, resources: Vec<ApiResource>) -> Vec<Arc<ApiResource>> {
-        let known = self.monitors();
-        let (mut monitors, mut fresh) = (Monitors::new(), Vec::new());
-        for resource in resources.into_iter().map(Arc::new) {
-            let running = known.get(&resource).filter(|monitor| !monitor.tasks.token().is_cancelled());
-            let monitor = running.cloned().unwrap_or_else(|| {
-                fresh.push(resource.clone());
-                Arc::new(self.monitor(&resource))
-            });
-            monitors.insert(resource, monitor);
-        }
-        let gone = known.iter().filter(|(resource, _)| !monitors.contains_key(*resource));
-        gone.for_each(|(_, monitor)| monitor.tasks.cancel());
-        *self.monitors.write() = Arc::new(monitors);
-        fresh
-    }
-
-    fn monitor(&self, resource: &ApiResource) -> Monitor {
-        let tasks = self.tasks.child();
-        Monitor { lister: Informers::new(&self.client, &tasks).metadata_lister(resource), tasks }
-    }
-
-    pub async fn synced(&self) {
-        for monitor in self.monitors().values() {
-            monitor.lister.synced().await;
-        }
-    }
-
-    pub fn lister(&self, resource: &ApiResource) -> Option<Lister<PartialObject>> {
+    fn lister(&self, resource: &ApiResource) -> Option<Lister<PartialObject>> {
         self.monitors().get(resource).map(|monitor| monitor.lister.clone())
     }
 

@@ -8,31 +8,24 @@ mod plan;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use api::metav1::OwnerReference;
 use apimachinery::ObjectKey;
 use async_trait::async_trait;
-use client::{ApiResource, Client, DeleteParams, Error, Object, PartialObject, Patch, Propagation, discover};
-use controller_runtime::{Change, ReconcileError, Reconciler, Requeue, WorkQueue};
-use rt::Backoff;
+use client::{ApiResource, Client, DeleteParams, Error, Object, PartialObject, Patch, Propagation};
+use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
 use serde_json::json;
 
 use crate::Context;
 use crate::ignore::ignore_not_found;
 use crate::ownership::controller_of;
 use crate::pods::is_deleted;
+use crate::resources::Resources;
 use graph::Graph;
 use plan::{Action, OwnerState};
 
 const NAME: &str = "generic-garbage-collector";
 const WORKERS: usize = 4;
-/// Events are owned by nobody and many.
-const IGNORED: [(&str, &str); 2] = [("", "events"), ("events.k8s.io", "events")];
-
-/// How often the server is asked what resources it has, and how long a cache is waited for.
-const RESYNC_PERIOD: Duration = Duration::from_secs(30);
-
 /// An object of one of the graph's resources.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Node {
@@ -46,49 +39,22 @@ impl fmt::Display for Node {
     }
 }
 
-pub(crate) fn start(context: &Context) {
-    let context = context.clone();
-    context.tasks.clone().spawn_until_cancelled(NAME, async move {
-        let client = context.client(NAME);
-        let graph = Arc::new(Graph::new(context.informers.client(), &context.tasks));
-        let queue = WorkQueue::new();
-        follow(&graph, resources(&client).await, &queue);
-        if tokio::time::timeout(RESYNC_PERIOD, graph.synced()).await.is_err() {
-            tracing::warn!("not every resource can be listed; collecting what can");
-        }
-        let collector = Collector { client: client.clone(), graph: graph.clone() };
-        context.run(NAME, collector, queue.clone(), WORKERS, std::future::ready(()));
-        loop {
-            tokio::time::sleep(RESYNC_PERIOD).await;
-            follow(&graph, resources(&client).await, &queue);
-        }
-    });
-}
-
-async fn resources(client: &Client) -> Vec<ApiResource> {
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2), 2.0);
-    loop {
-        match discover(client).await {
-            Ok(resources) => return resources.into_iter().filter(collectable).collect(),
-            Err(error) => tracing::info!(error = &error as &dyn std::error::Error, "discovery failed; trying again"),
-        }
-        tokio::time::sleep(backoff.next()).await;
-    }
+pub(crate) fn start(context: &Context, resources: &Arc<Resources>) {
+    let client = context.client(NAME);
+    let graph = Arc::new(Graph::new(resources));
+    let queue = WorkQueue::new();
+    let (own, known) = (queue.clone(), graph.clone());
+    resources.subscribe(move |resource, lister| follow(&known, resource, lister, &own));
+    let collector = Collector { client, graph };
+    let resources = resources.clone();
+    context.run(NAME, collector, queue, WORKERS, async move { resources.synced().await });
 }
 
 /// Of an owner whose kind was not served nothing was known: its dependents are looked at again when it is.
-fn follow(graph: &Arc<Graph>, resources: Vec<ApiResource>, queue: &WorkQueue<Node>) {
-    for resource in graph.follow(resources) {
-        let Some(lister) = graph.lister(&resource) else { continue };
-        graph.dependents_of_kind(&resource).into_iter().for_each(|node| queue.add(node));
-        let (graph, queue) = (graph.clone(), queue.clone());
-        lister.subscribe(move |change| wake(&graph, &resource, change, &queue));
-    }
-}
-
-fn collectable(resource: &ApiResource) -> bool {
-    ["list", "watch", "delete"].iter().all(|verb| resource.can(verb))
-        && !IGNORED.contains(&(resource.group.as_str(), resource.name.as_str()))
+fn follow(graph: &Arc<Graph>, resource: &Arc<ApiResource>, lister: &Lister<PartialObject>, queue: &WorkQueue<Node>) {
+    graph.dependents_of_kind(resource).into_iter().for_each(|node| queue.add(node));
+    let (graph, resource, queue) = (graph.clone(), resource.clone(), queue.clone());
+    lister.subscribe(move |change| wake(&graph, &resource, change, &queue));
 }
 
 /// An object wakes itself when its owners or its end changed, its dependents when it is gone or waits for them, and its owners when they

@@ -1,5 +1,7 @@
 //! The collector against an API whose resources come and go.
 
+use std::time::Duration;
+
 use controller_runtime::Informers;
 use rt::{SystemClock, TaskSet};
 use serde_json::Value;
@@ -28,8 +30,16 @@ fn run() -> (FakeApi, TaskSet) {
         clock: Arc::new(SystemClock),
         config: Arc::default(),
     };
-    start(&context);
+    start(&context, &crate::resources::start(&context));
     (api, tasks)
+}
+
+/// A definition, and what the server makes of it.
+fn serve(api: &FakeApi) {
+    api.serve(GROUP, "widgets", "Widget", true);
+    let spec = json!({"group": GROUP, "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"}, "versions": []});
+    let definition = json!({"metadata": {"name": "widgets.example.com"}, "spec": spec});
+    api.put("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
 }
 
 async fn wait_gone(api: &FakeApi, path: &str) {
@@ -42,7 +52,7 @@ async fn objects_of_a_resource_that_appears_later_are_collected() {
     let (api, tasks) = run();
     api.put(CONFIG_MAPS, owned_by("v1", "ConfigMap"));
     wait_gone(&api, &format!("{CONFIG_MAPS}/child")).await;
-    api.serve(GROUP, "widgets", "Widget", true);
+    serve(&api);
     api.put(WIDGETS, owned_by("v1", "ConfigMap"));
     wait_gone(&api, &format!("{WIDGETS}/child")).await;
     tasks.shutdown().await;
@@ -55,27 +65,9 @@ async fn an_owner_of_an_unknown_kind_counts_as_living_until_the_kind_is_served()
     let child = format!("{CONFIG_MAPS}/child");
     let gone = api.wait(&child, |object| object.is_none());
     tokio::time::timeout(PATIENCE, gone).await.expect_err("nothing is known of the owner");
-    api.serve(GROUP, "widgets", "Widget", true);
+    serve(&api);
     wait_gone(&api, &child).await;
     tasks.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_resource_that_is_not_served_any_more_is_not_followed() {
-    let (api, tasks) = (FakeApi::new(), TaskSet::new());
-    api.serve(GROUP, "widgets", "Widget", true);
-    api.put(WIDGETS, owned_by("v1", "ConfigMap"));
-    let graph = Graph::new(&api.client(), &tasks);
-    let widgets = resources(&api.client()).await.into_iter().find(|resource| resource.group == GROUP);
-    let fresh = graph.follow(vec![widgets.clone().expect("a resource")]);
-    graph.synced().await;
-    assert_eq!((fresh.len(), graph.dependents("gone").len()), (1, 1));
-    assert!(graph.follow(vec![widgets.expect("a resource")]).is_empty());
-    api.withdraw(GROUP, "widgets");
-    assert!(resources(&api.client()).await.iter().all(|resource| resource.group != GROUP));
-    graph.follow(Vec::new());
-    assert!(graph.dependents("gone").is_empty());
-    tasks.join().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,9 @@ use api::corev1::{Namespace, NamespaceCondition, Pod};
 use api::metav1::Time;
 use apimachinery::ObjectKey;
 use async_trait::async_trait;
-use client::{Api, ApiResource, Client, DeleteParams, Error, ListParams, Object, PartialObject, Propagation, discover};
+use client::{
+    Api, ApiResource, Client, DeleteParams, Error, ListParams, Object, PartialObject, Propagation, discover_available,
+};
 use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
 use jiff::Timestamp;
 
@@ -57,6 +59,8 @@ struct Remains {
     /// By finalizer: how many objects it holds.
     finalizers: std::collections::BTreeMap<String, usize>,
     failures: Vec<String>,
+    /// Groups whose resources could not be learned, and why.
+    undiscovered: Vec<String>,
 }
 
 #[async_trait]
@@ -72,7 +76,7 @@ impl Reconciler for NamespaceReconciler {
             return Ok(Requeue::AwaitChange);
         }
         let remains = self.empty(&key.name).await?;
-        if remains.objects.is_empty() && remains.failures.is_empty() {
+        if remains.objects.is_empty() && remains.failures.is_empty() && remains.undiscovered.is_empty() {
             self.finalize(&namespace).await?;
             return Ok(Requeue::AwaitChange);
         }
@@ -84,14 +88,16 @@ impl Reconciler for NamespaceReconciler {
 impl NamespaceReconciler {
     /// Deletes everything, pods before anything else: what they use must outlive them.
     async fn empty(&self, namespace: &str) -> Result<Remains, Error> {
-        let resources: Vec<ApiResource> = discover(&self.client)
-            .await?
+        let found = discover_available(&self.client).await?;
+        let undiscovered = found.failures.iter().map(|(place, error)| format!("{place}: {error}")).collect();
+        let resources: Vec<ApiResource> = found
+            .resources
             .into_iter()
             .filter(|resource| resource.namespaced && resource.can("list") && resource.can("delete"))
             .collect();
         let (pods, others): (Vec<_>, Vec<_>) =
             resources.into_iter().partition(|resource| resource.group.is_empty() && resource.name == "pods");
-        let mut remains = Remains::default();
+        let mut remains = Remains { undiscovered, ..Remains::default() };
         for resource in &pods {
             self.empty_resource(namespace, resource, &mut remains).await;
         }
@@ -174,6 +180,11 @@ fn report(remains: &Remains) -> [(&'static str, bool, &'static str, String); 5] 
         remains.failures.len(),
         remains.failures.join(", ")
     );
+    let undiscovered = format!(
+        "Discovery failed for some groups, {} failing: unable to retrieve the complete list of server APIs: {}",
+        remains.undiscovered.len(),
+        remains.undiscovered.join(", ")
+    );
     let either = |holds: bool, bad: (&'static str, String), good: (&'static str, &str)| {
         if holds { (holds, bad.0, bad.1) } else { (holds, good.0, good.1.to_owned()) }
     };
@@ -181,7 +192,11 @@ fn report(remains: &Remains) -> [(&'static str, bool, &'static str, String); 5] 
     [
         name(
             "NamespaceDeletionDiscoveryFailure",
-            either(false, ("", String::new()), ("ResourcesDiscovered", "All resources successfully discovered")),
+            either(
+                !remains.undiscovered.is_empty(),
+                ("DiscoveryFailed", undiscovered),
+                ("ResourcesDiscovered", "All resources successfully discovered"),
+            ),
         ),
         name(
             "NamespaceDeletionGroupVersionParsingFailure",

@@ -89,21 +89,26 @@ impl Strategy for CertificateSigningRequest {
         drop_managed_fields(new);
     }
 
-    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+    /// The approval endpoint changes conditions only, the status endpoint everything but approval.
+    fn prepare_for_part_update(&self, subresource: &str, new: &mut Value, old: &Value, context: &Context<'_>) {
         strategy_keep_all_but_status(new, old);
+        if subresource == "approval" {
+            let conditions = new.pointer("/status/conditions").cloned();
+            keep_status(new, old);
+            if let Some(conditions) = conditions {
+                new["status"]["conditions"] = conditions;
+            } else if let Some(status) = new.get_mut("status").and_then(Value::as_object_mut) {
+                status.remove("conditions");
+            }
+        }
+        set_times(new, old, context.now);
         drop_managed_fields(new);
     }
 
-    /// Approved, denied or failed is not a matter of degree.
-    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+    fn validate_part_update(&self, subresource: &str, new: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        for condition in At::root(new).to("status.conditions").items() {
-            let status = condition.at("status");
-            condition.at("type").required(&mut errors, "");
-            if ["Approved", "Denied", "Failed"].contains(&condition.at("type").text()) && status.text() != "True" {
-                errors.not_supported(&status.path, status.text(), &["True"]);
-            }
-        }
+        check_conditions(&At::root(new).to("status.conditions"), &mut errors);
+        check_transitions(subresource, new, old, &mut errors);
         errors
     }
 
@@ -141,6 +146,78 @@ impl Strategy for CertificateSigningRequest {
 /// write, and then leaves the object without managed fields.
 fn drop_managed_fields(request: &mut Value) {
     object::metadata_mut(request).remove("managedFields");
+}
+
+/// Approved, denied or failed is not a matter of degree, and not two things at once.
+fn check_conditions(conditions: &At<'_>, errors: &mut ErrorList) {
+    let mut verdict = "";
+    let mut seen = Vec::new();
+    for condition in conditions.items() {
+        let (kind, status) = (condition.at("type"), condition.at("status"));
+        kind.required(errors, "");
+        match (kind.text(), status.text()) {
+            (_, "") => errors.required(&status.path, ""),
+            ("Approved" | "Denied" | "Failed", text) if text != "True" => {
+                errors.not_supported(&status.path, text, &["True"])
+            }
+            _ => status.one_of(errors, &["True", "False", "Unknown"]),
+        }
+        if matches!(kind.text(), "Approved" | "Denied") {
+            if !verdict.is_empty() && verdict != kind.text() {
+                kind.invalid(errors, "Approved and Denied conditions are mutually exclusive");
+            }
+            verdict = kind.text();
+        }
+        if seen.contains(&kind.text()) {
+            errors.duplicate(&kind.path, kind.text());
+        }
+        seen.push(kind.text());
+    }
+}
+
+/// Verdicts stay. Only the approval endpoint gives one, only the status endpoint a certificate, once.
+fn check_transitions(subresource: &str, new: &Value, old: &Value, errors: &mut ErrorList) {
+    let conditions = At::root(new).to("status.conditions").path;
+    for kind in ["Approved", "Denied", "Failed"] {
+        let (before, after) = (conditions_of(old, kind), conditions_of(new, kind));
+        if after.len() < before.len() {
+            errors.forbidden(&conditions, format!("updates may not remove a condition of type {kind:?}"));
+        } else if subresource != "approval" && kind != "Failed" {
+            if after.len() > before.len() {
+                errors.forbidden(&conditions, format!("updates may not add a condition of type {kind:?}"));
+            } else if after != before {
+                errors.forbidden(&conditions, format!("updates may not modify a condition of type {kind:?}"));
+            }
+        }
+    }
+    let (before, after) = (text(old, "/status/certificate"), text(new, "/status/certificate"));
+    if before != after && subresource != "status" {
+        let at = At::root(new).to("status.certificate").path;
+        errors.forbidden(&at, "updates may not set certificate content".to_owned());
+    } else if before != after && !before.is_empty() {
+        let at = At::root(new).to("status.certificate").path;
+        errors.forbidden(&at, "updates may not modify existing certificate content".to_owned());
+    }
+}
+
+fn conditions_of<'a>(request: &'a Value, kind: &str) -> Vec<&'a Value> {
+    list(request, "/status/conditions").iter().filter(|condition| condition["type"] == kind).collect()
+}
+
+/// Conditions that come without times get them; one whose status stays keeps the time of its last change.
+fn set_times(new: &mut Value, old: &Value, now: &str) {
+    let conditions = new.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        if condition["lastUpdateTime"].is_null() {
+            condition["lastUpdateTime"] = now.into();
+        }
+        if condition["lastTransitionTime"].is_null() {
+            let kind = condition["type"].as_str().unwrap_or_default();
+            let same = conditions_of(old, kind).into_iter().find(|before| before["status"] == condition["status"]);
+            let since = same.map(|before| before["lastTransitionTime"].clone()).filter(|since| !since.is_null());
+            condition["lastTransitionTime"] = since.unwrap_or_else(|| now.into());
+        }
+    }
 }
 
 /// A request is one PEM block.
