@@ -8,7 +8,7 @@ mod finalize;
 pub mod kubelet;
 pub mod proxy;
 pub mod reviews;
-mod scale;
+pub mod scale;
 mod stream;
 mod token;
 

@@ -25,7 +25,7 @@ const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1";
 type Judge = dyn Fn(&Value) -> Value + Send + Sync;
 
 /// A webhook that listens, and what it was asked.
-struct Webhook {
+pub struct Webhook {
     address: SocketAddr,
     ca_bundle: String,
     asked: Arc<Mutex<Vec<Value>>>,
@@ -34,7 +34,7 @@ struct Webhook {
 
 impl Webhook {
     /// `judge` gets the request of a review and gives the response without its uid.
-    async fn start(judge: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Webhook {
+    pub async fn start(judge: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Webhook {
         let (tasks, asked) = (TaskSet::new(), Arc::new(Mutex::new(Vec::new())));
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().self_signed(&key).unwrap();
@@ -60,7 +60,7 @@ impl Webhook {
         Webhook { address, ca_bundle, asked, _tasks: tasks }
     }
 
-    fn hook(&self, name: &str, operations: &[&str]) -> Value {
+    pub fn hook(&self, name: &str, operations: &[&str]) -> Value {
         json!({
             "name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"],
             "clientConfig": {"url": format!("https://{}/judge", self.address), "caBundle": self.ca_bundle},
@@ -68,7 +68,16 @@ impl Webhook {
         })
     }
 
-    fn asked(&self) -> Vec<Value> {
+    pub fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    /// What it was asked after the first `start` questions.
+    pub fn asked_from(&self, start: usize) -> Vec<Value> {
+        self.asked.lock().unwrap()[start..].to_vec()
+    }
+
+    pub fn asked(&self) -> Vec<Value> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -103,7 +112,7 @@ fn patch(operations: Value) -> Value {
     json!({"allowed": true, "patchType": "JSONPatch", "patch": patch})
 }
 
-async fn configure(bench: &Bench, kind: &str, name: &str, hooks: Vec<Value>) {
+pub async fn configure(bench: &Bench, kind: &str, name: &str, hooks: Vec<Value>) {
     let body = json!({"metadata": {"name": name}, "webhooks": hooks});
     let path = format!("{CONFIGURATIONS}/{}", kind.to_lowercase() + "s");
     let created = bench.post(&path, &body).await;
@@ -111,7 +120,7 @@ async fn configure(bench: &Bench, kind: &str, name: &str, hooks: Vec<Value>) {
 }
 
 const MUTATING: &str = "MutatingWebhookConfiguration";
-const VALIDATING: &str = "ValidatingWebhookConfiguration";
+pub const VALIDATING: &str = "ValidatingWebhookConfiguration";
 
 #[tokio::test]
 async fn a_patch_is_applied_and_what_the_kind_does_not_have_is_dropped() {
