@@ -4,6 +4,7 @@ mod access;
 mod admission;
 mod applying;
 mod encodings;
+mod history;
 mod objects;
 mod pipeline;
 mod services;
@@ -31,8 +32,12 @@ pub struct Answer {
 
 impl Bench {
     pub async fn new() -> Bench {
+        Bench::with(Config::default()).await
+    }
+
+    pub async fn with(config: Config) -> Bench {
         let tasks = TaskSet::new();
-        let server = Server::start(Config::default(), &tasks).await.expect("an in-memory server starts");
+        let server = Server::start(config, &tasks).await.expect("an in-memory server starts");
         let bench = Bench { server, _tasks: tasks };
         let account = json!({"metadata": {"name": "default"}});
         assert_eq!(bench.post("/api/v1/namespaces/default/serviceaccounts", &account).await.code, 201);
