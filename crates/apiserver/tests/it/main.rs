@@ -5,6 +5,7 @@ mod admission;
 mod applying;
 mod encodings;
 mod history;
+mod hostile;
 mod objects;
 mod pipeline;
 mod services;
