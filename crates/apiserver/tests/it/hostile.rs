@@ -227,7 +227,9 @@ async fn patches_that_double_or_never_end_are_refused() {
         r#"{"$setElementOrder/x":{}}"#,
         r#"{"metadata":{"$deleteFromPrimitiveList/finalizers":{}}}"#,
     ] {
-        attack.send(Method::PATCH, &path, "application/strategic-merge-patch+json", directive).await;
+        // Upstream answers 500 to directives that contradict themselves.
+        let answer = bench.patch(&path, "strategic-merge", &serde_json::from_str(directive).unwrap()).await;
+        assert!(answer.code == 200 || answer.code >= 400, "{directive}");
     }
     assert!(resident() < before + GROWTH_MAX, "{} KiB after {before}", resident());
     attack.unharmed().await;
