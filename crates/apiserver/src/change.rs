@@ -16,6 +16,7 @@ use crate::custom::convert::{self, Conversions};
 use crate::encode::Item;
 use crate::ownership::Ownership;
 use crate::server::Inner;
+use crate::subresources::scale::ScaleShown;
 
 /// How often a generated name may be taken.
 const NAMES_MAX: usize = 8;
@@ -25,8 +26,12 @@ const NAMES_MAX: usize = 8;
 pub enum Part {
     Main,
     Status,
+    /// The replica count, which admission is shown as a Scale.
+    Scale,
     /// Another subresource, which judges the change itself.
     Other(&'static str),
+    /// What a request does to another object after admission has seen the request itself.
+    Consequence(&'static str),
 }
 
 impl Part {
@@ -34,7 +39,8 @@ impl Part {
         match self {
             Part::Main => "",
             Part::Status => "status",
-            Part::Other(name) => name,
+            Part::Scale => "scale",
+            Part::Other(name) | Part::Consequence(name) => name,
         }
     }
 }
@@ -228,15 +234,15 @@ impl Change<'_> {
         self.mutate(Operation::Update, &mut new, Some(old)).await?;
         strategy.default(&mut new);
         match self.part {
-            Part::Main => strategy.prepare_for_update(&mut new, old, &self.call.context(&now)),
+            Part::Main | Part::Scale => strategy.prepare_for_update(&mut new, old, &self.call.context(&now)),
             Part::Status => {
                 let part = &self.call.info.subresource;
                 strategy.prepare_for_part_update(part, &mut new, old, &self.call.context(&now));
             }
-            Part::Other(_) => {}
+            Part::Other(_) | Part::Consequence(_) => {}
         }
         let reservation = match self.part {
-            Part::Main => self.server.allocators.reserve_for_update(self.resource, old, &mut new)?,
+            Part::Main | Part::Scale => self.server.allocators.reserve_for_update(self.resource, old, &mut new)?,
             _ => crate::allocate::Reservation::none(),
         };
         if strategy.has_generation() && self.part != Part::Status && strategy.generation_moves(old, &new) {
@@ -252,12 +258,12 @@ impl Change<'_> {
     fn validate_change(&self, new: &Value, old: &Value) -> Result<(), Status> {
         let mut errors = object_meta::validate_update(new, old);
         match self.part {
-            Part::Main => errors.append(self.resource.strategy.validate_update(new, old)),
+            Part::Main | Part::Scale => errors.append(self.resource.strategy.validate_update(new, old)),
             Part::Status => {
                 let part = &self.call.info.subresource;
                 errors.append(self.resource.strategy.validate_part_update(part, new, old));
             }
-            Part::Other(_) => {}
+            Part::Other(_) | Part::Consequence(_) => {}
         }
         self.refuse(errors)
     }
@@ -290,6 +296,15 @@ impl Change<'_> {
     }
 
     pub async fn mutate(&self, operation: Operation, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+        match (self.part, old) {
+            (Part::Consequence(_), _) => return Ok(()),
+            (Part::Scale, Some(old)) => {
+                let mut shown = ScaleShown::of(self, object, old)?;
+                admission::mutate(&mut self.admission(operation, Some(&mut shown.new), Some(&shown.old))).await?;
+                return shown.take_back(self, object);
+            }
+            _ => {}
+        }
         let before = object.pointer("/metadata/managedFields").cloned();
         admission::mutate(&mut self.admission(operation, Some(object), old)).await?;
         self.check_owners_after_admission(object, before);
@@ -297,12 +312,23 @@ impl Change<'_> {
     }
 
     pub async fn admit(&self, operation: Operation, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+        match (self.part, old) {
+            (Part::Consequence(_), _) => return Ok(()),
+            (Part::Scale, Some(old)) => {
+                let mut shown = ScaleShown::of(self, object, old)?;
+                return admission::validate(&self.admission(operation, Some(&mut shown.new), Some(&shown.old))).await;
+            }
+            _ => {}
+        }
         crate::stages::authorize::check_rbac_write(self, object, old)?;
         admission::validate(&self.admission(operation, Some(object), old)).await
     }
 
     /// The chain for a deletion.
     pub async fn admit_delete(&self, old: &Value) -> Result<(), Status> {
+        if matches!(self.part, Part::Consequence(_)) {
+            return Ok(());
+        }
         admission::mutate(&mut self.admission(Operation::Delete, None, Some(old))).await?;
         admission::validate(&self.admission(Operation::Delete, None, Some(old))).await
     }

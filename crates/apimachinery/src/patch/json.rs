@@ -6,6 +6,8 @@ use serde_json::Value;
 use super::PatchError;
 
 const OPERATIONS_MAX: usize = 10_000;
+/// What all copies of a patch may add, as JSON. Copies of copies double: without a limit forty of them fill any memory.
+const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// Applies the patch; the object is not changed on failure.
 pub fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
@@ -17,11 +19,23 @@ pub fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
         return Err(PatchError::TooLarge(why));
     }
     let mut patched = object.clone();
+    let mut copied = 0;
     for operation in operations {
+        copied += copied_bytes(&operation, &patched);
+        if copied > COPIED_BYTES_MAX {
+            return Err(PatchError::Unprocessable(format!(
+                "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {COPIED_BYTES_MAX}"
+            )));
+        }
         let operation = as_upstream_reads(operation, &patched);
         json_patch::patch(&mut patched, &[operation]).map_err(|error| PatchError::Unprocessable(error.to_string()))?;
     }
     Ok(patched)
+}
+
+fn copied_bytes(operation: &PatchOperation, object: &Value) -> usize {
+    let PatchOperation::Copy(copy) = operation else { return 0 };
+    object.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len())
 }
 
 /// Upstream's library lets `replace` add a missing key of an object.
@@ -53,5 +67,14 @@ mod tests {
         let missing = apply(&object, br#"[{"op":"remove","path":"/data/z"}]"#).unwrap_err();
         assert_eq!(missing.to_status().code, 422);
         assert_eq!(apply(&object, br#"{"op":"remove"}"#).unwrap_err().to_status().code, 400);
+    }
+
+    #[test]
+    fn copies_of_copies_end_at_a_limit() {
+        let copies = (0..40).map(|index| json!({"op": "copy", "from": "/data", "path": format!("/data/c{index}")}));
+        let patch = Value::from_iter(copies).to_string();
+        let refused = apply(&json!({"data": {"a": "1"}}), patch.as_bytes()).unwrap_err();
+        assert_eq!(refused.to_status().code, 422);
+        assert!(refused.to_string().starts_with("Unable to complete the copy"), "{refused}");
     }
 }

@@ -120,9 +120,12 @@ pub fn annotations(annotations: &Value, path: &Path) -> ErrorList {
     errors
 }
 
+/// Each complaint about a second controller carries the whole list: told of each of thousands, it would fill the memory.
+const CONTROLLERS_TOLD_MAX: usize = 8;
+
 fn owner_references(metadata: &Value, path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    let mut controller: Option<String> = None;
+    let (mut controller, mut said): (Option<String>, usize) = (None, 0);
     let references = &metadata["ownerReferences"];
     for reference in references.as_array().into_iter().flatten() {
         errors.append(owner_reference(reference, path));
@@ -132,9 +135,13 @@ fn owner_references(metadata: &Value, path: &Path) -> ErrorList {
         let text = |name: &str| reference[name].as_str().unwrap_or_default();
         let this = format!("{}/{}", text("kind"), text("name"));
         match &controller {
-            Some(first) => errors.invalid(path, references.clone(), format!(
+            Some(_) if said == CONTROLLERS_TOLD_MAX => {}
+            Some(first) => {
+                said += 1;
+                errors.invalid(path, references.clone(), format!(
                 "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
-            )),
+                ));
+            }
             None => controller = Some(this),
         }
     }

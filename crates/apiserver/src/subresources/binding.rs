@@ -51,6 +51,7 @@ async fn bind(
     let change = Change { name: pod, ..Change::of(server, call, pods, part, options) };
     change.mutate(Operation::Create, &mut binding, None).await?;
     change.admit(Operation::Create, &mut binding, None).await?;
+    let change = Change { part: Part::Consequence("binding"), ..change };
     change.update(true, |old| bound(&change, old, &binding)).await?;
     let status = Status { status: "Success".into(), code: 201, ..Status::default() };
     Ok(encode::value_response(call, StatusCode::CREATED, &status.to_value()))

@@ -44,7 +44,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     let wanted = eviction.get("deleteOptions").cloned().unwrap_or_else(|| json!({}));
     let delete_options = DeleteOptions::deserialize(wanted).map_err(|error| Status::bad_request(error.to_string()))?;
     let dry_run = change.dry_run || delete_options.dry_run();
-    let deletion = Change { part: Part::Main, dry_run, ..change };
+    let deletion = Change { part: Part::Consequence(""), dry_run, ..change };
     delete::delete(&deletion, &delete_options).await?;
     let status = Status { status: "Success".into(), code: 201, ..Status::default() };
     Ok(encode::value_response(call, StatusCode::CREATED, &status.to_value()))

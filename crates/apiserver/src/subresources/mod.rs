@@ -9,7 +9,7 @@ pub mod kubelet;
 pub mod proxy;
 pub mod reviews;
 mod rewrite;
-mod scale;
+pub mod scale;
 mod stream;
 mod token;
 

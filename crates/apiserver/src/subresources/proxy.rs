@@ -46,12 +46,12 @@ fn invalid(text: &str) -> Status {
 }
 
 pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
+    let target = Target::parse(&call.info.name)?;
+    connect::admit(server, call, resource, "proxy").await?;
     let needs_slash = call.info.rest.is_empty() && !call.info.path.ends_with('/');
     if needs_slash && matches!(call.method, Method::GET | Method::HEAD) && !kubelet::is_upgrade(call) {
         return Ok(redirect(call));
     }
-    let target = Target::parse(&call.info.name)?;
-    connect::admit(server, call, resource, "proxy").await?;
     let backend = backend(server, call, resource, &target)?;
     let path = format!("/{}{}", call.info.rest, query_text(call));
     let request = kubelet::request(call, call.method.clone(), &backend.address.to_string(), &path)?;

@@ -1,5 +1,6 @@
 //! Kinds that are questions: their creation is answered and nothing is stored.
 
+use admission::Operation;
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::{GroupKind, Status, object};
 use auth::token::ISSUER;
@@ -13,18 +14,53 @@ use crate::change::{Change, Part};
 use crate::options::WriteOptions;
 use crate::server::Inner;
 
-/// The answer, if the resource is a question.
-pub fn run(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) -> Result<Option<Value>, Status> {
-    let answer = match (resource.group, resource.name) {
-        ("authorization.k8s.io", "subjectaccessreviews") => subject_access(server, call, resource, asked, true)?,
-        ("authorization.k8s.io", "localsubjectaccessreviews") => local_access(server, call, resource, asked)?,
-        ("authorization.k8s.io", "selfsubjectaccessreviews") => subject_access(server, call, resource, asked, false)?,
-        ("authorization.k8s.io", "selfsubjectrulesreviews") => self_rules(server, call, asked)?,
-        ("authentication.k8s.io", "tokenreviews") => token(server, call, resource, asked)?,
-        ("authentication.k8s.io", "selfsubjectreviews") => who_am_i(call, asked),
-        _ => return Ok(None),
-    };
-    Ok(Some(answer))
+/// The answer, if the resource is a question. Webhooks are asked about questions as about everything else.
+pub async fn run(
+    server: &Inner,
+    call: &Call,
+    resource: &Resource,
+    asked: &mut Value,
+    options: &WriteOptions,
+) -> Result<Option<Value>, Status> {
+    if !is_question(resource) {
+        return Ok(None);
+    }
+    let change = Change::of(server, call, resource, Part::Main, options);
+    change.mutate(Operation::Create, asked, None).await?;
+    check(call, resource, asked)?;
+    change.admit(Operation::Create, asked, None).await?;
+    answer(server, call, resource, asked).map(Some)
+}
+
+fn is_question(resource: &Resource) -> bool {
+    matches!(resource.group, "authentication.k8s.io" | "authorization.k8s.io")
+}
+
+fn check(call: &Call, resource: &Resource, asked: &Value) -> Result<(), Status> {
+    match resource.name {
+        "localsubjectaccessreviews" => check_namespace(call, resource, asked),
+        "subjectaccessreviews" => validate_access(resource, asked, true),
+        "selfsubjectaccessreviews" => validate_access(resource, asked, false),
+        "tokenreviews" if token_of(asked).is_empty() => {
+            Err(Status::bad_request("token is required for TokenReview in authentication"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn answer(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) -> Result<Value, Status> {
+    match resource.name {
+        "subjectaccessreviews" | "localsubjectaccessreviews" => subject_access(server, call, resource, asked, true),
+        "selfsubjectaccessreviews" => subject_access(server, call, resource, asked, false),
+        "selfsubjectrulesreviews" => self_rules(server, call, asked),
+        "tokenreviews" => token(server, call, resource, asked),
+        "selfsubjectreviews" => Ok(who_am_i(call, asked)),
+        _ => Err(Status::path_not_found()),
+    }
+}
+
+fn token_of(asked: &Value) -> &str {
+    asked.pointer("/spec/token").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Records who asked, as upstream does even for questions.
@@ -72,7 +108,7 @@ fn terms(selector: Option<&FieldSelector>) -> Vec<SelectorTerm> {
     exact.map(|r| SelectorTerm { key: r.key.clone(), value: r.values[0].clone() }).collect()
 }
 
-fn local_access(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) -> Result<Value, Status> {
+fn check_namespace(call: &Call, resource: &Resource, asked: &Value) -> Result<(), Status> {
     let namespace = asked.pointer("/spec/resourceAttributes/namespace").and_then(Value::as_str).unwrap_or_default();
     if namespace != call.info.namespace {
         let mut errors = ErrorList::new();
@@ -80,7 +116,7 @@ fn local_access(server: &Inner, call: &Call, resource: &Resource, asked: &mut Va
         errors.invalid(&path, namespace, "must match metadata.namespace");
         return Err(invalid(resource, &errors));
     }
-    subject_access(server, call, resource, asked, true)
+    validate_access(resource, asked, true)
 }
 
 fn invalid(resource: &Resource, errors: &ErrorList) -> Status {
@@ -95,7 +131,6 @@ fn subject_access(
     asked: &mut Value,
     named: bool,
 ) -> Result<Value, Status> {
-    validate_access(resource, asked, named)?;
     manage(server, call, resource, asked)?;
     let spec = asked.get("spec").cloned().unwrap_or_default();
     let user = if named { subject(&spec) } else { call.user.clone() };
@@ -188,10 +223,7 @@ fn self_rules(server: &Inner, call: &Call, asked: &mut Value) -> Result<Value, S
 }
 
 fn token(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) -> Result<Value, Status> {
-    let token = asked.pointer("/spec/token").and_then(Value::as_str).unwrap_or_default().to_string();
-    if token.is_empty() {
-        return Err(Status::bad_request("token is required for TokenReview in authentication"));
-    }
+    let token = token_of(asked).to_string();
     manage(server, call, resource, asked)?;
     let given = asked.pointer("/spec/audiences").and_then(|list| Vec::<String>::deserialize(list).ok());
     let audiences = given.filter(|list| !list.is_empty()).unwrap_or_else(|| vec![ISSUER.to_string()]);

@@ -72,7 +72,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     let is_patch = call.info.verb == "patch";
     let options = WriteOptions::of(call, if is_patch { "PatchOptions" } else { "UpdateOptions" })?;
     let body = call.read_body().await?;
-    let base = Change::of(server, call, resource, Part::Main, &options);
+    let base = Change::of(server, call, resource, Part::Scale, &options);
     let change = Change { ownership: Ownership::Settled, ..base };
     let wish = match (is_patch, apply::is_asked(call)) {
         (_, true) => Wish::Apply(Configuration::of(call, &options, &body)?),
@@ -89,6 +89,38 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     let updated = change.update(unconditional, |old| rescaled(&change, &paths, &wish, old)).await?;
     let scale = scale_of(resource, &updated.item.value(resource), &paths)?;
     Ok(encode::value_response(call, StatusCode::OK, &scale))
+}
+
+/// A change of a replica count as admission sees it.
+pub struct ScaleShown {
+    pub new: Value,
+    pub old: Value,
+}
+
+impl ScaleShown {
+    pub fn of(change: &Change<'_>, new: &Value, old: &Value) -> Result<ScaleShown, Status> {
+        let resource = change.resource;
+        let paths = resource.strategy.scale().ok_or_else(Status::path_not_found)?;
+        Ok(ScaleShown { new: scale_of(resource, new, &paths)?, old: scale_of(resource, old, &paths)? })
+    }
+
+    /// Admission may have decided on another count.
+    pub fn take_back(self, change: &Change<'_>, object: &mut Value) -> Result<(), Status> {
+        let paths = change.resource.strategy.scale().ok_or_else(Status::path_not_found)?;
+        let replicas = replicas_of(change, &self.new)?;
+        set_pointer(object, paths.spec_replicas, replicas.into());
+        Ok(())
+    }
+}
+
+fn replicas_of(change: &Change<'_>, scale: &Value) -> Result<i64, Status> {
+    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+    if replicas < 0 {
+        let mut errors = ErrorList::new();
+        errors.invalid(&Path::new("spec").child("replicas"), replicas, "must be greater than or equal to 0");
+        return Err(Status::invalid(&GroupKind::new("autoscaling", "Scale"), change.name, &errors));
+    }
+    Ok(replicas)
 }
 
 enum Wish<'a> {
@@ -150,12 +182,7 @@ fn rescaled(change: &Change<'_>, paths: &ScalePaths<'_>, wish: &Wish<'_>, old: &
     if !given.is_empty() && given != object::resource_version(old) {
         return Err(Status::modified(&resource.group_resource(), name));
     }
-    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
-    if replicas < 0 {
-        let mut errors = ErrorList::new();
-        errors.invalid(&Path::new("spec").child("replicas"), replicas, "must be greater than or equal to 0");
-        return Err(Status::invalid(&GroupKind::new("autoscaling", "Scale"), name, &errors));
-    }
+    let replicas = replicas_of(change, &scale)?;
     let mut new = old.clone();
     set_pointer(&mut new, paths.spec_replicas, replicas.into());
     let written = managed_fields::decode(&scale).map_err(Status::internal)?;

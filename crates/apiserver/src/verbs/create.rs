@@ -22,7 +22,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     let expected = Expected::of(resource);
     let mut wanted = decode::object(call, &body, &expected, options.field_validation)?;
     settle_namespace(call, resource, &mut wanted)?;
-    if let Some(review) = reviews::run(server, call, resource, &mut wanted)? {
+    if let Some(review) = reviews::run(server, call, resource, &mut wanted, &options).await? {
         return Ok(encode::value_response(call, StatusCode::CREATED, &review));
     }
     if resource.group.is_empty() && resource.name == "bindings" {

@@ -113,7 +113,11 @@ async fn metadata_alone_is_served_in_protobuf() {
 async fn first_event(bench: &Bench, path: &str, accept: &str) -> (String, Value) {
     let response = respond(bench, Method::GET, path, accept, Vec::new()).await;
     assert_eq!(response.headers()["content-type"], format!("{PROTOBUF};stream=watch"));
-    let frame = response.into_body().frame().await.unwrap().unwrap().into_data().unwrap();
+    event_of(&response.into_body().frame().await.unwrap().unwrap().into_data().unwrap())
+}
+
+/// Type and object of a frame.
+pub fn event_of(frame: &[u8]) -> (String, Value) {
     let (length, event) = frame.split_at(4);
     assert_eq!(usize::try_from(u32::from_be_bytes(length.try_into().unwrap())).unwrap(), event.len());
     let fields: Vec<_> = protobuf::Reader::new(event).map(Result::unwrap).collect();

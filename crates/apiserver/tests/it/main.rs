@@ -7,7 +7,10 @@ mod applying;
 mod control;
 mod conversion;
 mod encodings;
+mod history;
+mod hostile;
 mod objects;
+mod pipeline;
 mod policies;
 mod services;
 mod watching;
@@ -121,6 +124,21 @@ impl Bench {
         let media = format!("application/{kind}-patch+json");
         self.ask(Some(&UserInfo::master("admin")), Method::PATCH, path, &media, body).await
     }
+}
+
+/// Waits until a definition is served.
+async fn established(bench: &Bench, definition: &str) {
+    let path = format!(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?watch=true&fieldSelector=metadata.name%3D{definition}"
+    );
+    let mut watch = watching::Watch::at(bench, &path).await;
+    let is_true = |condition: &Value| condition["type"] == "Established" && condition["status"] == "True";
+    while let Some((_, object)) = watch.next().await {
+        if object["status"]["conditions"].as_array().into_iter().flatten().any(is_true) {
+            return;
+        }
+    }
+    panic!("the watch ended before {definition} was served");
 }
 
 fn whole(text: impl Into<Bytes>) -> Body {

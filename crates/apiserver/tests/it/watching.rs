@@ -9,21 +9,26 @@ use crate::{Bench, whole};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-struct Watch {
+/// The events of a watch as they come.
+pub struct Watch {
     body: Body,
     buffer: Vec<u8>,
 }
 
 impl Watch {
     async fn open(bench: &Bench, query: &str) -> Watch {
-        let request = Request::get(format!("{MAPS}?watch=1&{query}")).body(whole("")).expect("a request");
+        Watch::at(bench, &format!("{MAPS}?watch=1&{query}")).await
+    }
+
+    pub async fn at(bench: &Bench, path: &str) -> Watch {
+        let request = Request::get(path).body(whole("")).expect("a request");
         let response = bench.send(request, Some(&UserInfo::master("admin"))).await;
         assert_eq!(response.status(), 200);
         Watch { body: response.into_body(), buffer: Vec::new() }
     }
 
     /// Type and object of the next event; none at the end.
-    async fn next(&mut self) -> Option<(String, Value)> {
+    pub async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();

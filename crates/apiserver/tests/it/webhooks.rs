@@ -34,7 +34,7 @@ pub struct Webhook {
 
 impl Webhook {
     /// `judge` gets the request of a review and gives the response without its uid.
-    async fn start(judge: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Webhook {
+    pub async fn start(judge: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Webhook {
         Webhook::reviewing("admission.k8s.io/v1", "AdmissionReview", judge).await
     }
 
@@ -69,12 +69,21 @@ impl Webhook {
         Webhook { address, ca_bundle, asked, _tasks: tasks }
     }
 
-    fn hook(&self, name: &str, operations: &[&str]) -> Value {
+    pub fn hook(&self, name: &str, operations: &[&str]) -> Value {
         json!({
             "name": name, "sideEffects": "None", "admissionReviewVersions": ["v1"],
             "clientConfig": {"url": format!("https://{}/judge", self.address), "caBundle": self.ca_bundle},
             "rules": [{"operations": operations, "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}],
         })
+    }
+
+    pub fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    /// What it was asked after the first `start` questions.
+    pub fn asked_from(&self, start: usize) -> Vec<Value> {
+        self.asked.lock().unwrap()[start..].to_vec()
     }
 
     pub fn asked(&self) -> Vec<Value> {
@@ -113,7 +122,7 @@ fn patch(operations: Value) -> Value {
     json!({"allowed": true, "patchType": "JSONPatch", "patch": patch})
 }
 
-async fn configure(bench: &Bench, kind: &str, name: &str, hooks: Vec<Value>) {
+pub async fn configure(bench: &Bench, kind: &str, name: &str, hooks: Vec<Value>) {
     let body = json!({"metadata": {"name": name}, "webhooks": hooks});
     let path = format!("{CONFIGURATIONS}/{}", kind.to_lowercase() + "s");
     let created = bench.post(&path, &body).await;
@@ -121,7 +130,7 @@ async fn configure(bench: &Bench, kind: &str, name: &str, hooks: Vec<Value>) {
 }
 
 const MUTATING: &str = "MutatingWebhookConfiguration";
-const VALIDATING: &str = "ValidatingWebhookConfiguration";
+pub const VALIDATING: &str = "ValidatingWebhookConfiguration";
 
 #[tokio::test]
 async fn a_patch_is_applied_and_what_the_kind_does_not_have_is_dropped() {
