@@ -15,7 +15,7 @@ impl Origin for Call {
     }
 
     fn annotate(&self, key: &str, value: String) {
-        Call::annotate(self, key, value);
+        Call::annotate(self, key, &value);
     }
 
     fn options(&self, operation: Operation) -> Option<Value> {

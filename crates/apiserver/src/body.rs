@@ -30,6 +30,14 @@ where
     BodyExt::boxed(StreamBody::new(frames.map(|bytes| Ok(Frame::data(bytes)))))
 }
 
+/// The same body; `kept` lives as long as it.
+pub fn with<K: Send + Sync + 'static>(body: Body, kept: K) -> Body {
+    BodyExt::boxed(body.map_frame(move |frame| {
+        let _ = &kept;
+        frame
+    }))
+}
+
 /// Reads a whole request body, or answers 413.
 pub async fn read(mut body: Body) -> Result<Bytes, Status> {
     let mut whole = Vec::new();

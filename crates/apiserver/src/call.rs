@@ -1,6 +1,6 @@
 //! One request on its way through the pipeline.
 
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use apimachinery::{GroupResource, Status};
@@ -11,12 +11,17 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use registry::strategy::{Context, Resource};
 use serde_json::Value;
+use tokio::time::Instant;
 
+use crate::audit::Record;
 use crate::body::Body;
 use crate::catalog::Catalog;
+use crate::flow::Flow;
 use crate::negotiate::{Accept, Offer, Shape};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
+use crate::server::PeerAddress;
+use crate::stages::impersonate::Impersonation;
 
 /// What all stages and verbs see of a request; its body is taken out once.
 pub struct Call {
@@ -27,10 +32,18 @@ pub struct Call {
     pub user: UserInfo,
     pub accept: Accept,
     pub now: Timestamp,
+    pub received: Instant,
+    /// Who is connected; nobody for components of this process.
+    pub peer: Option<SocketAddr>,
+    /// Names the request in the audit log and in the answer.
+    pub audit_id: String,
+    pub audit: Option<Record>,
+    /// Who acts as `user`, if somebody does.
+    pub impersonated: Option<Box<Impersonation>>,
+    /// Which flow the request belongs to; none for what stays open.
+    pub flow: Option<Arc<Flow>>,
     /// Texts for the `Warning` header.
     warnings: Mutex<Vec<String>>,
-    /// What the audit event says beside the request.
-    annotations: Mutex<BTreeMap<String, String>>,
     /// The options of a deletion, which come in the body.
     pub delete_options: Mutex<Option<Value>>,
     body: Mutex<Option<Body>>,
@@ -50,12 +63,24 @@ impl Call {
             user: UserInfo::default(),
             accept: Accept::default(),
             now: Timestamp::now(),
+            received: Instant::now(),
+            peer: parts.extensions.get::<PeerAddress>().map(|peer| peer.0),
+            audit_id: String::new(),
+            audit: None,
+            impersonated: None,
+            flow: None,
             warnings: Mutex::default(),
-            annotations: Mutex::default(),
             delete_options: Mutex::default(),
             body: Mutex::new(Some(body)),
             upgrade: Mutex::new(parts.extensions.remove()),
             catalog,
+        }
+    }
+
+    /// A note in the audit log, under a key of its author.
+    pub fn annotate(&self, key: &str, value: &str) {
+        if let Some(record) = &self.audit {
+            record.annotate(key, value);
         }
     }
 
@@ -75,17 +100,20 @@ impl Call {
         self.body.lock().take().unwrap_or_else(crate::body::empty)
     }
 
-    pub fn annotate(&self, key: &str, value: String) {
-        self.annotations.lock().insert(key.to_owned(), value);
-    }
-
     /// The whole body, or 413.
     pub async fn read_body(&self) -> Result<bytes::Bytes, Status> {
-        crate::body::read(self.take_body()).await
+        let bytes = crate::body::read(self.take_body()).await?;
+        crate::stages::audit::request_body(self, &bytes);
+        Ok(bytes)
     }
 
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// How long the request may take, if it does not stay open.
+    pub fn time_limit(&self) -> std::time::Duration {
+        crate::stages::deadline::limit(&self.query).unwrap_or(crate::stages::deadline::LIMIT_MAX)
     }
 
     /// Settles what the client accepts; `shapes` where Tables are offered.

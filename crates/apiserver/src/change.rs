@@ -5,7 +5,7 @@ use std::sync::Arc;
 use admission::Operation;
 use apimachinery::managed_fields;
 use apimachinery::validation::object_meta;
-use apimachinery::{Status, object};
+use apimachinery::{GroupKind, Status, object};
 use registry::strategy::Resource;
 use serde_json::Value;
 use store::{Draft, Object, WriteError};
@@ -133,7 +133,9 @@ impl Change<'_> {
         if errors.is_empty() {
             return Ok(());
         }
-        Err(Status::invalid(&self.resource.group_kind(), self.name, &errors))
+        // A kind that another group keeps is judged there.
+        let kind = GroupKind::new(self.resource.storage().0, self.resource.kind);
+        Err(Status::invalid(&kind, self.name, &errors))
     }
 
     /// Reads, computes and writes until nobody was faster. `compute` gets the served form of the stored object.

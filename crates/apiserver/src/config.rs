@@ -5,8 +5,11 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use auth::oidc::IssuerConfig;
 use auth::pki::Pki;
 use store::Store;
+
+use crate::audit::AuditConfig;
 
 /// Where objects are kept.
 #[derive(Clone, Default)]
@@ -36,6 +39,9 @@ pub struct Config {
     pub tls_sans: Vec<String>,
     /// The password of the join token; without it no node can join by token.
     pub join_password: Option<String>,
+    pub audit: AuditConfig,
+    /// Issuers of OpenID Connect whose tokens are taken.
+    pub oidc_issuers: Vec<IssuerConfig>,
     pub mutating_in_flight_max: usize,
     pub readonly_in_flight_max: usize,
 }
@@ -52,6 +58,8 @@ impl Default for Config {
             node_ports: 30000..=32767,
             tls_sans: Vec::new(),
             join_password: None,
+            audit: AuditConfig::default(),
+            oidc_issuers: Vec::new(),
             mutating_in_flight_max: 200,
             readonly_in_flight_max: 400,
         }

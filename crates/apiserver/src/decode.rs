@@ -13,6 +13,7 @@ use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::negotiate::{BodyFormat, body_format};
 use crate::options::FieldValidation;
+use crate::unicode;
 
 /// The kind that an endpoint takes, and its fields.
 pub struct Expected<'a> {
@@ -20,6 +21,8 @@ pub struct Expected<'a> {
     pub node: SchemaNode<'a>,
     /// Where the kind came at run time.
     custom: Option<&'a Resource>,
+    /// An older apiVersion with the same fields that is taken too; empty when there is none.
+    or_version: &'static str,
 }
 
 impl<'a> Expected<'a> {
@@ -28,6 +31,7 @@ impl<'a> Expected<'a> {
             gvk: resource.gvk(),
             node: resource.schema.node(),
             custom: Some(resource).filter(|resource| resource.custom.is_some()),
+            or_version: "",
         }
     }
 }
@@ -36,7 +40,11 @@ impl Expected<'static> {
     /// A built-in kind that has no resource of its own.
     pub fn kind(group: &str, version: &str, kind: &str) -> Self {
         let definition = api::schema::kind(group, version, kind).expect("a built-in kind is in the schema tables");
-        Self { gvk: Gvk::new(group, version, kind), node: definition.node(), custom: None }
+        Self { gvk: Gvk::new(group, version, kind), node: definition.node(), custom: None, or_version: "" }
+    }
+
+    pub fn or_version(self, or_version: &'static str) -> Self {
+        Self { or_version, ..self }
     }
 }
 
@@ -49,7 +57,7 @@ pub fn parse(headers: &HeaderMap, body: &[u8], expected: (&str, &str)) -> Result
 /// JSON text of a body in any format.
 fn to_json(headers: &HeaderMap, body: &[u8], expected: (&str, &str)) -> Result<Bytes, Status> {
     match body_format(headers)? {
-        BodyFormat::Json => Ok(Bytes::copy_from_slice(body)),
+        BodyFormat::Json => Ok(unicode::repaired(body)),
         BodyFormat::Yaml => yaml_to_json(body),
         BodyFormat::Protobuf => {
             let object = protobuf::decode(body, expected).map_err(|error| unreadable(body, expected, &error))?;
@@ -143,7 +151,7 @@ pub fn typed(call: &Call, json: &[u8], expected: &Expected<'_>, validation: Fiel
         return custom(call, json, resource, validation);
     }
     let kind = expected.gvk.kind.as_str();
-    check_kind(json, &expected.gvk)?;
+    check_kind(json, expected)?;
     let decoded = strict::decode(json, expected.node).map_err(|error| decode_error(&error, &expected.gvk))?;
     let mut object = decoded.object;
     if let Some(map) = object.as_object_mut() {
@@ -201,7 +209,7 @@ struct TypeMeta {
 }
 
 /// An absent version or kind is taken for the expected one; another one is refused.
-fn check_kind(json: &[u8], expected: &Gvk) -> Result<(), Status> {
+fn check_kind(json: &[u8], wanted: &Expected<'_>) -> Result<(), Status> {
     let meta: TypeMeta = match serde_json::from_slice::<Value>(json) {
         Ok(value @ Value::Object(_)) => serde_json::from_value(value).map_err(|error| cannot_parse(&error))?,
         Ok(_) => {
@@ -210,10 +218,10 @@ fn check_kind(json: &[u8], expected: &Gvk) -> Result<(), Status> {
         }
         Err(error) => return Err(cannot_parse(&error)),
     };
-    let (api_version, kind) = (expected.api_version(), expected.kind.as_str());
+    let (api_version, kind) = (wanted.gvk.api_version(), wanted.gvk.kind.as_str());
     let given_version = meta.api_version.filter(|v| !v.is_empty()).unwrap_or_else(|| api_version.clone());
     let given_kind = meta.kind.filter(|k| !k.is_empty()).unwrap_or_else(|| kind.to_string());
-    if given_kind == kind && given_version == api_version {
+    if given_kind == kind && (given_version == api_version || given_version == wanted.or_version) {
         return Ok(());
     }
     let (group, version) = apimachinery::gvk::split_api_version(&given_version);

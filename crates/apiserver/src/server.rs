@@ -6,7 +6,9 @@ use std::sync::Arc;
 use admission::webhook::HttpsCaller;
 use auth::Authorizer;
 use auth::authn::{Authenticator, LiveObjects};
+use auth::oidc::{Issuer, IssuerConfig};
 use auth::pki::{ClientTrust, Names, Pki, PkiError, ServerIdentity};
+use auth::request_header::RequestHeader;
 use http::{Request, Response};
 use rt::TaskSet;
 use rustls_pki_types::CertificateDer;
@@ -14,12 +16,14 @@ use store::engine::{EngineError, Memory, Redb};
 use store::{Key, OpenError, Options, Store};
 
 use crate::allocate::Allocators;
+use crate::audit::{AuditError, Auditor};
 use crate::body::Body;
 use crate::config::{Config, Storage};
 use crate::custom::definitions::Definitions;
+use crate::flow::FlowControl;
 use crate::follow::Indexes;
+use crate::issuer_keys::IssuerKeys;
 use crate::serve::Identity;
-use crate::stages::flow::Limits;
 use crate::subresources::kubelet::KubeletClient;
 use crate::{bootstrap, catalog, custom, pipeline, serve};
 
@@ -27,8 +31,14 @@ use crate::{bootstrap, catalog, custom, pipeline, serve};
 #[derive(Clone, Debug)]
 pub struct PeerCertificates(pub Arc<Vec<CertificateDer<'static>>>);
 
+/// From where a connection comes; set by the listener.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddress(pub SocketAddr);
+
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("set up the audit")]
+    Audit(#[from] AuditError),
     #[error("open the storage")]
     Engine(#[source] EngineError),
     #[error("load the objects")]
@@ -43,6 +53,8 @@ pub enum StartError {
     },
     #[error("write the objects that every cluster has: {0}")]
     Bootstrap(Box<apimachinery::Status>),
+    #[error("the signing algorithms of the issuer {url} are unknown, or need a shared secret")]
+    Issuer { url: String },
     #[error("read the history of the store")]
     History(#[source] store::Compacted),
 }
@@ -53,6 +65,8 @@ pub struct Inner {
     pub store: Arc<Store>,
     pub pki: Arc<Pki>,
     pub authenticator: Authenticator,
+    pub issuer_keys: IssuerKeys,
+    pub auditor: Option<Arc<Auditor>>,
     pub authorizer: Arc<Authorizer>,
     pub admission: admission::Services,
     /// What is served now.
@@ -60,7 +74,7 @@ pub struct Inner {
     pub definitions: Definitions,
     pub indexes: Indexes,
     pub allocators: Allocators,
-    pub limits: Limits,
+    pub flow: FlowControl,
     pub kubelets: KubeletClient,
     pub metrics: serve::metrics::Metrics,
     pub tasks: TaskSet,
@@ -82,6 +96,8 @@ impl Server {
         inner.indexes.follow(&inner, tasks)?;
         bootstrap::run(&inner).await.map_err(refused)?;
         inner.indexes.settle(&inner).await;
+        crate::flow::keep::start(&inner, tasks).await;
+        crate::issuer_keys::spawn(&inner, tasks);
         crate::event_ttl::spawn(&inner, tasks);
         crate::allocate::repair::spawn(&inner, tasks);
         let address = match inner.config.bind {
@@ -131,14 +147,18 @@ impl Inner {
         let authorizer = Arc::new(Authorizer::default());
         let webhooks = Arc::new(HttpsCaller::new(tasks.clone()));
         Ok(Inner {
-            authenticator: Authenticator::new(trust, pki.clone(), live),
+            authenticator: Authenticator::new(trust, pki.clone(), live)
+                .with_proxies(RequestHeader::new(ClientTrust::new(&pki.front_proxy)?))
+                .with_issuers(issuers(&config.oidc_issuers)?),
+            issuer_keys: IssuerKeys::default(),
+            auditor: Auditor::open(&config.audit, tasks)?,
             admission: admission::Services::new(webhooks, authorizer.clone()),
             authorizer,
             catalog: catalog::Current::default(),
             definitions: Definitions::default(),
             indexes: Indexes::default(),
             allocators: Allocators::load(&config, &store),
-            limits: Limits::new(config.mutating_in_flight_max, config.readonly_in_flight_max),
+            flow: FlowControl::new(config.mutating_in_flight_max + config.readonly_in_flight_max),
             kubelets: KubeletClient::new(&pki)?,
             metrics: serve::metrics::Metrics::default(),
             tasks: tasks.clone(),
@@ -175,6 +195,14 @@ impl Inner {
     }
 }
 
+fn issuers(configured: &[IssuerConfig]) -> Result<Vec<Arc<Issuer>>, StartError> {
+    let issuer = |config: &IssuerConfig| {
+        let unfit = || StartError::Issuer { url: config.url.clone() };
+        Issuer::new(config.clone()).map(Arc::new).ok_or_else(unfit)
+    };
+    configured.iter().map(issuer).collect()
+}
+
 fn refused(status: apimachinery::Status) -> StartError {
     StartError::Bootstrap(Box::new(status))
 }
@@ -200,6 +228,10 @@ struct Living(Arc<Store>);
 const LEEWAY_SECONDS: i64 = 60;
 
 impl LiveObjects for Living {
+    fn secret(&self, namespace: &str, name: &str) -> Option<serde_json::Value> {
+        Some(self.0.get(&Key::new("", "secrets", namespace, name))?.value())
+    }
+
     fn live_uid(&self, resource: &str, namespace: &str, name: &str) -> Option<String> {
         let object = self.0.get(&Key::new("", resource, namespace, name))?;
         if object.header.deleting {

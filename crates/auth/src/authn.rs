@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
+use serde_json::Value;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::UserInfo;
+use crate::oidc::{Issuer, OidcError};
 use crate::pki::ClientTrust;
 use crate::remembered::Remembered;
+use crate::request_header::RequestHeader;
 use crate::token::{self, Claims, ISSUER, Reference, ServiceAccountKey, TokenError};
+use crate::{UserInfo, bootstrap_token};
 
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
@@ -16,6 +19,11 @@ const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 pub trait LiveObjects: Send + Sync {
     /// The uid of an object, unless it is gone or has been deleting for longer than its grace period and a minute.
     fn live_uid(&self, resource: &str, namespace: &str, name: &str) -> Option<String>;
+
+    /// A stored Secret.
+    fn secret(&self, _namespace: &str, _name: &str) -> Option<Value> {
+        None
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -32,17 +40,26 @@ pub enum AuthnError {
     Unbound { resource: &'static str, name: String },
     #[error("the authorization header is of no known scheme")]
     Scheme,
+    #[error("the bootstrap token is unknown, or not to be used")]
+    BootstrapToken,
+    #[error("the token of {issuer} is refused")]
+    Oidc {
+        issuer: String,
+        #[source]
+        source: OidcError,
+    },
 }
 
 /// A verified token: who it stands for, and for which of the asked audiences.
 pub struct Verified {
     pub user: UserInfo,
     pub audiences: Vec<String>,
-    pub claims: Arc<Claims>,
 }
 
 pub struct Authenticator {
     trust: ClientTrust,
+    proxies: Option<RequestHeader>,
+    issuers: Vec<Arc<Issuer>>,
     key: Arc<crate::pki::Pki>,
     live: Arc<dyn LiveObjects>,
     certificates: Remembered<Certified>,
@@ -56,7 +73,33 @@ struct Certified {
 
 impl Authenticator {
     pub fn new(trust: ClientTrust, pki: Arc<crate::pki::Pki>, live: Arc<dyn LiveObjects>) -> Self {
-        Authenticator { trust, key: pki, live, certificates: Remembered::default() }
+        let certificates = Remembered::default();
+        Authenticator { trust, proxies: None, issuers: Vec::new(), key: pki, live, certificates }
+    }
+
+    /// Believes these front proxies.
+    #[must_use]
+    pub fn with_proxies(self, proxies: RequestHeader) -> Self {
+        Authenticator { proxies: Some(proxies), ..self }
+    }
+
+    /// Takes tokens of these issuers too.
+    #[must_use]
+    pub fn with_issuers(self, issuers: Vec<Arc<Issuer>>) -> Self {
+        Authenticator { issuers, ..self }
+    }
+
+    pub fn proxies(&self) -> Option<&RequestHeader> {
+        self.proxies.as_ref()
+    }
+
+    pub fn issuers(&self) -> &[Arc<Issuer>] {
+        &self.issuers
+    }
+
+    /// The user that a front proxy names, if one speaks and is believed.
+    pub fn proxied(&self, chain: &[CertificateDer<'_>], headers: &[(&str, &str)]) -> Option<UserInfo> {
+        self.proxies.as_ref()?.user(chain, headers).map(UserInfo::authenticated)
     }
 
     fn key(&self) -> &ServiceAccountKey {
@@ -108,15 +151,37 @@ impl Authenticator {
         self.token(token.trim(), &[ISSUER.to_string()]).map(|verified| verified.user)
     }
 
-    /// Judges a token for any of the audiences (TokenReview).
+    /// Judges a token for any of the audiences (TokenReview): one of a machine that joins, of an issuer, or our own.
     pub fn token(&self, token: &str, audiences: &[String]) -> Result<Verified, AuthnError> {
+        let user = if let Some((id, secret)) = bootstrap_token::parse(token) {
+            self.bootstrap_token(id, secret)?
+        } else if let Some(issuer) = self.issuers.iter().find(|issuer| issuer.issued(token)) {
+            let refused = |source| AuthnError::Oidc { issuer: issuer.config.url.clone(), source };
+            issuer.verify(token).map_err(refused)?
+        } else {
+            return self.service_account(token, audiences);
+        };
+        // Such tokens are for this server alone.
+        if !audiences.iter().any(|audience| audience == ISSUER) {
+            return Err(AuthnError::Audience(vec![ISSUER.to_string()]));
+        }
+        Ok(Verified { user: user.authenticated(), audiences: vec![ISSUER.to_string()] })
+    }
+
+    fn bootstrap_token(&self, id: &str, secret: &str) -> Result<UserInfo, AuthnError> {
+        let stored = self.live.secret(bootstrap_token::NAMESPACE, &bootstrap_token::secret_name(id));
+        let user = stored.and_then(|stored| bootstrap_token::user(id, secret, &stored, jiff::Timestamp::now()));
+        user.ok_or(AuthnError::BootstrapToken)
+    }
+
+    fn service_account(&self, token: &str, audiences: &[String]) -> Result<Verified, AuthnError> {
         let claims = self.key().verify(token).map_err(AuthnError::Token)?;
         let matched: Vec<String> = audiences.iter().filter(|aud| claims.aud.contains(aud)).cloned().collect();
         if matched.is_empty() {
             return Err(AuthnError::Audience(claims.aud.clone()));
         }
         self.check_bindings(&claims)?;
-        Ok(Verified { user: user_of_claims(&claims).authenticated(), audiences: matched, claims })
+        Ok(Verified { user: user_of_claims(&claims).authenticated(), audiences: matched })
     }
 
     fn check_bindings(&self, claims: &Claims) -> Result<(), AuthnError> {

@@ -9,11 +9,14 @@
 mod attributes;
 pub mod authn;
 mod authorizer;
+mod bootstrap_token;
 pub mod join;
 pub mod node;
+pub mod oidc;
 pub mod pki;
 pub mod rbac;
 mod remembered;
+pub mod request_header;
 pub mod token;
 mod user;
 

@@ -73,6 +73,10 @@ impl Client {
         self.json(build(Method::GET, path, None)?).await
     }
 
+    pub async fn put<B: Serialize + Sync, R: DeserializeOwned>(&self, path: &str, content: &B) -> Result<R, Error> {
+        self.json(build_json(Method::PUT, path, content)?).await
+    }
+
     pub async fn post<B: Serialize + Sync, R: DeserializeOwned>(&self, path: &str, content: &B) -> Result<R, Error> {
         self.json(build_json(Method::POST, path, content)?).await
     }

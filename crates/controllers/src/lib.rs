@@ -5,13 +5,17 @@
 //!
 //! Must not know: the store, the scheduler, nodes' insides. Start at [`start`], then at any folder.
 
+mod autoscaler;
 mod context;
+mod cron_job;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod expectations;
 mod garbage_collector;
 mod ignore;
+mod job;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -20,10 +24,13 @@ mod pod_control;
 mod pod_gc;
 mod pods;
 mod replica_set;
+mod replication_controller;
 mod root_ca;
 mod service_account;
 mod slices;
+mod stateful_set;
 mod storage_protection;
+mod ttl_after_finished;
 
 pub use context::{Config, Context};
 
@@ -32,6 +39,13 @@ pub fn start(context: &Context) {
     deployment::start(context);
     replica_set::start(context);
     daemon_set::start(context);
+    replication_controller::start(context);
+    stateful_set::start(context);
+    job::start(context);
+    autoscaler::start(context);
+    cron_job::start(context);
+    disruption::start(context);
+    ttl_after_finished::start(context);
     slices::start(context);
     endpoints::start(context);
     namespace::start(context);

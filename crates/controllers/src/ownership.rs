@@ -83,14 +83,25 @@ pub(crate) async fn claim<K: Object, O: Object>(
     selector: &Selector,
     candidates: Vec<Arc<K>>,
 ) -> Result<Vec<Arc<K>>, Error> {
+    claim_with_finalizer(api, owner, selector, candidates, None).await
+}
+
+/// Puts a finalizer on what it adopts, and takes it off what it releases.
+pub(crate) async fn claim_with_finalizer<K: Object, O: Object>(
+    api: &Api<K>,
+    owner: &O,
+    selector: &Selector,
+    candidates: Vec<Arc<K>>,
+    finalizer: Option<&str>,
+) -> Result<Vec<Arc<K>>, Error> {
     let mut mine = Vec::new();
     for object in candidates {
         match judge(owner, selector, object.as_ref()) {
             Claim::Mine => mine.push(object),
             Claim::Adopt if still_exists(api.client(), owner).await? => {
-                mine.push(Arc::new(adopt(api, owner, &object).await?))
+                mine.push(Arc::new(adopt(api, owner, &object, finalizer).await?))
             }
-            Claim::Release => release(api, owner, &object).await?,
+            Claim::Release => release(api, owner, &object, finalizer).await?,
             Claim::Adopt | Claim::Foreign => {}
         }
     }
@@ -103,14 +114,25 @@ async fn still_exists<O: Object>(client: &client::Client, owner: &O) -> Result<b
     Ok(live.is_some_and(|live| live.uid() == owner.uid() && !is_deleted(live.metadata())))
 }
 
-async fn adopt<K: Object, O: Object>(api: &Api<K>, owner: &O, object: &K) -> Result<K, Error> {
-    let patch = json!({"metadata": {"uid": object.uid(), "ownerReferences": [reference(owner)]}});
+async fn adopt<K: Object, O: Object>(api: &Api<K>, owner: &O, object: &K, finalizer: Option<&str>) -> Result<K, Error> {
+    let mut patch = json!({"metadata": {"uid": object.uid(), "ownerReferences": [reference(owner)]}});
+    if let Some(finalizer) = finalizer {
+        patch["metadata"]["finalizers"] = json!([finalizer]);
+    }
     api.patch(object.name(), &Patch::Strategic(patch)).await
 }
 
-async fn release<K: Object, O: Object>(api: &Api<K>, owner: &O, object: &K) -> Result<(), Error> {
+async fn release<K: Object, O: Object>(
+    api: &Api<K>,
+    owner: &O,
+    object: &K,
+    finalizer: Option<&str>,
+) -> Result<(), Error> {
     let gone = json!([{"$patch": "delete", "uid": owner.uid()}]);
-    let patch = json!({"metadata": {"uid": object.uid(), "ownerReferences": gone}});
+    let mut patch = json!({"metadata": {"uid": object.uid(), "ownerReferences": gone}});
+    if let Some(finalizer) = finalizer {
+        patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
+    }
     match api.patch(object.name(), &Patch::Strategic(patch)).await {
         Err(error) if error.is_not_found() || error.is_invalid() => Ok(()),
         result => result.map(drop),

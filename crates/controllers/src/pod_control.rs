@@ -57,10 +57,8 @@ impl PodControl {
     }
 
     async fn create_one<O: Object>(&self, owner: &O, pod: &Pod) -> Result<(), Error> {
-        let created = Api::<Pod>::namespaced(&self.client, owner.namespace()).create(pod).await;
-        self.expectations.creation_ended(&owner.key(), created.as_ref().ok().map(Object::uid));
         let about = event_reference(owner);
-        match created {
+        match self.finish_creation(owner, pod).await {
             Ok(pod) => self.events.normal(&about, "SuccessfulCreate", format!("Created pod: {}", pod.name())),
             Err(error) if namespace_is_ending(&error) => {}
             Err(error) => {
@@ -71,25 +69,43 @@ impl PodControl {
         Ok(())
     }
 
+    async fn finish_creation<O: Object>(&self, owner: &O, pod: &Pod) -> Result<Pod, Error> {
+        let created = Api::<Pod>::namespaced(&self.client, owner.namespace()).create(pod).await;
+        self.expectations.creation_ended(&owner.key(), created.as_ref().ok().map(Object::uid));
+        created
+    }
+
+    /// For owners with words of their own: creates one, and tells nobody.
+    pub async fn create_untold<O: Object>(&self, owner: &O, pod: &Pod) -> Result<Pod, Error> {
+        self.expectations.begin_creations(&owner.key(), 1);
+        self.finish_creation(owner, pod).await
+    }
+
+    /// Deletes one, and tells nobody. `false`: it was gone already.
+    pub async fn delete_untold<O: Object>(&self, owner: &O, pod: &Pod) -> Result<bool, Error> {
+        self.expectations.begin_deletion(&owner.key(), pod.uid());
+        let api = Api::<Pod>::namespaced(&self.client, pod.namespace());
+        let Err(error) = api.delete(pod.name(), &DeleteParams::uid(pod.uid())).await else { return Ok(true) };
+        self.expectations.saw_deletion(&owner.key(), pod.uid());
+        ignore_gone::<()>(Err(error)).map(|()| false)
+    }
+
     /// Deletes all at once.
     pub async fn delete<O: Object>(&self, owner: &O, pods: &[Arc<Pod>]) -> Result<(), Error> {
         join_all(pods.iter().map(|pod| self.delete_one(owner, pod))).await.into_iter().collect()
     }
 
     async fn delete_one<O: Object>(&self, owner: &O, pod: &Pod) -> Result<(), Error> {
-        self.expectations.begin_deletion(&owner.key(), pod.uid());
-        let api = Api::<Pod>::namespaced(&self.client, pod.namespace());
         let about = event_reference(owner);
-        let Err(error) = api.delete(pod.name(), &DeleteParams::uid(pod.uid())).await else {
-            self.events.normal(&about, "SuccessfulDelete", format!("Deleted pod: {}", pod.name()));
-            return Ok(());
-        };
-        self.expectations.saw_deletion(&owner.key(), pod.uid());
-        let failure = ignore_gone::<()>(Err(error));
-        if let Err(error) = &failure {
-            self.events.warning(&about, "FailedDelete", format!("Error deleting: {error}"));
+        match self.delete_untold(owner, pod).await {
+            Ok(true) => self.events.normal(&about, "SuccessfulDelete", format!("Deleted pod: {}", pod.name())),
+            Ok(false) => {}
+            Err(error) => {
+                self.events.warning(&about, "FailedDelete", format!("Error deleting: {error}"));
+                return Err(error);
+            }
         }
-        failure
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What controllers ask of pods.
 
 use api::corev1::{ObjectReference, Pod, PodCondition};
-use api::metav1::{LabelSelector, ObjectMeta};
+use api::metav1::{LabelSelector, ObjectMeta, Time};
 use apimachinery::labels::Selector;
 use jiff::{SignedDuration, Timestamp};
 
@@ -66,4 +66,9 @@ pub(crate) fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> &'a str {
 
 pub(crate) fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> &'a str {
     metadata.annotations.as_ref().and_then(|annotations| annotations.get(name)).map_or("", String::as_str)
+}
+
+/// A time as conditions carry it: in whole seconds.
+pub(crate) fn seconds(now: Timestamp) -> Time {
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }

@@ -4,6 +4,7 @@
 
 mod addons;
 mod agent;
+mod api_flags;
 mod config_file;
 mod dev;
 mod images;

@@ -55,6 +55,8 @@ pub struct Arguments {
     /// Addresses for services of type LoadBalancer: ranges, networks, addresses
     #[arg(long, default_value = "")]
     load_balancer_pool: String,
+    #[command(flatten)]
+    api: crate::api_flags::ApiFlags,
     /// Also serve on the listening socket that is standard input, as inetd hands it over
     #[arg(long, hide = true)]
     listen_on_stdin: bool,
@@ -127,6 +129,10 @@ async fn start_api(arguments: &Arguments, pki: &Arc<Pki>, tasks: &TaskSet) -> an
         service_cidr: arguments.service_cidr,
         tls_sans: arguments.tls_san.clone(),
         join_password: Some(join_password(arguments, &directory)?),
+        audit: arguments.api.audit(),
+        oidc_issuers: arguments.api.oidc_issuers()?,
+        mutating_in_flight_max: arguments.api.max_mutating_requests_inflight,
+        readonly_in_flight_max: arguments.api.max_requests_inflight,
         ..apiserver::Config::default()
     };
     Server::start(config, tasks).await.context("start the API server")

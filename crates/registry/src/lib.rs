@@ -22,6 +22,7 @@ mod counts;
 mod defaults;
 mod discovery;
 mod events;
+pub mod flow_bootstrap;
 pub mod names;
 mod networking;
 mod node;
@@ -35,6 +36,7 @@ mod scheduling;
 mod storage;
 pub mod strategy;
 
+pub use pod_spec::qos_class;
 pub use resources::{by_kind, resource, resources};
 pub use strategy::{
     Column, Context, Custom, NameRule, Resource, ScalePaths, Schema, Strategy, StrategyRef, Subresource,

@@ -207,10 +207,6 @@ mod tests {
             matches!(self, Self::Spec)
         }
 
-        fn required(&self) -> &[&str] {
-            &[]
-        }
-
         fn default(&self) -> Option<Value> {
             match self {
                 Self::Scalar(default) => default.map(Value::from),

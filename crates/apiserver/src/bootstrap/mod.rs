@@ -50,6 +50,7 @@ async fn ca_config_map(server: &Inner) -> Result<(), Status> {
         "requestheader-client-ca-file": server.pki.front_proxy.pem(),
         "requestheader-allowed-names": "[\"front-proxy-client\"]",
         "requestheader-username-headers": "[\"X-Remote-User\"]",
+        "requestheader-uid-headers": "[\"X-Remote-Uid\"]",
         "requestheader-group-headers": "[\"X-Remote-Group\"]",
         "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
     }});

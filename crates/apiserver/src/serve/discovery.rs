@@ -116,7 +116,9 @@ fn resource_list(call: &mut Call, group: &str, version: &str) -> Result<Response
         return Err(Status::path_not_found());
     }
     let mut list: Vec<Value> = call.catalog.of_version(group, version).flat_map(|resource| entries(resource)).collect();
-    list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    if call.catalog.is_built_in(group) {
+        list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    }
     let mut value = json!({
         "kind": "APIResourceList",
         "groupVersion": apimachinery::gvk::api_version(group, version),
@@ -186,11 +188,12 @@ fn aggregated_group(catalog: &Catalog, group: &Group) -> Value {
 }
 
 fn aggregated_resource(resource: &Resource) -> Value {
-    // A kind of the resource's own group and version is told by its name alone.
+    // A built-in kind of the resource's own group and version is told by its name alone.
+    let own = if resource.custom.is_some() { (resource.group, resource.version) } else { ("", "") };
     let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut value = json!({
         "resource": resource.name,
-        "responseKind": kind("", "", resource.kind),
+        "responseKind": kind(own.0, own.1, resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
         "verbs": resource.verbs,
@@ -205,7 +208,11 @@ fn aggregated_resource(resource: &Resource) -> Value {
         let subs = resource.subresources.iter().map(|sub| {
             json!({
                 "subresource": sub.name,
-                "responseKind": kind(sub.group, sub.version, sub.kind),
+                "responseKind": if sub.version.is_empty() {
+                    kind(own.0, own.1, sub.kind)
+                } else {
+                    kind(sub.group, sub.version, sub.kind)
+                },
                 "verbs": sub.verbs,
             })
         });

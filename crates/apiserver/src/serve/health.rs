@@ -1,7 +1,7 @@
-//! `/healthz`, `/livez`, `/readyz`.
+//! `/healthz`, `/livez`, `/readyz`: each with its checks, and each check under a path of its own.
 
 use apimachinery::Status;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
 use crate::call::Call;
@@ -9,46 +9,73 @@ use crate::encode;
 use crate::server::Inner;
 
 struct Check {
+    /// Upstream's names: tools ask for them.
     name: &'static str,
+    /// The endpoints that have it.
+    at: &'static [&'static str],
     passes: fn(&Inner) -> bool,
 }
 
+const EVERYWHERE: &[&str] = &["healthz", "livez", "readyz"];
+
+/// A server listens only when all that its start writes is written: what upstream does after the start has been done.
 const CHECKS: &[Check] = &[
-    Check { name: "ping", passes: |_| true },
-    Check { name: "log", passes: |_| true },
-    Check { name: "store", passes: |server| server.store.revision().0 > 0 },
-    Check { name: "shutdown", passes: |server| !server.tasks.token().is_cancelled() },
+    Check { name: "ping", at: EVERYWHERE, passes: |_| true },
+    Check { name: "log", at: EVERYWHERE, passes: |_| true },
+    // Upstream asks its store for readiness under the other name.
+    Check { name: "etcd", at: &["healthz", "livez"], passes: |server| server.store.revision().0 > 0 },
+    Check { name: "etcd-readiness", at: &["readyz"], passes: |server| server.store.revision().0 > 0 },
+    Check { name: "informer-sync", at: &["readyz"], passes: |_| true },
+    Check { name: "poststarthook/rbac/bootstrap-roles", at: EVERYWHERE, passes: |_| true },
+    Check { name: "poststarthook/scheduling/bootstrap-system-priority-classes", at: EVERYWHERE, passes: |_| true },
+    Check { name: "poststarthook/priority-and-fairness-config-producer", at: EVERYWHERE, passes: |_| true },
+    Check { name: "poststarthook/priority-and-fairness-config-consumer", at: EVERYWHERE, passes: |_| true },
+    Check { name: "shutdown", at: &["readyz"], passes: |server| !server.tasks.token().is_cancelled() },
 ];
 
 pub fn run(server: &Inner, call: &Call) -> Result<Response<Body>, Status> {
-    let mut segments = call.info.path.split('/').filter(|segment| !segment.is_empty());
-    let endpoint = segments.next().unwrap_or_default();
-    let only = segments.next();
-    let excluded: Vec<&str> = call.query.all("exclude").collect();
-    let chosen: Vec<&Check> = CHECKS.iter().filter(|check| only.is_none_or(|name| name == check.name)).collect();
-    if chosen.is_empty() {
-        return Err(Status::path_not_found());
+    let path = call.info.path.trim_matches('/');
+    let (endpoint, only) = path.split_once('/').unwrap_or((path, ""));
+    let mut chosen = CHECKS.iter().filter(|check| check.at.contains(&endpoint));
+    if only.is_empty() {
+        return Ok(all(server, call, endpoint, &chosen.collect::<Vec<_>>()));
     }
-    let mut report = String::new();
-    let mut healthy = true;
-    for check in chosen {
-        if excluded.contains(&check.name) {
-            report += &format!("[+]{} excluded: ok\n", check.name);
-        } else if (check.passes)(server) {
-            report += &format!("[+]{} ok\n", check.name);
-        } else {
-            healthy = false;
-            report += &format!("[-]{} failed: reason withheld\n", check.name);
-        }
-    }
-    let verbose = call.query.has("verbose");
-    Ok(match (healthy, verbose) {
-        (true, false) => text(StatusCode::OK, "ok".into()),
-        (true, true) => text(StatusCode::OK, format!("{report}{endpoint} check passed\n")),
-        (false, _) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{report}{endpoint} check failed\n")),
+    let check = chosen.find(|check| check.name == only).ok_or_else(Status::path_not_found)?;
+    Ok(match (check.passes)(server) {
+        true => text(StatusCode::OK, "ok".into()),
+        false => text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: not healthy\n".into()),
     })
 }
 
+fn all(server: &Inner, call: &Call, endpoint: &str, checks: &[&Check]) -> Response<Body> {
+    let excluded: Vec<&str> = call.query.all("exclude").collect();
+    let (mut report, mut healthy) = (String::new(), true);
+    for check in checks {
+        let name = check.name;
+        if excluded.contains(&name) {
+            report += &format!("[+]{name} excluded: ok\n");
+        } else if (check.passes)(server) {
+            report += &format!("[+]{name} ok\n");
+        } else {
+            healthy = false;
+            report += &format!("[-]{name} failed: reason withheld\n");
+        }
+    }
+    let known = |name: &&&str| !checks.iter().any(|check| check.name == **name);
+    let unknown: Vec<String> = excluded.iter().filter(known).map(|name| format!("{name:?}")).collect();
+    if !unknown.is_empty() {
+        let names = unknown.join(",");
+        report += &format!("warn: some health checks cannot be excluded: no matches for {names}\n");
+    }
+    match (healthy, call.query.has("verbose")) {
+        (true, false) => text(StatusCode::OK, "ok".into()),
+        (true, true) => text(StatusCode::OK, format!("{report}{endpoint} check passed\n")),
+        (false, _) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{report}{endpoint} check failed\n")),
+    }
+}
+
 fn text(code: StatusCode, text: String) -> Response<Body> {
-    encode::plain(code, "text/plain; charset=utf-8", text.into())
+    let mut response = encode::plain(code, "text/plain; charset=utf-8", text.into());
+    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
 }

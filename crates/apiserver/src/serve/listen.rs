@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::body::{Body, BoxError};
 use crate::pipeline;
 use crate::serve::Identity;
-use crate::server::{Inner, PeerCertificates, StartError};
+use crate::server::{Inner, PeerAddress, PeerCertificates, StartError};
 
 /// How long a client may take for the handshake, and for the head of a request.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -73,8 +73,8 @@ async fn accept(server: &Arc<Inner>, listener: &TcpListener, acceptor: &TlsAccep
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a connection");
                 // Out of file descriptors: wait until some connection has ended.
@@ -86,12 +86,18 @@ async fn accept(server: &Arc<Inner>, listener: &TcpListener, acceptor: &TlsAccep
         let stop = tasks.token();
         tasks.spawn("connection", async move {
             let _place = place;
-            connection(server, acceptor, stream, stop).await;
+            connection(server, acceptor, stream, PeerAddress(address), stop).await;
         });
     }
 }
 
-async fn connection(server: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream, stop: rt::CancellationToken) {
+async fn connection(
+    server: Arc<Inner>,
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    address: PeerAddress,
+    stop: rt::CancellationToken,
+) {
     let tuned = stream.set_nodelay(true);
     let handshake = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream));
     let tls = match stop.run_until_cancelled(handshake).await {
@@ -105,7 +111,7 @@ async fn connection(server: Arc<Inner>, acceptor: TlsAcceptor, stream: TcpStream
     let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
     let peer = PeerCertificates(Arc::new(chain.iter().map(|cert| cert.clone().into_owned()).collect()));
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = serve(server.clone(), peer.clone(), request);
+        let answer = serve(server.clone(), peer.clone(), address, request);
         async move { Ok::<_, std::convert::Infallible>(answer.await) }
     });
     let builder = builder();
@@ -142,10 +148,16 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-fn serve(server: Arc<Inner>, peer: PeerCertificates, request: Request<Incoming>) -> BoxFuture<'static, Response<Body>> {
+fn serve(
+    server: Arc<Inner>,
+    peer: PeerCertificates,
+    address: PeerAddress,
+    request: Request<Incoming>,
+) -> BoxFuture<'static, Response<Body>> {
     let mut request = request.map(|body| body.map_err(|error| -> BoxError { Box::new(error) }).boxed());
     // Only the certificate speaks for who is behind a connection.
     request.extensions_mut().remove::<auth::UserInfo>();
     request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(address);
     Box::pin(async move { pipeline::handle(&server, request).await })
 }

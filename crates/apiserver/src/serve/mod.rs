@@ -3,10 +3,12 @@
 pub mod discovery;
 mod documents;
 mod health;
+pub mod histogram;
 mod join;
 pub mod listen;
 pub mod metrics;
 mod openapi;
+mod process;
 mod version;
 
 pub use documents::Documents;
@@ -57,9 +59,12 @@ pub async fn paths(server: &Arc<Inner>, call: &mut Call) -> Result<Response<Body
         [] => root(call),
         ["version"] => version::run(call),
         ["healthz" | "livez" | "readyz", ..] => health::run(server, call),
-        ["metrics"] => Ok(server.metrics.response()),
+        ["metrics"] => Ok(server.metrics.response(server)),
         ["api" | "apis", ..] => discovery::run(call),
         ["openapi", ..] => openapi::run(call),
+        ["debug", "api_priority_and_fairness", dump] => {
+            crate::flow::dump::run(&server.flow, call, dump).ok_or_else(Status::path_not_found)
+        }
         ["openid", "v1", "jwks"] => key_set(server, call),
         [".well-known", "openid-configuration"] => openid_configuration(call),
         _ => Err(Status::path_not_found()),

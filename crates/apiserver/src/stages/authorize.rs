@@ -2,7 +2,7 @@
 
 use apimachinery::{GroupResource, Status, object};
 use auth::rbac::{self, Kind, rules_of};
-use auth::{Attributes, SelectorTerm};
+use auth::{Attributes, Decision, SelectorTerm};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -10,11 +10,25 @@ use crate::change::Change;
 use crate::server::Inner;
 
 pub fn run(server: &Inner, call: &Call) -> Result<(), Status> {
+    with_attributes(call, call.info.verb, |asked| {
+        let decision = server.authorizer.authorize(asked);
+        call.annotate("authorization.k8s.io/decision", if decision.allowed() { "allow" } else { "forbid" });
+        call.annotate("authorization.k8s.io/reason", decision.reason());
+        settle(asked, &decision)
+    })
+}
+
+/// Asks of the request under another verb.
+pub fn check_verb(server: &Inner, call: &Call, verb: &str) -> Result<(), Status> {
+    with_attributes(call, verb, |asked| check(server, asked))
+}
+
+fn with_attributes<T>(call: &Call, verb: &str, ask: impl FnOnce(&Attributes<'_>) -> T) -> T {
     let fields = selector_terms(call);
     let info = &call.info;
-    let attributes = Attributes {
+    ask(&Attributes {
         user: &call.user,
-        verb: info.verb,
+        verb,
         namespace: if info.resource == "namespaces" { &info.name } else { &info.namespace },
         group: &info.group,
         resource: &info.resource,
@@ -22,13 +36,15 @@ pub fn run(server: &Inner, call: &Call) -> Result<(), Status> {
         name: &info.name,
         path: (!info.is_resource).then_some(info.path.as_str()),
         fields: &fields,
-    };
-    check(server, &attributes)
+    })
 }
 
 /// Refuses with upstream's 403 unless the authorizers allow.
 pub fn check(server: &Inner, asked: &Attributes<'_>) -> Result<(), Status> {
-    let decision = server.authorizer.authorize(asked);
+    settle(asked, &server.authorizer.authorize(asked))
+}
+
+fn settle(asked: &Attributes<'_>, decision: &Decision) -> Result<(), Status> {
     if decision.allowed() {
         return Ok(());
     }

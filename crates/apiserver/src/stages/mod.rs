@@ -3,5 +3,6 @@
 pub mod audit;
 pub mod authenticate;
 pub mod authorize;
+pub mod deadline;
 pub mod flow;
 pub mod impersonate;

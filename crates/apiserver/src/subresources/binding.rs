@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admission::Operation;
 use apimachinery::field::{ErrorList, Path};
-use apimachinery::{GroupKind, GroupResource, Status, object};
+use apimachinery::{GroupResource, Status, object};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ async fn bind(
     pod: &str,
     options: &WriteOptions,
 ) -> Result<Response<Body>, Status> {
-    validate(&binding, pod)?;
+    validate(&binding)?;
     let Some(pods) = catalog::built_in("", "v1", "pods") else { return Err(Status::path_not_found()) };
     let part = Part::Other("binding");
     let change = Change { name: pod, ..Change::of(server, call, pods, part, options) };
@@ -56,7 +56,7 @@ async fn bind(
     Ok(encode::value_response(call, StatusCode::CREATED, &status.to_value()))
 }
 
-fn validate(binding: &Value, pod: &str) -> Result<(), Status> {
+fn validate(binding: &Value) -> Result<(), Status> {
     let text = |pointer: &str| binding.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let target = Path::new("target");
     let mut errors = ErrorList::new();
@@ -69,7 +69,8 @@ fn validate(binding: &Value, pod: &str) -> Result<(), Status> {
     if errors.is_empty() {
         return Ok(());
     }
-    Err(Status::invalid(&GroupKind::new("", "Binding"), pod, &errors))
+    // Upstream makes a plain failure of it, without a reason.
+    Err(Status::failure(500, "", errors.to_string()))
 }
 
 fn bound(change: &Change<'_>, old: &Value, binding: &Value) -> Result<Value, Status> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use apimachinery::Status;
+use apimachinery::field::{ErrorList, Path};
 use http::{Response, StatusCode};
 use registry::strategy::Resource;
 use serde_json::Value;
@@ -50,7 +51,11 @@ pub async fn run(
             if let Wish::Apply(_) = wish {
                 new["metadata"]["managedFields"] = wanted["metadata"]["managedFields"].clone();
             }
-            check(&change, old, &new)?;
+            if sub == "resize" {
+                check_resize(&change, old, &new)?
+            } else {
+                check(&change, old, &new)?
+            }
             Ok(new)
         })
         .await?;
@@ -78,9 +83,11 @@ impl Wish {
 /// Only the list of ephemeral containers is taken.
 fn with_ephemeral(old: &Value, wanted: &Value) -> Value {
     let mut new = old.clone();
-    if let Some(list) = wanted.pointer("/spec/ephemeralContainers") {
-        new["spec"]["ephemeralContainers"] = list.clone();
-    }
+    let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) else { return new };
+    match wanted.pointer("/spec/ephemeralContainers") {
+        Some(list) => spec.insert("ephemeralContainers".into(), list.clone()),
+        None => spec.remove("ephemeralContainers"),
+    };
     new
 }
 
@@ -105,6 +112,54 @@ fn resized(old: &Value, wanted: &Value) -> Value {
     new
 }
 
+/// The complaints about one part of the object.
+fn within(errors: ErrorList, field: &str) -> ErrorList {
+    errors.into_iter().filter(|error| error.field.starts_with(field)).collect()
+}
+
+/// A resize changes no quality of service and takes nothing away.
+fn check_resize(change: &Change<'_>, old: &Value, new: &Value) -> Result<(), Status> {
+    let spec = Path::new("spec");
+    let mut errors = ErrorList::new();
+    let qos = registry::qos_class(&new["spec"]);
+    if qos != registry::qos_class(&old["spec"]) {
+        errors.invalid(&spec, qos, "Pod QOS Class may not change as a result of resizing");
+    }
+    for list in ["containers", "initContainers"] {
+        let both = [old, new].map(|pod| pod["spec"][list].as_array().map(Vec::as_slice).unwrap_or_default());
+        for (index, (before, after)) in both[0].iter().zip(both[1]).enumerate() {
+            let path = spec.child(list).index(index).child("resources");
+            check_resources(&before["resources"], &after["resources"], &path, &mut errors);
+        }
+    }
+    let mut whole = new.clone();
+    change.resource.strategy.default(&mut whole);
+    let judged = change.resource.strategy.validate(&whole);
+    errors.append(judged.into_iter().filter(|error| error.field.contains(".resources")).collect());
+    refuse(change, &errors)
+}
+
+fn check_resources(before: &Value, after: &Value, path: &Path, errors: &mut ErrorList) {
+    for kind in ["limits", "requests"] {
+        let names = |value: &Value| value[kind].as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+        let (had, has) = (names(before).unwrap_or_default(), names(after).unwrap_or_default());
+        if had.iter().any(|name| !has.contains(name)) {
+            errors.forbidden(&path.child(kind), format!("resource {kind} cannot be removed"));
+        }
+        let fixed = had.iter().chain(&has).filter(|name| *name != "cpu" && *name != "memory");
+        if fixed.into_iter().any(|name| before[kind][name] != after[kind][name]) {
+            errors.forbidden(&path.child(kind), "only cpu and memory resources are mutable");
+        }
+    }
+}
+
+fn refuse(change: &Change<'_>, errors: &ErrorList) -> Result<(), Status> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(&change.resource.group_kind(), change.name, errors))
+}
+
 /// Ephemeral containers are only added; what is there stays as it is.
 fn check(change: &Change<'_>, old: &Value, new: &Value) -> Result<(), Status> {
     let list = |pod: &Value| {
@@ -112,8 +167,8 @@ fn check(change: &Change<'_>, old: &Value, new: &Value) -> Result<(), Status> {
         list.cloned().unwrap_or_default()
     };
     let (old_list, new_list) = (list(old), list(new));
-    let path = apimachinery::field::Path::new("spec").child("ephemeralContainers");
-    let mut errors = apimachinery::field::ErrorList::new();
+    let path = Path::new("spec").child("ephemeralContainers");
+    let mut errors = ErrorList::new();
     for container in &old_list {
         let name = container["name"].as_str().unwrap_or_default();
         match new_list.iter().find(|own| own["name"] == container["name"]) {
@@ -124,17 +179,8 @@ fn check(change: &Change<'_>, old: &Value, new: &Value) -> Result<(), Status> {
             Some(_) => {}
         }
     }
-    let added: Vec<&Value> = new_list.iter().filter(|own| !old_list.contains(own)).collect();
-    for (index, container) in added.iter().enumerate() {
-        if container["name"].as_str().unwrap_or_default().is_empty() {
-            errors.required(&path.index(old_list.len() + index).child("name"), "");
-        }
-        if container["image"].as_str().unwrap_or_default().is_empty() {
-            errors.required(&path.index(old_list.len() + index).child("image"), "");
-        }
-    }
-    if errors.is_empty() {
-        return Ok(());
-    }
-    Err(Status::invalid(&change.resource.group_kind(), change.name, &errors))
+    let mut whole = new.clone();
+    change.resource.strategy.default(&mut whole);
+    errors.append(within(change.resource.strategy.validate(&whole), "spec.ephemeralContainers["));
+    refuse(change, &errors)
 }

@@ -27,7 +27,7 @@ const DISRUPTED_PODS_MAX: usize = 2000;
 pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
     let options = WriteOptions::of(call, "CreateOptions")?;
     let body = call.read_body().await?;
-    let expected = Expected::kind("policy", "v1", "Eviction");
+    let expected = Expected::kind("policy", "v1", "Eviction").or_version("policy/v1beta1");
     let mut eviction = decode::object(call, &body, &expected, options.field_validation)?;
     let own = object::name(&eviction);
     if !own.is_empty() && own != call.info.name {

@@ -13,7 +13,6 @@ use super::kubelet::{self, Backend};
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::ResourceExt;
-use crate::encode;
 use crate::query::encode as escape;
 use crate::server::Inner;
 use crate::stages::authorize;
@@ -57,7 +56,9 @@ fn authorize_upgrade(server: &Inner, call: &Call, sub: &str) -> Result<(), Statu
 
 fn unassigned(call: &Call, sub: &str) -> Result<Response<Body>, Status> {
     if sub == "log" {
-        return Ok(encode::plain(StatusCode::OK, "text/plain", bytes::Bytes::new()));
+        let mut response = Response::new(crate::body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(response);
     }
     Err(Status::bad_request(format!("pod {} does not have a host assigned", call.info.name)))
 }

@@ -279,11 +279,13 @@ async fn remove(
     last: Option<store::Draft>,
 ) -> Result<Arc<Object>, WriteError> {
     let store = &change.server.store;
-    let revision = match last {
-        Some(last) => store.update(key.clone(), current.revision, last).await?.revision,
-        None => current.revision,
-    };
-    store.delete(key, revision, None).await
+    let Some(last) = last else { return store.delete(key, current.revision, None).await };
+    let shown = store.update(key.clone(), current.revision, last).await?;
+    match store.delete(key, shown.revision, None).await {
+        // Somebody who saw it end was faster: a pod's kubelet, the collector of pods.
+        Err(WriteError::Conflict { current: None }) => Ok(shown),
+        other => other,
+    }
 }
 
 /// Deletes all objects that the selectors choose, and answers with them.

@@ -16,6 +16,7 @@ use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::custom::convert;
 use crate::encode;
+use crate::negotiate::Shape;
 use crate::options::{ListOptions, VersionMatch};
 use crate::server::Inner;
 use crate::verbs::get::check_reached;
@@ -26,7 +27,7 @@ pub async fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Res
     let start = Start::of(server, resource, &options)?;
     let page = read(&start, resource, &call.info.namespace, &filter, options.limit);
     let mut metadata = page.metadata(start.snapshot.revision());
-    if resource.custom.is_some() && metadata.get("continue").is_none() {
+    if resource.custom.is_some() && call.shape() == Shape::Object && metadata.get("continue").is_none() {
         metadata["continue"] = "".into();
     }
     let items = convert::to_served(server, resource, page.objects).await?;

@@ -3,6 +3,7 @@
 mod access;
 mod admission;
 mod applying;
+mod control;
 mod encodings;
 mod objects;
 mod services;
@@ -30,8 +31,12 @@ pub struct Answer {
 
 impl Bench {
     pub async fn new() -> Bench {
+        Bench::with(Config::default()).await
+    }
+
+    pub async fn with(config: Config) -> Bench {
         let tasks = TaskSet::new();
-        let server = Server::start(Config::default(), &tasks).await.expect("an in-memory server starts");
+        let server = Server::start(config, &tasks).await.expect("an in-memory server starts");
         let bench = Bench { server, _tasks: tasks };
         let account = json!({"metadata": {"name": "default"}});
         assert_eq!(bench.post("/api/v1/namespaces/default/serviceaccounts", &account).await.code, 201);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use authority::Authority;
 pub use leaf::{Credentials, Names, Profile};
-pub use tls::{ClientTrust, ServerIdentity, client_config, server_config};
+pub use tls::{ClientTrust, ServerIdentity, client_config, server_config, trusting};
 
 use crate::token::ServiceAccountKey;
 

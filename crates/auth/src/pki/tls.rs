@@ -142,3 +142,28 @@ pub fn client_config(ca: &Authority, credentials: &Credentials) -> Result<Arc<Cl
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
+
+/// Trusts the authorities of a PEM text, or those of the system; shows a certificate if there is one. For servers that know nothing of us.
+pub fn trusting(ca_pem: Option<&str>, identity: Option<&Credentials>) -> Result<Arc<ClientConfig>, PkiError> {
+    let mut roots = RootCertStore::empty();
+    match ca_pem {
+        Some(pem) => {
+            for cert in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                let cert = cert.map_err(|_| PkiError::Malformed { name: "certificate authority".into() })?;
+                roots.add(cert).map_err(PkiError::Tls)?;
+            }
+        }
+        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    }
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let config = builder.map_err(PkiError::Tls)?.with_root_certificates(roots);
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        Some(credentials) => {
+            let (chain, key) = parse(credentials)?;
+            config.with_client_auth_cert(chain, key).map_err(PkiError::Tls)?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

@@ -21,6 +21,7 @@ use serde_json::json;
 use crate::Context;
 use crate::ignore::ignore_not_found;
 use crate::ownership::controller_of;
+use crate::pods::is_deleted;
 use graph::Graph;
 use plan::{Action, OwnerState};
 
@@ -90,7 +91,7 @@ fn collectable(resource: &ApiResource) -> bool {
         && !IGNORED.contains(&(resource.group.as_str(), resource.name.as_str()))
 }
 
-/// An object wakes itself when its owners or its end changed, its dependents when it is gone, and its owners when they
+/// An object wakes itself when its owners or its end changed, its dependents when it is gone or waits for them, and its owners when they
 /// wait for it.
 fn wake(graph: &Graph, resource: &Arc<ApiResource>, change: &Change<PartialObject>, queue: &WorkQueue<Node>) {
     if let Change::Updated { old, new } = change
@@ -101,6 +102,10 @@ fn wake(graph: &Graph, resource: &Arc<ApiResource>, change: &Change<PartialObjec
     let object = change.object();
     if plan::concerns(object) && !matches!(change, Change::Deleted(_)) {
         queue.add(Node { resource: resource.clone(), key: object.key() });
+    }
+    let ends = is_deleted(&object.metadata) && plan::has_finalizer(object, plan::FOREGROUND);
+    if ends && matches!(change, Change::Added(_) | Change::Updated { .. }) {
+        graph.dependents(object.uid()).into_iter().for_each(|node| queue.add(node));
     }
     if let Change::Deleted(gone) | Change::Replaced { old: gone, .. } = change {
         graph.dependents(gone.uid()).into_iter().for_each(|node| queue.add(node));

@@ -77,3 +77,22 @@ async fn a_resource_that_is_not_served_any_more_is_not_followed() {
     assert!(graph.dependents("gone").is_empty());
     tasks.join().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_deleted_in_the_foreground_takes_its_dependents_along() {
+    let (api, tasks) = run();
+    let owner = json!({"metadata": {"name": "owner", "namespace": "default", "uid": "owner", "finalizers": [plan::FOREGROUND]}});
+    api.put(CONFIG_MAPS, owner);
+    let mut child = owned_by("v1", "ConfigMap");
+    child["metadata"]["ownerReferences"][0] =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "owner", "blockOwnerDeletion": true});
+    api.put(CONFIG_MAPS, child);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    api.mark_deleted(&format!("{CONFIG_MAPS}/owner"), 0);
+    wait_gone(&api, &format!("{CONFIG_MAPS}/child")).await;
+    let free = |object: Option<&Value>| object.is_none_or(|owner| owner["metadata"]["finalizers"] == json!([]));
+    let owner = format!("{CONFIG_MAPS}/owner");
+    let freed = api.wait(&owner, free);
+    tokio::time::timeout(PATIENCE, freed).await.expect("the owner may go");
+    tasks.shutdown().await;
+}

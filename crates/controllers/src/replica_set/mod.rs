@@ -3,7 +3,7 @@
 //! Reads: ReplicaSets, Pods (owned or adoptable).  Writes: Pods, `replicasets/status`.
 //! Does not know: Deployments, nodes, why it was woken.  Start at [`plan::plan`].
 
-mod plan;
+pub(crate) mod plan;
 
 use std::sync::Arc;
 

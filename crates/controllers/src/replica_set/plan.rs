@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use api::appsv1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use api::corev1::Pod;
-use api::metav1::{ObjectMeta, Time};
+use api::metav1::ObjectMeta;
 use apimachinery::labels::Selector;
 use client::Object;
 use jiff::Timestamp;
 
 use crate::ownership::reference;
 use crate::pods::{
-    annotation, available_at, condition, is_active, is_available, is_deleted, is_ready, phase, selector,
+    annotation, available_at, condition, is_active, is_available, is_deleted, is_ready, phase, seconds, selector,
 };
 
 /// More are not created or deleted in one pass.
 const BURST_MAX: usize = 500;
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub create: usize,
     pub delete: Vec<Arc<Pod>>,
     pub status: ReplicaSetStatus,
@@ -29,11 +29,11 @@ pub(super) struct Plan {
     pub next_available: Option<Duration>,
 }
 
-pub(super) fn pod_selector(set: &ReplicaSet) -> Selector {
+pub(crate) fn pod_selector(set: &ReplicaSet) -> Selector {
     set.spec.as_ref().map_or_else(Selector::nothing, |spec| selector(&spec.selector))
 }
 
-pub(super) fn plan(set: &ReplicaSet, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
+pub(crate) fn plan(set: &ReplicaSet, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
     let spec = set.spec.clone().unwrap_or_default();
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
     let active: Vec<_> = pods.iter().filter(|pod| is_active(pod)).cloned().collect();
@@ -79,19 +79,19 @@ fn some_if_positive(count: i32) -> Option<i32> {
 }
 
 /// The condition of a set whose pods could not be made or removed.
-pub(super) fn failure(plan: &Plan, message: String, now: Timestamp) -> ReplicaSetCondition {
+pub(crate) fn failure(plan: &Plan, message: String, now: Timestamp) -> ReplicaSetCondition {
     let reason = if plan.create > 0 { "FailedCreate" } else { "FailedDelete" };
     ReplicaSetCondition {
         type_: "ReplicaFailure".into(),
         status: "True".into(),
         reason: Some(reason.into()),
         message: Some(message),
-        last_transition_time: Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now))),
+        last_transition_time: Some(seconds(now)),
     }
 }
 
 /// Sets the condition, or removes it after a pass that went well. One that is set already keeps its time.
-pub(super) fn with_failure(mut status: ReplicaSetStatus, failure: Option<ReplicaSetCondition>) -> ReplicaSetStatus {
+pub(crate) fn with_failure(mut status: ReplicaSetStatus, failure: Option<ReplicaSetCondition>) -> ReplicaSetStatus {
     let mut conditions = status.conditions.take().unwrap_or_default();
     let known = conditions.iter().any(|condition| condition.type_ == "ReplicaFailure");
     match failure {
@@ -104,7 +104,7 @@ pub(super) fn with_failure(mut status: ReplicaSetStatus, failure: Option<Replica
 }
 
 /// A pod from the set's template.
-pub(super) fn new_pod(set: &ReplicaSet) -> Pod {
+pub(crate) fn new_pod(set: &ReplicaSet) -> Pod {
     let template = set.spec.clone().and_then(|spec| spec.template).unwrap_or_default();
     let metadata = template.metadata.unwrap_or_default();
     Pod {
@@ -134,6 +134,11 @@ fn to_delete(mut pods: Vec<Arc<Pod>>, count: usize, now: Timestamp) -> Vec<Arc<P
     pods.sort_by(|a, b| cheaper(a, b, &on_node, now));
     pods.truncate(count);
     pods
+}
+
+/// Less means: delete first, of pods whose number on a node does not matter.
+pub(crate) fn cheaper_pod(a: &Pod, b: &Pod, now: Timestamp) -> Ordering {
+    cheaper(a, b, &HashMap::new(), now)
 }
 
 fn node(pod: &Pod) -> &str {

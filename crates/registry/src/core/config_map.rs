@@ -31,7 +31,7 @@ impl Strategy for ConfigMap {
             size += at.text().len() / 4 * 3;
         }
         if size > SIZE_MAX {
-            errors.push(FieldError::too_long(&Path::root(), SIZE_MAX));
+            errors.push(FieldError::too_long(&Path::new("[]"), SIZE_MAX));
         }
         errors
     }

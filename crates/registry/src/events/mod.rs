@@ -101,9 +101,16 @@ impl Strategy for Event {
     }
 
     fn from_storage(&self, event: Value) -> Value {
-        renamed(event, "events.k8s.io/v1", &FORMS, true)
+        let mut event = renamed(event, "events.k8s.io/v1", &FORMS, true);
+        if let Some(map) = event.as_object_mut() {
+            map.retain(|name, value| !(OMITTED.contains(&name.as_str()) && value == ""));
+        }
+        event
     }
 }
+
+/// What the core form always shows and this one only where it says something.
+const OMITTED: [&str; 2] = ["reportingController", "reportingInstance"];
 
 /// Names of a field in the core form and in the other.
 const FORMS: [(&str, &str); 7] = [

@@ -1,27 +1,19 @@
 //! FlowSchemas and PriorityLevelConfigurations.
 
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, Path};
 use apimachinery::table;
-use apimachinery::validation::{is_dns1123_label, is_dns1123_subdomain};
 use serde_json::Value;
 
-use crate::at::{At, duplicates};
+use crate::at::At;
 use crate::cells::{int, name, or, text};
 use crate::defaults::{object, present, set, set_nonzero};
+use crate::flow_bootstrap::{self, EXEMPT};
 use crate::strategy::{Column, Strategy};
 
 pub struct FlowSchema;
 pub struct PriorityLevelConfiguration;
 
 impl Strategy for FlowSchema {
-    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
-        match subresource {
-            "" => &["status"],
-            "status" => &["metadata", "spec"],
-            _ => &[],
-        }
-    }
-
     fn default(&self, schema: &mut Value) {
         if let Some(spec) = object(schema, "spec") {
             set_nonzero(spec, "matchingPrecedence", 1000);
@@ -30,22 +22,21 @@ impl Strategy for FlowSchema {
 
     fn validate(&self, schema: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let spec = At::root(schema).at("spec");
-        precedence(&spec.at("matchingPrecedence"), text(schema, "/metadata/name"), &mut errors);
+        let root = At::root(schema);
+        let spec = root.at("spec");
+        precedence(name_of(schema), &spec.at("matchingPrecedence"), &mut errors);
         let method = spec.to("distinguisherMethod.type");
-        if spec.at("distinguisherMethod").present() && !["ByNamespace", "ByUser"].contains(&method.text()) {
-            errors.not_supported(&method.path, method.text(), &["ByNamespace", "ByUser"]);
+        if spec.at("distinguisherMethod").present() && !DISTINGUISHERS.contains(&method.text()) {
+            errors.not_supported(&method.path, method.text(), DISTINGUISHERS);
         }
         let level = spec.to("priorityLevelConfiguration.name");
         if level.required(&mut errors, "must reference a priority level") {
-            level.follows(&mut errors, is_dns1123_subdomain);
+            level.follows(&mut errors, apimachinery::validation::is_dns1123_subdomain);
         }
         spec.at("rules").items().iter().for_each(|found| rule(found, &mut errors));
+        fixed_spec("flowschemas", schema, &mut errors);
+        conditions(&root.to("status.conditions"), &mut errors);
         errors
-    }
-
-    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
-        condition_types(new)
     }
 
     fn has_generation(&self) -> bool {
@@ -79,18 +70,64 @@ impl Strategy for FlowSchema {
     }
 }
 
-const PRECEDENCE_MAX: i64 = 10_000;
+const DISTINGUISHERS: &[&str] = &["ByNamespace", "ByUser"];
+const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
-fn precedence(at: &At<'_>, name: &str, errors: &mut ErrorList) {
-    let value = at.int().unwrap_or_default();
-    if value <= 0 {
-        errors.invalid(&at.path, value, "must be a positive value");
+fn name_of(object: &Value) -> &str {
+    apimachinery::object::name(object)
+}
+
+fn precedence(name: &str, precedence: &At<'_>, errors: &mut ErrorList) {
+    match precedence.int().unwrap_or(0) {
+        ..1 => precedence.invalid(errors, "must be a positive value"),
+        1 if name != EXEMPT => {
+            precedence.invalid(errors, "only the schema named 'exempt' may have matchingPrecedence 1");
+        }
+        10_001.. => precedence.invalid(errors, "must not be greater than 10000"),
+        _ => {}
     }
-    if value > PRECEDENCE_MAX {
-        errors.invalid(&at.path, value, format!("must not be greater than {PRECEDENCE_MAX}"));
+}
+
+/// A mandatory object has the values that the server brings, and no others.
+fn fixed_spec(resource: &str, object: &Value, errors: &mut ErrorList) {
+    let name = name_of(object);
+    let Some(fixed) = flow_bootstrap::mandatory_spec(resource, name) else { return };
+    let mut own = object.get("spec").cloned().unwrap_or_default();
+    let mut detail = format!("spec of '{name}' must equal the fixed value");
+    if fixed.get("exempt").is_some() {
+        detail = format!("spec of '{name}' except the 'spec.exempt' field must equal the fixed value");
+        own["exempt"] = fixed["exempt"].clone();
     }
-    if value == 1 && name != "exempt" {
-        errors.invalid(&at.path, value, "only the schema named 'exempt' may have matchingPrecedence 1");
+    if compact(&own) != compact(&fixed) {
+        errors.invalid(&Path::new("spec"), own, detail);
+    }
+}
+
+/// Without what means nothing: nulls, empty lists, false.
+fn compact(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().map(|(key, value)| (key.clone(), compact(value)));
+            Value::Object(kept.filter(|(_, value)| !means_nothing(value)).collect())
+        }
+        Value::Array(list) => list.iter().map(compact).collect(),
+        other => other.clone(),
+    }
+}
+
+fn means_nothing(value: &Value) -> bool {
+    value.is_null() || *value == false || value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn conditions(conditions: &At<'_>, errors: &mut ErrorList) {
+    let mut seen: Vec<&str> = Vec::new();
+    for condition in conditions.items() {
+        let kind = condition.at("type");
+        if seen.contains(&kind.text()) {
+            errors.duplicate(&kind.path, kind.text());
+        }
+        seen.push(kind.text());
+        kind.required(errors, "must not be empty");
     }
 }
 
@@ -101,122 +138,109 @@ fn rule(rule: &At<'_>, errors: &mut ErrorList) {
         errors.required(&rule.path, "at least one of resourceRules and nonResourceRules has to be non-empty");
     }
     rule.at("resourceRules").items().iter().for_each(|found| resource_rule(found, errors));
-    rule.at("nonResourceRules").items().iter().for_each(|found| non_resource_rule(found, errors));
+    rule.at("nonResourceRules").items().iter().for_each(|found| path_rule(found, errors));
 }
 
-/// Who is meant: only the field of the kind may be set.
+const SUBJECTS: &[(&str, &str)] = &[("ServiceAccount", "serviceAccount"), ("User", "user"), ("Group", "group")];
+
 fn subject(subject: &At<'_>, errors: &mut ErrorList) {
-    const KINDS: [(&str, &str); 3] = [("ServiceAccount", "serviceAccount"), ("User", "user"), ("Group", "group")];
     let kind = subject.at("kind");
-    let Some((_, field)) = KINDS.iter().find(|(name, _)| *name == kind.text()) else {
+    let Some((kind, field)) = SUBJECTS.iter().find(|(own, _)| *own == kind.text()) else {
         return errors.not_supported(&kind.path, kind.text(), &["Group", "ServiceAccount", "User"]);
     };
-    for (other, name) in KINDS.iter().filter(|(other, name)| *other != kind.text() && subject.at(name).present()) {
-        let detail = format!("{name} is forbidden when subject kind is not '{other}'");
-        errors.forbidden(&subject.path.child(name), detail);
+    let named = subject.at(field);
+    if !named.present() {
+        errors.required(&named.path, &format!("{field} is required when subject kind is '{kind}'"));
+    } else if named.at("name").required(errors, "") && *kind == "ServiceAccount" && named.at("name").text() != "*" {
+        named.at("name").follows(errors, apimachinery::validation::is_dns1123_subdomain);
     }
-    let given = subject.at(field);
-    if !given.present() {
-        return errors.required(&given.path, &format!("{field} is required when subject kind is '{}'", kind.text()));
+    if *kind == "ServiceAccount" && named.present() {
+        let namespace = named.at("namespace");
+        if namespace.required(errors, "must specify namespace for service account") {
+            namespace.follows(errors, apimachinery::validation::is_dns1123_label);
+        }
     }
-    let name = given.at("name");
-    if name.required(errors, "") && *field == "serviceAccount" && name.text() != "*" {
-        name.follows(errors, is_dns1123_subdomain);
-    }
-    if *field == "serviceAccount"
-        && given.at("namespace").required(errors, "must specify namespace for service account")
-    {
-        given.at("namespace").follows(errors, is_dns1123_label);
+    for (other, field) in SUBJECTS.iter().filter(|(other, _)| other != kind) {
+        if subject.at(field).present() {
+            let detail = format!("{field} is forbidden when subject kind is not '{other}'");
+            errors.forbidden(&subject.path.child(field), detail);
+        }
     }
 }
 
-const VERBS: [&str; 9] = ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
+fn has_star(list: &At<'_>) -> bool {
+    list.items().iter().any(|item| item.text() == "*")
+}
 
-/// `*` says all, and stands alone. Says whether there is one.
-fn wildcard(list: &At<'_>, others: &str, errors: &mut ErrorList) -> bool {
-    let all = list.items();
-    let found = all.iter().any(|item| item.text() == "*");
-    if found && all.len() > 1 {
+/// Neither empty, nor a star beside others; true when its members are to be judged one by one.
+fn starred_or_listed(list: &At<'_>, missing: &str, others: &str, errors: &mut ErrorList) -> bool {
+    if !list.required(errors, missing) {
+        return false;
+    }
+    if has_star(list) && list.items().len() > 1 {
         list.invalid(errors, &format!("if '*' is present, must not specify other {others}"));
     }
-    found
+    !has_star(list)
 }
 
 fn verbs(verbs: &At<'_>, errors: &mut ErrorList) {
-    let given = verbs.required(errors, "verbs must contain at least one value");
-    let known = verbs.items().iter().all(|verb| VERBS.contains(&verb.text()));
-    if given && !wildcard(verbs, "verbs", errors) && !known {
-        errors.not_supported(&verbs.path, verbs.value.clone(), &VERBS);
+    let listed = starred_or_listed(verbs, "verbs must contain at least one value", "verbs", errors);
+    if listed && verbs.items().iter().any(|verb| !VERBS.contains(&verb.text())) {
+        errors.not_supported(&verbs.path, verbs.value.clone(), VERBS);
     }
 }
 
 fn resource_rule(rule: &At<'_>, errors: &mut ErrorList) {
     verbs(&rule.at("verbs"), errors);
-    rule.at("apiGroups").required(errors, "resource rules must supply at least one api group");
-    wildcard(&rule.at("apiGroups"), "api groups", errors);
-    rule.at("resources").required(errors, "resource rules must supply at least one resource");
-    wildcard(&rule.at("resources"), "resources", errors);
+    let groups = "resource rules must supply at least one api group";
+    starred_or_listed(&rule.at("apiGroups"), groups, "api groups", errors);
+    let resources = "resource rules must supply at least one resource";
+    starred_or_listed(&rule.at("resources"), resources, "resources", errors);
     let namespaces = rule.at("namespaces");
-    if namespaces.empty() && !rule.at("clusterScope").is_true() {
-        let detail = "resource rules that are not cluster scoped must supply at least one namespace";
-        errors.required(&namespaces.path, detail);
-    } else if !wildcard(&namespaces, "namespaces", errors) {
+    if namespaces.empty() && rule.at("clusterScope").is_true() {
+        return;
+    }
+    let missing = "resource rules that are not cluster scoped must supply at least one namespace";
+    if starred_or_listed(&namespaces, missing, "namespaces", errors) {
         for namespace in namespaces.items() {
-            for why in is_dns1123_label(namespace.text()) {
-                let detail = format!("each member of this list must be '*' or a DNS-1123 label; {why}");
-                namespace.invalid(errors, &detail);
-            }
+            namespace.follows(errors, |text| {
+                let found = apimachinery::validation::is_dns1123_label(text);
+                found
+                    .into_iter()
+                    .map(|why| format!("each member of this list must be '*' or a DNS-1123 label; {why}"))
+                    .collect()
+            });
         }
     }
 }
 
-fn non_resource_rule(rule: &At<'_>, errors: &mut ErrorList) {
+fn path_rule(rule: &At<'_>, errors: &mut ErrorList) {
     verbs(&rule.at("verbs"), errors);
     let urls = rule.at("nonResourceURLs");
-    let given = urls.required(errors, "nonResourceURLs must contain at least one value");
-    if given && !wildcard(&urls, "non-resource URLs", errors) {
+    let missing = "nonResourceURLs must contain at least one value";
+    if starred_or_listed(&urls, missing, "non-resource URLs", errors) {
         for url in urls.items() {
-            if let Some(why) = url_problem(url.text()) {
+            if let Some(why) = wrong_path(url.text()) {
                 url.invalid(errors, why);
             }
         }
     }
 }
 
-fn url_problem(url: &str) -> Option<&'static str> {
-    match url {
+fn wrong_path(path: &str) -> Option<&'static str> {
+    let stars = path.matches('*').count();
+    match path {
         "" => Some("must not be empty"),
         "/" => None,
-        _ if !url.starts_with('/') => Some("must start with slash"),
-        _ if url.contains(' ') => Some("must not contain white-space"),
-        _ if url.contains("//") => Some("must not contain double slash"),
-        _ if url.trim_end_matches("/*").contains('*') || url.matches('*').count() > 1 => {
-            Some("wildcard can only do suffix matching")
-        }
+        _ if !path.starts_with('/') => Some("must start with slash"),
+        _ if path.contains(' ') => Some("must not contain white-space"),
+        _ if path.contains("//") => Some("must not contain double slash"),
+        _ if stars > 1 || (stars == 1 && !path.ends_with("/*")) => Some("wildcard can only do suffix matching"),
         _ => None,
     }
 }
 
-/// A condition has a type, and each type is there once.
-fn condition_types(object: &Value) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let conditions = At::root(object).to("status.conditions").items();
-    duplicates(&mut errors, conditions.iter().map(|condition| condition.at("type")));
-    for condition in conditions {
-        condition.at("type").required(&mut errors, "must not be empty");
-    }
-    errors
-}
-
 impl Strategy for PriorityLevelConfiguration {
-    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
-        match subresource {
-            "" => &["status"],
-            "status" => &["metadata", "spec"],
-            _ => &[],
-        }
-    }
-
     fn default(&self, level: &mut Value) {
         let Some(spec) = object(level, "spec") else { return };
         if let Some(exempt) = present(spec, "exempt") {
@@ -235,28 +259,16 @@ impl Strategy for PriorityLevelConfiguration {
 
     fn validate(&self, level: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let spec = At::root(level).at("spec");
-        let (kind, limited) = (spec.at("type"), spec.at("limited"));
-        if (text(level, "/metadata/name") == "exempt") != (kind.text() == "Exempt") {
-            let detail = "type must be 'Exempt' if and only if name is 'exempt'";
-            errors.invalid(&kind.path, kind.text(), detail);
+        let root = At::root(level);
+        let spec = root.at("spec");
+        let kind = spec.at("type");
+        if (name_of(level) == EXEMPT) != (kind.text() == "Exempt") {
+            kind.invalid(&mut errors, "type must be 'Exempt' if and only if name is 'exempt'");
         }
-        match kind.text() {
-            "Exempt" if limited.present() => {
-                errors.forbidden(&limited.path, "must be nil if the type is not Limited");
-            }
-            "Exempt" => shares(&spec.at("exempt"), &mut errors),
-            "Limited" if !limited.present() => {
-                errors.required(&limited.path, "must not be empty when type is Limited");
-            }
-            "Limited" => validate_limited(&spec, &limited, &mut errors),
-            other => errors.not_supported(&kind.path, other, &["Exempt", "Limited"]),
-        }
+        union(&spec, &mut errors);
+        fixed_spec("prioritylevelconfigurations", level, &mut errors);
+        conditions(&root.to("status.conditions"), &mut errors);
         errors
-    }
-
-    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
-        condition_types(new)
     }
 
     fn has_generation(&self) -> bool {
@@ -292,76 +304,131 @@ impl Strategy for PriorityLevelConfiguration {
     }
 }
 
-fn validate_limited(spec: &At<'_>, limited: &At<'_>, errors: &mut ErrorList) {
-    if spec.at("exempt").present() {
-        errors.forbidden(&spec.path.child("exempt"), "must be nil if the type is Limited");
+fn union(spec: &At<'_>, errors: &mut ErrorList) {
+    let (own, field, other) = match spec.at("type").text() {
+        "Exempt" => ("Exempt", "exempt", ("Limited", "limited")),
+        "Limited" => ("Limited", "limited", ("Exempt", "exempt")),
+        kind => return errors.not_supported(&spec.path.child("type"), kind, &["Exempt", "Limited"]),
+    };
+    if spec.at(other.1).present() {
+        errors.forbidden(&spec.path.child(other.1), format!("must be nil if the type is not {}", other.0));
     }
-    shares(limited, errors);
-    let borrowing = limited.at("borrowingLimitPercent");
-    if borrowing.int().is_some_and(|percent| percent < 0) {
+    let chosen = spec.at(field);
+    if !chosen.present() {
+        return errors.required(&chosen.path, &format!("must not be empty when type is {own}"));
+    }
+    seats(&chosen, errors);
+    if own == "Limited" {
+        limit_response(&chosen.at("limitResponse"), errors);
+    }
+}
+
+fn seats(level: &At<'_>, errors: &mut ErrorList) {
+    let negative = |field: &At<'_>| field.int().is_some_and(|value| value < 0);
+    let shares = level.at("nominalConcurrencyShares");
+    if negative(&shares) {
+        shares.invalid(errors, "must be a non-negative integer");
+    }
+    let lendable = level.at("lendablePercent");
+    if lendable.int().is_some_and(|percent| !(0..=100).contains(&percent)) {
+        lendable.invalid(errors, "must be between 0 and 100, inclusive");
+    }
+    let borrowing = level.at("borrowingLimitPercent");
+    if negative(&borrowing) {
         borrowing.invalid(errors, "if specified, must be a non-negative integer");
     }
-    let response = limited.at("limitResponse");
+}
+
+fn limit_response(response: &At<'_>, errors: &mut ErrorList) {
     let queuing = response.at("queuing");
     match response.at("type").text() {
         "Reject" if queuing.present() => {
             errors.forbidden(&queuing.path, "must be nil if limited.limitResponse.type is not Limited");
         }
         "Reject" => {}
-        "Queue" if !queuing.present() => {
-            errors.required(&queuing.path, "must not be empty if limited.limitResponse.type is Limited");
-        }
-        "Queue" => queues(&queuing, errors),
+        "Queue" if queuing.present() => queues(&queuing, errors),
+        "Queue" => errors.required(&queuing.path, "must not be empty if limited.limitResponse.type is Limited"),
         other => errors.not_supported(&response.path.child("type"), other, &["Queue", "Reject"]),
     }
 }
 
-fn shares(level: &At<'_>, errors: &mut ErrorList) {
-    let (shares, lendable) = (level.at("nominalConcurrencyShares"), level.at("lendablePercent"));
-    if shares.int().is_some_and(|count| count < 0) {
-        shares.invalid(errors, "must be a non-negative integer");
-    }
-    if lendable.int().is_some_and(|percent| !(0..=100).contains(&percent)) {
-        lendable.invalid(errors, "must be between 0 and 100, inclusive");
-    }
-}
-
 const QUEUES_MAX: i64 = 10_000_000;
-const HASH_BITS_MAX: u32 = 60;
+/// Hands are dealt from a hash of this many bits.
+const HASH_BITS: u32 = 60;
 
 fn queues(queuing: &At<'_>, errors: &mut ErrorList) {
-    let number = |field: &str| queuing.at(field).int().unwrap_or_default();
-    let (queues, hand) = (number("queues"), number("handSize"));
-    let mut refuse = |field: &str, why: String| errors.invalid(&queuing.path.child(field), number(field), why);
-    if number("queueLengthLimit") <= 0 {
-        refuse("queueLengthLimit", "must be positive".into());
+    let (length, queues, hand) = (queuing.at("queueLengthLimit"), queuing.at("queues"), queuing.at("handSize"));
+    let count = |field: &At<'_>| field.int().unwrap_or(0);
+    if count(&length) <= 0 {
+        length.invalid(errors, "must be positive");
     }
-    if queues <= 0 {
-        refuse("queues", "must be positive".into());
-    } else if queues > QUEUES_MAX {
-        refuse("queues", format!("must not be greater than {QUEUES_MAX}"));
+    if count(&queues) <= 0 {
+        queues.invalid(errors, "must be positive");
+    } else if count(&queues) > QUEUES_MAX {
+        queues.invalid(errors, &format!("must not be greater than {QUEUES_MAX}"));
     }
-    if hand <= 0 {
-        refuse("handSize", "must be positive".into());
-    } else if hand > queues {
-        refuse("handSize", format!("should not be greater than queues ({queues})"));
-    } else if entropy_bits(queues, hand) > HASH_BITS_MAX {
-        let detail = format!(
-            "required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {HASH_BITS_MAX}"
-        );
-        refuse("handSize", detail);
+    let (size, deck) = (count(&hand), count(&queues));
+    if size <= 0 {
+        hand.invalid(errors, "must be positive");
+    } else if size > deck {
+        hand.invalid(errors, &format!("should not be greater than queues ({deck})"));
+    } else if !fits_hash(deck, size) {
+        let what = format!("required entropy bits of deckSize {deck} and handSize {size}");
+        hand.invalid(errors, &format!("{what} should not be greater than {HASH_BITS}"));
     }
 }
 
-/// How many bits a hash needs to deal any hand.
-fn entropy_bits(deck: i64, hand: i64) -> u32 {
-    let mut bits = 0.0_f64;
-    let mut left = deck;
-    for _ in 0..hand.min(deck).min(i64::from(HASH_BITS_MAX) + 1) {
-        // A deck has at most 10^7 cards, which a float holds exactly.
-        bits += f64::from(i32::try_from(left).unwrap_or(i32::MAX)).log2();
-        left -= 1;
+/// Whether a hash can tell all hands apart.
+fn fits_hash(deck: i64, hand: i64) -> bool {
+    let mut hands: u128 = 1;
+    for dealt in 0..hand {
+        hands = hands.saturating_mul(u128::try_from(deck - dealt).unwrap_or(0));
+        if hands > 1 << HASH_BITS {
+            return false;
+        }
     }
-    let whole = (1..=HASH_BITS_MAX).find(|limit| bits <= f64::from(*limit));
-    whole.unwrap_or(HASH_BITS_MAX + 1)
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn causes(errors: &ErrorList) -> Vec<String> {
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_mandatory_object_keeps_its_values_but_exempt_may_take_seats() {
+        let mut exempt = json!({"metadata": {"name": "exempt"}, "spec": {"type": "Exempt",
+            "exempt": {"nominalConcurrencyShares": 7, "lendablePercent": 10}}});
+        assert!(PriorityLevelConfiguration.validate(&exempt).is_empty());
+        exempt["spec"]["limited"] = json!({"limitResponse": {"type": "Reject"}});
+        assert_eq!(PriorityLevelConfiguration.validate(&exempt).len(), 2);
+    }
+
+    #[test]
+    fn hands_must_be_told_apart_by_the_hash() {
+        assert!(fits_hash(128, 8) && fits_hash(1024, 6) && !fits_hash(512, 8));
+    }
+
+    #[test]
+    fn paths_and_stars_are_judged() {
+        let schema = json!({"metadata": {"name": "x"}, "spec": {"matchingPrecedence": 1,
+            "priorityLevelConfiguration": {"name": "catch-all"},
+            "rules": [{"subjects": [{"kind": "User", "user": {"name": "*"}, "group": {"name": "g"}}],
+                "nonResourceRules": [{"verbs": ["get", "*"], "nonResourceURLs": ["x", "/a*"]}]}]}});
+        let found = causes(&FlowSchema.validate(&schema)).join("\n");
+        for wanted in [
+            "only the schema named 'exempt' may have matchingPrecedence 1",
+            "group is forbidden when subject kind is not 'Group'",
+            "if '*' is present, must not specify other verbs",
+            "spec.rules[0].nonResourceRules[0].nonResourceURLs[0]: Invalid value: \"x\": must start with slash",
+            "wildcard can only do suffix matching",
+        ] {
+            assert!(found.contains(wanted), "{wanted} in {found}");
+        }
+    }
 }

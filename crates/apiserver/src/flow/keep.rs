@@ -1,0 +1,321 @@
+//! Follows FlowSchemas and PriorityLevelConfigurations, keeps those that the server brings, and says of each schema
+//! whether its level exists.
+//!
+//! Writes go through the pipeline like everybody's, so that admission, managed fields and audit know of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apimachinery::object;
+use http::{Method, Request, StatusCode, header};
+use registry::flow_bootstrap::{AUTOUPDATE, Bootstrap, EXEMPT, GROUP, objects};
+use rt::TaskSet;
+use serde_json::{Value, json};
+use store::{Key, Lagged, Revision, Snapshot, Watcher};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::ObjectStats;
+use crate::server::Inner;
+use crate::{body, pipeline};
+
+const PRODUCER: &str = "api-priority-and-fairness-config-producer-v1";
+const CONSUMER: &str = "api-priority-and-fairness-config-consumer-v1";
+const RESOURCES: [&str; 2] = ["flowschemas", "prioritylevelconfigurations"];
+/// Upstream's periods: borrowing, counting of objects, restoring what somebody changed.
+const ADJUST_PERIOD: Duration = Duration::from_secs(10);
+const COUNT_PERIOD: Duration = Duration::from_secs(60);
+const RESTORE_AFTER: Duration = Duration::from_secs(60);
+
+/// Writes what is missing, then follows in a task.
+pub async fn start(server: &Arc<Inner>, tasks: &TaskSet) {
+    restore(server).await;
+    let revision = take_over(server);
+    write_conditions(server).await;
+    let server = server.clone();
+    tasks.spawn_until_cancelled("priority-and-fairness", async move {
+        Keeper::run(&server, revision).await;
+    });
+}
+
+/// Everything that wakes the keeper.
+enum Event {
+    Changed,
+    Lost,
+    Adjust,
+    Count,
+    Restore,
+    Reap,
+}
+
+struct Keeper {
+    schemas: Watcher,
+    levels: Watcher,
+}
+
+impl Keeper {
+    fn at(server: &Inner, revision: Revision) -> Option<Keeper> {
+        let watch = |resource: &str| server.store.watch(Key::prefix(GROUP, resource, None), revision).ok();
+        Some(Keeper { schemas: watch(RESOURCES[0])?, levels: watch(RESOURCES[1])? })
+    }
+
+    async fn run(server: &Arc<Inner>, mut revision: Revision) {
+        let ticks = |period| {
+            let mut ticks = tokio::time::interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        };
+        let (mut adjust, mut count) = (ticks(ADJUST_PERIOD), ticks(COUNT_PERIOD));
+        let mut restore_at: Option<Instant> = None;
+        let mut keeper = Keeper::at(server, revision);
+        loop {
+            let Some(own) = &mut keeper else {
+                revision = take_over(server);
+                keeper = Keeper::at(server, revision);
+                continue;
+            };
+            let due = restore_at.unwrap_or_else(|| Instant::now() + RESTORE_AFTER);
+            let event = tokio::select! {
+                event = own.changed() => event,
+                _ = adjust.tick() => Event::Adjust,
+                _ = count.tick() => Event::Count,
+                () = tokio::time::sleep_until(due), if restore_at.is_some() => Event::Restore,
+                () = server.flow.reap.notified() => Event::Reap,
+            };
+            match event {
+                Event::Lost => keeper = None,
+                Event::Adjust => server.flow.adjust(),
+                Event::Count => count_objects(server),
+                Event::Reap => drop(take_over(server)),
+                Event::Changed => {
+                    take_over(server);
+                    write_conditions(server).await;
+                    restore_at.get_or_insert_with(|| Instant::now() + RESTORE_AFTER);
+                }
+                Event::Restore => {
+                    restore_at = None;
+                    restore(server).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a change, and takes in all that are there.
+    async fn changed(&mut self) -> Event {
+        let changed = tokio::select! {
+            changed = self.schemas.next() => changed.map(drop),
+            changed = self.levels.next() => changed.map(drop),
+        };
+        let drained = changed.and_then(|()| drain(&mut self.schemas)).and_then(|()| drain(&mut self.levels));
+        if drained.is_ok() { Event::Changed } else { Event::Lost }
+    }
+}
+
+fn drain(watcher: &mut Watcher) -> Result<(), Lagged> {
+    while watcher.try_next()?.is_some() {}
+    Ok(())
+}
+
+fn count_objects(server: &Inner) {
+    let stats = ObjectStats::of(&server.store, &server.catalog.get());
+    server.flow.stats.store(Arc::new(stats));
+}
+
+fn all(snapshot: &Snapshot, resource: &str) -> Vec<Value> {
+    snapshot.range(&Key::prefix(GROUP, resource, None), None).map(|(_, object)| object.value()).collect()
+}
+
+/// Configures from what is stored. Returns how far that reaches.
+fn take_over(server: &Inner) -> Revision {
+    let snapshot = server.store.snapshot();
+    server.flow.configure(&all(&snapshot, RESOURCES[1]), &all(&snapshot, RESOURCES[0]));
+    snapshot.revision()
+}
+
+/// Creates what is missing of the objects that the server brings, updates what is to be kept up to date, and removes what
+/// an earlier version brought.
+async fn restore(server: &Arc<Inner>) {
+    let snapshot = server.store.snapshot();
+    // Levels first: a schema without its level takes no requests.
+    for resource in [RESOURCES[1], RESOURCES[0]] {
+        let own: Vec<Bootstrap> = objects().into_iter().filter(|own| own.resource == resource).collect();
+        let names: BTreeSet<&str> = own.iter().map(|own| own.name).collect();
+        let stale = all(&snapshot, resource).into_iter().filter(|object| !names.contains(object::name(object)));
+        let stale = stale.filter(|object| autoupdate(object) == Some(true));
+        let removed = stale.map(|object| remove(server, resource, object::name(&object).to_string()));
+        futures::future::join_all(own.iter().map(|own| ensure(server, &snapshot, own))).await;
+        futures::future::join_all(removed.collect::<Vec<_>>()).await;
+    }
+}
+
+async fn ensure(server: &Arc<Inner>, snapshot: &Snapshot, own: &Bootstrap) {
+    let path = path(own.resource, "");
+    let Some(stored) = snapshot.get(&Key::new(GROUP, own.resource, "", own.name)) else {
+        return write(server, Method::POST, &path, PRODUCER, &whole(own.resource, own.object())).await;
+    };
+    if let Some(updated) = updated(own, &stored.value()) {
+        write(server, Method::PUT, &format!("{path}/{}", own.name), PRODUCER, &updated).await;
+    }
+}
+
+async fn remove(server: &Arc<Inner>, resource: &str, name: String) {
+    write(server, Method::DELETE, &path(resource, &name), PRODUCER, &Value::Null).await;
+}
+
+/// The stored object as it should be, if it is not.
+fn updated(own: &Bootstrap, stored: &Value) -> Option<Value> {
+    let annotated = autoupdate(stored);
+    let never_changed = || stored.pointer("/metadata/generation").and_then(Value::as_i64) == Some(1);
+    let update = own.mandatory || annotated.unwrap_or_else(never_changed);
+    let mut new = stored.clone();
+    if annotated != Some(update) {
+        let metadata = object::metadata_mut(&mut new);
+        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+        annotations[AUTOUPDATE] = if update { "true" } else { "false" }.into();
+    }
+    if update {
+        let exempt = stored.pointer("/spec/exempt").cloned();
+        new["spec"] = own.spec.clone();
+        // The seats of the exempt level are the administrator's.
+        if let (EXEMPT, Some(exempt)) = (own.name, exempt) {
+            new["spec"]["exempt"] = exempt;
+        }
+    }
+    (new != *stored).then_some(new)
+}
+
+fn autoupdate(object: &Value) -> Option<bool> {
+    match object::annotation(object, AUTOUPDATE)? {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+fn path(resource: &str, name: &str) -> String {
+    let path = format!("/apis/{GROUP}/v1/{resource}");
+    if name.is_empty() { path } else { format!("{path}/{name}") }
+}
+
+fn whole(resource: &str, mut object: Value) -> Value {
+    let kind = if resource == RESOURCES[0] { "FlowSchema" } else { "PriorityLevelConfiguration" };
+    object["apiVersion"] = format!("{GROUP}/v1").into();
+    object["kind"] = kind.into();
+    object
+}
+
+/// Says of every schema whether its level is there.
+async fn write_conditions(server: &Arc<Inner>) {
+    let snapshot = server.store.snapshot();
+    let config = server.flow.config.load_full();
+    let schemas = all(&snapshot, RESOURCES[0]);
+    let writes = schemas.iter().filter_map(|schema| {
+        let level = schema.pointer("/spec/priorityLevelConfiguration/name").and_then(Value::as_str).unwrap_or_default();
+        let exists = config.levels.get(level).is_some_and(|level| !level.is_quiescing());
+        let condition = condition(schema, level, exists)?;
+        let name = object::name(schema).to_string();
+        Some(write_condition(server, name, condition))
+    });
+    futures::future::join_all(writes.collect::<Vec<_>>()).await;
+}
+
+/// The condition, if the stored one differs.
+fn condition(schema: &Value, level: &str, exists: bool) -> Option<Value> {
+    let what = format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?}");
+    let (status, reason, message) = match exists {
+        true => ("False", "Found", format!("{what} and it exists")),
+        false => ("True", "NotFound", format!("{what} but there is no such object")),
+    };
+    let wanted = json!({"type": "Dangling", "status": status, "reason": reason, "message": message});
+    let conditions = schema.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let stored = conditions.into_iter().find(|condition| condition["type"] == "Dangling");
+    let same = stored.is_some_and(|stored| {
+        ["status", "reason", "message"].iter().all(|field| stored.get(field) == wanted.get(field))
+    });
+    (!same).then_some(wanted)
+}
+
+async fn write_condition(server: &Arc<Inner>, name: String, mut condition: Value) {
+    condition["lastTransitionTime"] = apimachinery::time::format(jiff::Timestamp::now()).into();
+    let patch = whole(RESOURCES[0], json!({"metadata": {"name": name}, "status": {"conditions": [condition]}}));
+    let path = format!("{}/status", path(RESOURCES[0], &name));
+    write(server, Method::PATCH, &path, CONSUMER, &patch).await;
+}
+
+/// One write in the server's own name. What fails is written again after the next change: somebody else was faster.
+async fn write(server: &Arc<Inner>, method: Method, path: &str, manager: &str, object: &Value) {
+    let content = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+    let body = if object.is_null() { body::empty() } else { body::full(object.to_string()) };
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("{path}?fieldManager={manager}"))
+        .header(header::CONTENT_TYPE, content)
+        .header(header::USER_AGENT, "kube-apiserver")
+        .extension(auth::UserInfo::master("system:apiserver"))
+        .body(body)
+        .expect("the parts of the request are our own");
+    let response = Box::pin(pipeline::handle(server, request)).await;
+    let fine =
+        response.status().is_success() || matches!(response.status(), StatusCode::CONFLICT | StatusCode::NOT_FOUND);
+    if !fine {
+        tracing::warn!(code = response.status().as_u16(), path, "an object of priority and fairness was not written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(name: &str) -> Bootstrap {
+        objects().into_iter().find(|own| own.name == name && own.resource == RESOURCES[1]).unwrap()
+    }
+
+    fn stored(name: &str, annotation: &str, generation: i64, changed: bool) -> Value {
+        let mut object = own(name).object();
+        object["metadata"]["generation"] = generation.into();
+        object["metadata"]["annotations"] = json!({AUTOUPDATE: annotation});
+        if changed {
+            object["spec"]["limited"] = json!({"nominalConcurrencyShares": 77});
+        }
+        object
+    }
+
+    fn shares(name: &str, annotation: &str, generation: i64) -> Option<(Value, Value)> {
+        let new = updated(&own(name), &stored(name, annotation, generation, true))?;
+        Some((
+            new["spec"]["limited"]["nominalConcurrencyShares"].clone(),
+            new["metadata"]["annotations"][AUTOUPDATE].clone(),
+        ))
+    }
+
+    #[test]
+    fn a_changed_suggestion_is_left_alone_if_its_annotation_says_so() {
+        assert_eq!(shares("workload-low", "false", 2), None);
+        assert_eq!(shares("workload-low", "true", 2), Some((100.into(), "true".into())));
+        assert_eq!(shares("workload-low", "what", 2), Some((77.into(), "false".into())));
+        assert_eq!(shares("workload-low", "what", 1), Some((100.into(), "true".into())));
+        assert_eq!(updated(&own("workload-low"), &stored("workload-low", "true", 1, false)), None);
+    }
+
+    #[test]
+    fn a_mandatory_object_is_always_put_right() {
+        assert_eq!(shares("catch-all", "false", 2), Some((5.into(), "true".into())));
+    }
+
+    #[test]
+    fn seats_of_the_exempt_level_stay_as_they_were_set() {
+        let mut object = stored("exempt", "true", 1, false);
+        object["spec"]["exempt"] = json!({"nominalConcurrencyShares": 9, "lendablePercent": 50});
+        assert_eq!(updated(&own("exempt"), &object), None);
+    }
+
+    #[test]
+    fn conditions_are_written_once() {
+        let mut schema = json!({"metadata": {"name": "x"}});
+        let dangling = condition(&schema, "gone", false).unwrap();
+        assert_eq!((&dangling["status"], &dangling["reason"]), (&"True".into(), &"NotFound".into()));
+        schema["status"] = json!({"conditions": [dangling]});
+        assert_eq!(condition(&schema, "gone", false), None);
+        assert!(condition(&schema, "gone", true).is_some());
+    }
+}

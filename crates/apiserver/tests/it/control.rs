@@ -1,0 +1,172 @@
+//! What stands before a verb: seats, credentials, impersonation, the audit log.
+
+use apiserver::{AuditConfig, Config, LogConfig};
+use auth::UserInfo;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::{Method, Request, Response};
+use serde_json::{Value, json};
+
+use crate::{Bench, whole};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+async fn ask(
+    bench: &Bench,
+    user: Option<&UserInfo>,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Response<apiserver::Body> {
+    let request = headers.iter().fold(Request::get(path), |request, (name, value)| request.header(*name, *value));
+    bench.send(request.body(whole("")).expect("a request"), user).await
+}
+
+fn header<'a>(response: &'a Response<apiserver::Body>, name: &str) -> &'a str {
+    response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+async fn uid(bench: &Bench, resource: &str, name: &str) -> Value {
+    let path = format!("/apis/flowcontrol.apiserver.k8s.io/v1/{resource}/{name}");
+    bench.get(&path).await.body["metadata"]["uid"].clone()
+}
+
+#[tokio::test]
+async fn answers_say_which_schema_and_level_took_them() {
+    let bench = Bench::new().await;
+    let jane = UserInfo::new("jane", &[]);
+    let response = ask(&bench, Some(&jane), PODS, &[]).await;
+    assert_eq!(response.status(), 403);
+    assert_eq!(header(&response, "x-kubernetes-pf-flowschema-uid"), uid(&bench, "flowschemas", "global-default").await);
+    let level = uid(&bench, "prioritylevelconfigurations", "global-default").await;
+    assert_eq!(header(&response, "x-kubernetes-pf-prioritylevel-uid"), level);
+    assert!(!header(&response, "audit-id").is_empty());
+}
+
+#[tokio::test]
+async fn the_server_says_of_its_schemas_that_their_levels_exist() {
+    let bench = Bench::new().await;
+    let probes = bench.get("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/probes").await.body;
+    assert_eq!(probes["status"]["conditions"][0]["status"], "False");
+    assert_eq!(probes["status"]["conditions"][0]["reason"], "Found");
+    let managers = probes["metadata"]["managedFields"].as_array().unwrap();
+    assert_eq!(managers.len(), 2, "{managers:?}");
+}
+
+#[tokio::test]
+async fn dumps_are_for_those_who_may() {
+    let bench = Bench::new().await;
+    let path = "/debug/api_priority_and_fairness/dump_priority_levels";
+    assert_eq!(ask(&bench, Some(&UserInfo::new("jane", &[])), path, &[]).await.status(), 403);
+    for dump in ["dump_priority_levels", "dump_queues", "dump_requests?includeRequestDetails=1"] {
+        let path = format!("/debug/api_priority_and_fairness/{dump}");
+        assert_eq!(ask(&bench, Some(&UserInfo::master("admin")), &path, &[]).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_bootstrap_token_of_kube_system_is_a_user() {
+    let bench = Bench::new().await;
+    let data = |value: &str| BASE64_STANDARD.encode(value);
+    let secret = json!({"metadata": {"name": "bootstrap-token-abcdef"}, "type": "bootstrap.kubernetes.io/token", "data": {
+        "token-id": data("abcdef"), "token-secret": data("0123456789abcdef"),
+        "usage-bootstrap-authentication": data("true"),
+    }});
+    assert_eq!(bench.post("/api/v1/namespaces/kube-system/secrets", &secret).await.code, 201);
+    let code = async |token: &str| ask(&bench, None, "/api", &[("authorization", token)]).await.status().as_u16();
+    assert_eq!(code("Bearer abcdef.0123456789abcdef").await, 200);
+    assert_eq!(code("Bearer abcdef.0123456789abcdee").await, 401);
+}
+
+#[tokio::test]
+async fn hostile_credentials_are_401() {
+    let bench = Bench::new().await;
+    for token in ["Bearer ", "Bearer .", "Bearer a.b.c", "Bearer eyJhbGciOiJub25lIn0.e30.", "Basic eDp5", "x"] {
+        assert_eq!(ask(&bench, None, "/api", &[("authorization", token)]).await.status(), 401, "{token}");
+    }
+}
+
+#[tokio::test]
+async fn one_may_act_as_another_for_certain_requests_only() {
+    let bench = Bench::new().await;
+    let rules = json!([
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["users"], "verbs": ["impersonate:user-info"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["impersonate-on:user-info:list"]},
+    ]);
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let role = json!({"metadata": {"name": "act"}, "rules": rules});
+    assert_eq!(bench.post(&format!("{rbac}/clusterroles"), &role).await.code, 201);
+    for (name, user, role) in [("act", "jane", "act"), ("view", "joe", "view")] {
+        let binding = json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        });
+        assert_eq!(bench.post(&format!("{rbac}/clusterrolebindings"), &binding).await.code, 201);
+    }
+    let jane = UserInfo::new("jane", &[]);
+    let code =
+        async |path: &str, headers: &[(&str, &str)]| ask(&bench, Some(&jane), path, headers).await.status().as_u16();
+    let joe = ("impersonate-user", "joe");
+    assert_eq!(code(PODS, &[joe]).await, 200);
+    assert_eq!(code("/api/v1/namespaces/default/services", &[joe]).await, 403);
+    assert_eq!(code(PODS, &[joe, ("impersonate-group", "system:masters")]).await, 403);
+    assert_eq!(code(PODS, &[("impersonate-user", "system:node:x")]).await, 403);
+    assert_eq!(code(PODS, &[("impersonate-group", "x")]).await, 400);
+    assert_eq!(code(PODS, &[]).await, 403);
+}
+
+#[tokio::test]
+async fn the_audit_log_has_a_line_for_each_stage() {
+    let directory = std::env::temp_dir().join(format!("audit-stages-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let (policy, path) = (directory.join("policy.yaml"), directory.join("audit.log"));
+    let rules = "kind: Policy\napiVersion: audit.k8s.io/v1\nrules:\n\
+        - level: RequestResponse\n  users: [jane]\n  resources: [{group: '', resources: [configmaps]}]\n";
+    std::fs::write(&policy, rules).unwrap();
+    let log = LogConfig { path: path.clone(), age_max_days: 0, backups_max: 0, size_max_megabytes: 0 };
+    let audit = AuditConfig { policy: Some(policy), log: Some(log), webhook: None };
+    let bench = Bench::with(Config { audit, ..Config::default() }).await;
+    let jane = UserInfo::new("jane", &["system:masters"]);
+    let map = json!({"metadata": {"name": "x"}, "data": {"a": "b"}});
+    let path_of_maps = "/api/v1/namespaces/default/configmaps";
+    bench.ask(Some(&jane), Method::POST, path_of_maps, "application/json", &map).await;
+    bench.ask(Some(&jane), Method::POST, path_of_maps, "application/json", &map).await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<String> =
+        lines.iter().map(|line| format!("{} {}", line["stage"], line["responseStatus"]["code"])).collect();
+    let stages = [
+        "\"RequestReceived\" null",
+        "\"ResponseComplete\" 201",
+        "\"RequestReceived\" null",
+        "\"ResponseComplete\" 409",
+    ];
+    assert_eq!(told, stages);
+    assert_eq!(lines[1]["requestObject"]["data"], json!({"a": "b"}));
+    assert_eq!(lines[1]["responseObject"]["metadata"]["name"], "x");
+    assert_eq!(lines[1]["annotations"]["authorization.k8s.io/decision"], "allow");
+    assert_eq!(lines[0]["auditID"], lines[1]["auditID"]);
+    assert_eq!(lines[3]["responseStatus"]["reason"], "AlreadyExists");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn a_time_limit_that_cannot_be_read_is_400() {
+    let bench = Bench::new().await;
+    let admin = UserInfo::master("admin");
+    assert_eq!(ask(&bench, Some(&admin), &format!("{PODS}?timeout=soon"), &[]).await.status(), 400);
+    assert_eq!(ask(&bench, Some(&admin), &format!("{PODS}?timeout=10s"), &[]).await.status(), 200);
+}
+
+#[tokio::test]
+async fn health_is_told_check_by_check() {
+    let bench = Bench::new().await;
+    let admin = UserInfo::master("admin");
+    let code = async |path: &str| ask(&bench, Some(&admin), path, &[]).await.status().as_u16();
+    assert_eq!((code("/livez/ping").await, code("/readyz/etcd").await, code("/readyz/what").await), (200, 200, 404));
+    let verbose = ask(&bench, None, "/livez?verbose&exclude=etcd&exclude=x", &[]).await;
+    let body = http_body_util::BodyExt::collect(verbose.into_body()).await.unwrap().to_bytes();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(text.contains("[+]etcd excluded: ok\n") && text.contains("no matches for \"x\"\n"), "{text}");
+    assert!(text.ends_with("livez check passed\n"), "{text}");
+}
