@@ -34,6 +34,8 @@ enum Task {
     Image,
     /// Generate the schema tables and discovery facts from published data
     Codegen { shared: PathBuf },
+    /// Fetch the clients that the tests use into target/tools
+    Tools,
     /// Print the sizes of files and functions
     Stats,
     /// Measure on this machine and print a table
@@ -52,6 +54,10 @@ fn main() -> anyhow::Result<()> {
         Task::Tidy => tidy::run(),
         Task::Image => image::build().map(|path| println!("{}", path.display())),
         Task::Codegen { shared } => codegen::run(&shared),
+        Task::Tools => {
+            tools::all();
+            Ok(())
+        }
         Task::Stats => stats::run(),
         Task::Bench { only } => tasks::bench(&only),
     }

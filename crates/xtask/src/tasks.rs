@@ -52,6 +52,7 @@ pub fn test() -> anyhow::Result<()> {
     let archive = image::build()?;
     let mut tests = cargo(&["test", "--package", "e2e", "--", "--test-threads=1", "--nocapture"]);
     tests.env("CORACLE_BIN", binary).env("CORACLE_IMAGE", archive);
+    tools::all();
     if let Some(kubectl) = tools::kubectl() {
         tests.env("KUBECTL_1_36", kubectl);
     }

@@ -27,7 +27,7 @@ pub fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
                 "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {COPIED_BYTES_MAX}"
             )));
         }
-        let operation = as_upstream_reads(operation, &patched);
+        let Some(operation) = as_upstream_reads(operation, &patched) else { continue };
         json_patch::patch(&mut patched, &[operation]).map_err(|error| PatchError::Unprocessable(error.to_string()))?;
     }
     Ok(patched)
@@ -38,13 +38,15 @@ fn copied_bytes(operation: &PatchOperation, object: &Value) -> usize {
     object.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len())
 }
 
-/// Upstream's library lets `replace` add a missing key of an object.
-fn as_upstream_reads(operation: PatchOperation, object: &Value) -> PatchOperation {
+/// Upstream's library lets `replace` add a missing key of an object, and takes such a key for null in a `test`, which has
+/// nothing left to do then.
+fn as_upstream_reads(operation: PatchOperation, object: &Value) -> Option<PatchOperation> {
     match operation {
         PatchOperation::Replace(replace) if is_missing_key(object, replace.path.as_str()) => {
-            PatchOperation::Add(AddOperation { path: replace.path, value: replace.value })
+            Some(PatchOperation::Add(AddOperation { path: replace.path, value: replace.value }))
         }
-        other => other,
+        PatchOperation::Test(test) if test.value.is_null() && is_missing_key(object, test.path.as_str()) => None,
+        other => Some(other),
     }
 }
 
@@ -76,5 +78,16 @@ mod tests {
         let refused = apply(&json!({"data": {"a": "1"}}), patch.as_bytes()).unwrap_err();
         assert_eq!(refused.to_status().code, 422);
         assert!(refused.to_string().starts_with("Unable to complete the copy"), "{refused}");
+    }
+
+    #[test]
+    fn a_missing_key_of_an_object_tests_as_null() {
+        let object = json!({"metadata": {"name": "a"}, "list": []});
+        let add = br#"[{"op":"test","path":"/metadata/finalizers","value":null},{"op":"add","path":"/metadata/finalizers","value":["f"]}]"#;
+        assert_eq!(apply(&object, add).unwrap()["metadata"]["finalizers"], json!(["f"]));
+        for refused in ["/metadata/name", "/absent/key", "/list/0"] {
+            let patch = json!([{"op": "test", "path": refused, "value": null}]).to_string();
+            assert_eq!(apply(&object, patch.as_bytes()).unwrap_err().to_status().code, 422, "{refused}");
+        }
     }
 }

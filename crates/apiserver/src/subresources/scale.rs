@@ -217,7 +217,9 @@ fn scale_of(resource: &Resource, object: &Value, paths: &ScalePaths<'_>) -> Resu
     if number(paths.spec_replicas) == 0 {
         scale["spec"] = json!({});
     }
-    let selector = object.pointer(paths.selector).map(selector_text).unwrap_or_default();
+    // An empty path is none; as a pointer it would mean the whole object.
+    let selector = Some(paths.selector).filter(|path| !path.is_empty()).and_then(|path| object.pointer(path));
+    let selector = selector.map(selector_text).unwrap_or_default();
     if !selector.is_empty() {
         scale["status"]["selector"] = selector.into();
     }
