@@ -142,7 +142,10 @@ fn pod(request: &Request<'_>, pod: &Value) -> Result<(), Status> {
     audit(request, &policy, pod);
     match refused {
         Some(status) => Err(status),
-        None => Ok(warn(request, &policy, pod)),
+        None => {
+            warn(request, &policy, pod);
+            Ok(())
+        }
     }
 }
 
@@ -171,7 +174,7 @@ fn warn(request: &Request<'_>, policy: &Policy, pod: &Value) {
 
 /// The pod template of the built-in kinds that have one.
 fn template<'a>(request: &Request<'_>, object: &'a Value) -> Option<&'a Value> {
-    let pointer = match (request.resource.group.as_ref(), request.resource.name.as_ref()) {
+    let pointer = match (request.resource.group, request.resource.name) {
         ("", "podtemplates") => "/template",
         ("", "replicationcontrollers")
         | ("apps", "replicasets" | "deployments" | "statefulsets" | "daemonsets")

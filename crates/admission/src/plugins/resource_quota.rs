@@ -45,7 +45,7 @@ fn evaluator(request: &Request<'_>) -> Option<Evaluator> {
     if request.namespace.is_empty() || request.is_resource("", "namespaces") {
         return None;
     }
-    let evaluator = Evaluator::of(request.resource.group.as_ref(), request.resource.name.as_ref())?;
+    let evaluator = Evaluator::of(request.resource.group, request.resource.name)?;
     let counts = match request.operation {
         Operation::Create => request.subresource.is_empty(),
         Operation::Update => evaluator.counts_updates(request.subresource),

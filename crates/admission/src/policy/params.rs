@@ -64,7 +64,7 @@ fn find(
     reference: &Value,
     request: &Request<'_>,
 ) -> Result<Vec<Value>, ParamError> {
-    let (group, plural) = resource.storage.unwrap_or((&resource.group, &resource.name));
+    let (group, plural) = resource.storage.unwrap_or((resource.group, resource.name));
     let name = reference["name"].as_str().unwrap_or_default();
     if !name.is_empty() {
         let stored = request.store.get(&Key::new(group, plural, namespace, name));

@@ -1,5 +1,7 @@
 //! The server through `Server::handle`, with an in-memory store and no sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod access;
 mod admission;
 mod aggregation;

@@ -3,6 +3,7 @@
 //! Each test starts a server of its own and needs no node. The clients are those that `cargo xtask` lays into `target/tools`;
 //! a test whose client is missing says so and passes.
 #![allow(clippy::disallowed_methods, reason = "black-box tests run programs")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bare;
 mod helm;
