@@ -35,9 +35,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run a control plane, and a node beside it
-    Server(server::Arguments),
+    Server(Box<server::Arguments>),
     /// Run a node
-    Agent(agent::Arguments),
+    Agent(Box<agent::Arguments>),
     /// Clusters of several nodes on this machine
     #[command(subcommand)]
     Dev(dev::Command),
@@ -103,8 +103,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         match command {
-            Command::Server(arguments) => server::run(arguments).await,
-            Command::Agent(arguments) => agent::run(arguments).await,
+            Command::Server(arguments) => server::run(*arguments).await,
+            Command::Agent(arguments) => agent::run(*arguments).await,
             Command::Dev(command) => dev::run(command).await,
             Command::Image(command) => images::run(command).await,
             Command::Ps(arguments) => ps::run(&arguments),
