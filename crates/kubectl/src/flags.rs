@@ -1,6 +1,6 @@
 //! Flags in pflag's dialect: anywhere on the line, `--name value`, `--name=value`, `-n value`, `-nvalue`, `-it`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::duration;
@@ -102,6 +102,8 @@ fn parse_bool(text: &str) -> Result<bool, String> {
 pub struct Parsed {
     values: BTreeMap<&'static str, Vec<String>>,
     defaults: BTreeMap<&'static str, &'static str>,
+    /// Flags of the command itself that hide a global one of their name.
+    hiding: BTreeSet<&'static str>,
     pub arguments: Vec<String>,
     /// How many arguments stood before `--`.
     pub before_dash: Option<usize>,
@@ -115,6 +117,11 @@ impl Parsed {
     /// Whether the flag was given.
     pub fn given(&self, name: &str) -> bool {
         self.values.contains_key(name)
+    }
+
+    /// The value of a global flag, unless the command has an own flag of that name.
+    pub fn global(&self, name: &str) -> Option<&str> {
+        if self.hiding.contains(name) { None } else { self.some(name) }
     }
 
     /// Whether this command has such a flag.
@@ -173,7 +180,10 @@ struct Parser<'a> {
 /// Takes a command line apart by the flags that its command knows.
 pub fn parse(known: &[&[Flag]], line: &[String]) -> Result<Parsed, String> {
     let defaults = known.iter().copied().flatten().map(|flag| (flag.name, flag.default)).collect();
-    let mut parser = Parser { known, parsed: Parsed { defaults, ..Parsed::default() } };
+    let (global, own) = known.split_first().map_or((&[] as &[Flag], known), |(global, own)| (*global, own));
+    let hides = |flag: &&Flag| global.iter().any(|hidden| hidden.name == flag.name);
+    let hiding = own.iter().copied().flatten().filter(hides).map(|flag| flag.name).collect();
+    let mut parser = Parser { known, parsed: Parsed { defaults, hiding, ..Parsed::default() } };
     let mut rest = line.iter();
     while let Some(word) = rest.next() {
         if word == "--" {
@@ -192,7 +202,8 @@ pub fn parse(known: &[&[Flag]], line: &[String]) -> Result<Parsed, String> {
 
 impl Parser<'_> {
     fn find(&self, wanted: impl Fn(&Flag) -> bool) -> Option<Flag> {
-        self.known.iter().copied().flatten().find(|flag| wanted(flag)).copied()
+        // A command's own flag hides a global one.
+        self.known.iter().rev().copied().flatten().find(|flag| wanted(flag)).copied()
     }
 
     fn set(&mut self, flag: Flag, value: &str) -> Result<(), String> {

@@ -34,7 +34,7 @@ pub struct Overrides {
 
 impl Overrides {
     pub fn of(parsed: &Parsed) -> Self {
-        let text = |name: &str| parsed.some(name).map(str::to_owned);
+        let text = |name: &str| parsed.global(name).map(str::to_owned);
         Self {
             kubeconfig: text("kubeconfig"),
             context: text("context"),

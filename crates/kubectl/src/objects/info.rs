@@ -73,6 +73,19 @@ impl Info {
         write.on(Call::new(Method::POST, self.collection()).json(&self.object)).value(client).await
     }
 
+    /// Puts the object in the place of the server's. Without a version it replaces whatever is there.
+    pub async fn replace(&self, client: &Client, write: &Write<'_>) -> Result<Value, Failure> {
+        let mut object = self.object.clone();
+        if apimachinery::object::resource_version(&object).is_empty() {
+            // What cannot be read is put all the same: some kinds are created by it.
+            if let Ok(current) = self.get(client).await {
+                let version = apimachinery::object::resource_version(&current);
+                apimachinery::object::set_resource_version(&mut object, version);
+            }
+        }
+        write.on(Call::new(Method::PUT, self.path() + write.subresource).json(&object)).value(client).await
+    }
+
     /// `deployment.apps/web`.
     pub fn title(&self) -> String {
         format!("{}/{}", self.mapping.kind_name(), self.name)

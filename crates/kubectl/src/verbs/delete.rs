@@ -180,6 +180,57 @@ async fn wait_gone(session: &Session, waiting: &[(Info, Option<String>)], timeou
     Ok(())
 }
 
+/// How other verbs delete: to make an object anew, or to prune it.
+pub struct Removal {
+    options: Value,
+    timeout: Duration,
+}
+
+impl Removal {
+    /// From `--cascade`, `--grace-period` and `--timeout`.
+    pub fn of(parsed: &Parsed) -> Result<Self, Failure> {
+        let mut options =
+            json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation(parsed)?});
+        match parsed.number("grace-period") {
+            0 => options["gracePeriodSeconds"] = 1.into(),
+            seconds @ 1.. => options["gracePeriodSeconds"] = seconds.into(),
+            _ => {}
+        }
+        let timeout = parsed.duration("timeout");
+        Ok(Self { options, timeout: if timeout.is_zero() { FOREVER } else { timeout } })
+    }
+
+    /// Deletes, and gives the UID of what was deleted; `None` when there was nothing.
+    pub async fn start(&self, session: &Session, info: &Info, dry_run: DryRun) -> Result<Option<String>, Failure> {
+        let call = Call::new(Method::DELETE, info.path())
+            .json(&self.options)
+            .maybe("dryRun", (dry_run == DryRun::Server).then_some("All"));
+        match call.value(session.client()?).await {
+            Err(failure) if failure.is_not_found() => Ok(None),
+            Err(failure) => Err(failure),
+            Ok(answer) => {
+                let uid = answer["details"]["uid"].as_str().or(answer["metadata"]["uid"].as_str());
+                Ok(Some(uid.unwrap_or_default().to_owned()))
+            }
+        }
+    }
+
+    /// Deletes and waits until it is gone. Whether there was anything.
+    pub async fn finish(&self, session: &Session, info: &Info) -> Result<bool, Failure> {
+        let Some(uid) = self.start(session, info, DryRun::No).await? else { return Ok(false) };
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        gone(session, info, Some(uid.as_str()).filter(|uid| !uid.is_empty()), deadline).await?;
+        Ok(true)
+    }
+}
+
+impl Default for Removal {
+    fn default() -> Self {
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+        Self { options, timeout: FOREVER }
+    }
+}
+
 /// Waits until there is no such object, or another of its name.
 pub async fn gone(
     session: &Session,

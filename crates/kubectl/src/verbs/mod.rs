@@ -3,11 +3,14 @@
 mod api_resources;
 mod apply;
 mod attach;
+mod auth;
 mod config;
 mod create;
 mod delete;
 mod describe;
+mod diff;
 mod exec;
+mod explain;
 mod expose;
 mod get;
 mod label;
@@ -16,7 +19,9 @@ mod named;
 mod patch;
 mod port_forward;
 mod proxy;
+mod replace;
 mod rollout;
+mod run;
 mod scale;
 mod version;
 mod wait;
@@ -27,12 +32,15 @@ use crate::command::Command;
 /// In the order of `kubectl --help`.
 pub const ALL: &[&Command] = &[
     &create::COMMAND,
+    &explain::COMMAND,
     &expose::COMMAND,
+    &run::COMMAND,
     &get::COMMAND,
     &delete::COMMAND,
     &rollout::COMMAND,
     &scale::COMMAND,
     &version::CLUSTER_INFO,
+    &diff::COMMAND,
     &apply::COMMAND,
     &describe::COMMAND,
     &logs::COMMAND,
@@ -41,6 +49,8 @@ pub const ALL: &[&Command] = &[
     &port_forward::COMMAND,
     &proxy::COMMAND,
     &patch::COMMAND,
+    &replace::COMMAND,
+    &auth::COMMAND,
     &label::LABEL,
     &label::ANNOTATE,
     &wait::COMMAND,

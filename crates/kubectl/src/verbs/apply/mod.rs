@@ -1,14 +1,16 @@
 //! `apply`: makes the server's objects be as files say, keeping what others have set.
 
+mod prune;
 mod three_way;
 
 use serde_json::{Value, json};
 
+use super::delete::Removal;
 use super::writing::{self, DryRun, Writing, check_type};
 use crate::command::{Command, runs};
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Kind, Parsed};
-use crate::objects::{Asked, Call, FILENAME_FLAGS, Files, Info, Patch};
+use crate::objects::{Asked, Call, FILENAME_FLAGS, Files, Info, Patch, Write};
 use crate::print::{OUTPUT_FLAGS, compact_json};
 use crate::session::Session;
 
@@ -27,15 +29,16 @@ pub const COMMAND: Command = Command {
 const FLAGS: &[Flag] = &[
     Flag::switch("all", "Select all resources in the namespace of the specified resource types."),
     Flag::new("cascade", Kind::Optional("background"), "Accepted for compatibility.").or("background"),
-    Flag::switch("force", "Not supported."),
+    Flag::switch("force", "If true, immediately remove resources from API and bypass graceful deletion."),
     Flag::switch("force-conflicts", "If true, server-side apply will force the changes against conflicts."),
     Flag::number("grace-period", "-1", "Accepted for compatibility."),
     Flag::switch("openapi-patch", "Accepted for compatibility.").or("true"),
     Flag::switch("overwrite", "Accepted for compatibility.").or("true"),
-    Flag::switch("prune", "Not supported."),
+    Flag::switch("prune", "Automatically delete resource objects that do not appear in the configs."),
     Flag::text("selector", "Selector (label query) to filter on.").short('l'),
     Flag::switch("server-side", "If true, apply runs in the server instead of the client."),
     Flag::text("subresource", "If specified, apply will operate on the subresource of the requested object."),
+    Flag::new("prune-allowlist", Kind::Texts, "Overwrite the default allowlist with <group/version/kind> for --prune"),
     Flag::new("timeout", Kind::Duration, "Accepted for compatibility.").or("0s"),
     Flag::switch("wait", "Accepted for compatibility."),
 ];
@@ -47,11 +50,7 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     if !parsed.given("filename") {
         return fail!("must specify one of -f and -k");
     }
-    for flag in ["prune", "force"] {
-        if parsed.on(flag) {
-            return fail!("--{flag} is not supported");
-        }
-    }
+    prune::check(&parsed)?;
     let server_side = parsed.on("server-side");
     if parsed.on("force-conflicts") && !server_side {
         return fail!("--force-conflicts only works with --server-side");
@@ -68,9 +67,15 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     if infos.is_empty() && failures.is_empty() {
         return fail!("no objects passed to apply");
     }
+    let mut visited = prune::Visited::default();
     for info in infos {
+        visited.see(&info);
         let applied = if server_side { apply.on_server(info).await } else { apply.one(info).await };
         failures.extend(applied.err());
+    }
+    if failures.is_empty() && parsed.on("prune") {
+        let pruned = prune::prune(session, &parsed, apply.writing.dry_run, &visited).await;
+        failures.extend(pruned.err());
     }
     if failures.is_empty() {
         apply.show_all()?;
@@ -127,13 +132,9 @@ impl Apply<'_> {
     }
 
     async fn on_server(&mut self, info: Info) -> Result<(), Failure> {
-        let write = self.writing.write();
-        let call = Call::new(http::Method::PATCH, info.path())
-            .content("application/apply-patch+yaml", info.object.to_string())
-            .maybe("dryRun", write.dry_run.then_some("All"))
-            .query("fieldManager", write.manager)
-            .maybe("fieldValidation", write.validate)
-            .query("force", if self.parsed.on("force-conflicts") { "true" } else { "false" });
+        let subresource = self.parsed.some("subresource").map(|name| format!("/{name}")).unwrap_or_default();
+        let write = Write { subresource: &subresource, ..self.writing.write() };
+        let call = server_side(&info, &write, self.parsed.on("force-conflicts"));
         let applied = call.value(self.session.client()?).await.map_err(conflicting)?;
         self.report(applied, "serverside-applied")
     }
@@ -190,6 +191,11 @@ impl Apply<'_> {
                 Err(failure) if failure.has_reason("Conflict") && attempt < ATTEMPTS => {
                     current = info.get(self.session.client()?).await?;
                 }
+                Err(failure)
+                    if self.parsed.on("force") && (failure.has_reason("Invalid") || failure.has_reason("Conflict")) =>
+                {
+                    break Some(self.make_anew(&info).await?);
+                }
                 Err(failure) => {
                     let doing = format!("applying patch:\n{patch}\nto:\n{}\nfor:", described(&info));
                     return Err(failure.with_source(&doing, info.source.as_deref()));
@@ -201,6 +207,49 @@ impl Apply<'_> {
             None => self.report(latest, "unchanged"),
         }
     }
+}
+
+impl Apply<'_> {
+    /// Where a patch is not possible: deletes, waits, and creates.
+    async fn make_anew(&self, info: &Info) -> Result<Value, Failure> {
+        Removal::of(self.parsed)?.finish(self.session, info).await?;
+        let mut info = info.clone();
+        prune_nulls(&mut info.object);
+        info.create(self.session.client()?, &self.writing.write()).await
+    }
+}
+
+/// What an apply would leave on the server. `force` is that of a server-side apply.
+pub async fn dry_applied(
+    session: &Session,
+    mut info: Info,
+    live: Value,
+    write: &Write<'_>,
+    force: Option<bool>,
+) -> Result<Value, Failure> {
+    let client = session.client()?;
+    if let Some(force) = force {
+        return server_side(&info, write, force).value(client).await.map_err(conflicting);
+    }
+    // The annotation would differ whenever anything does: it is left as it is.
+    apimachinery::object::child_mut(&mut info.object["metadata"], "annotations").remove(LAST_APPLIED);
+    if live.is_null() {
+        prune_nulls(&mut info.object);
+        return info.create(client, write).await;
+    }
+    match patch_of(&info, &live)? {
+        (_, patch) if patch == json!({}) => Ok(live),
+        (kind, patch) => info.patch(client, kind, &patch, write).await,
+    }
+}
+
+fn server_side(info: &Info, write: &Write<'_>, force: bool) -> Call {
+    Call::new(http::Method::PATCH, info.path() + write.subresource)
+        .content("application/apply-patch+yaml", info.object.to_string())
+        .maybe("dryRun", write.dry_run.then_some("All"))
+        .query("fieldManager", write.manager)
+        .maybe("fieldValidation", write.validate)
+        .query("force", if force { "true" } else { "false" })
 }
 
 fn described(info: &Info) -> String {

@@ -28,22 +28,24 @@ pub const CONFIG_MAP: Command = Command {
 pub const SECRET: Command = Command {
     name: "secret",
     about: "Create a secret using a specified subcommand",
-    usage: "(generic) [options]",
-    children: &[&Command {
-        name: "generic",
-        about: "Create a secret from a local file, directory, or literal value",
-        usage: CONFIG_MAP.usage,
-        flags: &[
-            OUTPUT_FLAGS,
-            writing::FLAGS,
-            writing::VALIDATE,
-            SAVE_CONFIG,
-            FLAGS,
-            &[Flag::text("type", "The type of secret to create")],
-        ],
-        run: runs!(secret),
-        ..Command::EMPTY
-    }],
+    usage: "(docker-registry | generic | tls) [options]",
+    children: &[&super::secret::DOCKER_REGISTRY, &GENERIC, &super::secret::TLS],
+    ..Command::EMPTY
+};
+
+const GENERIC: Command = Command {
+    name: "generic",
+    about: "Create a secret from a local file, directory, or literal value",
+    usage: CONFIG_MAP.usage,
+    flags: &[
+        OUTPUT_FLAGS,
+        writing::FLAGS,
+        writing::VALIDATE,
+        SAVE_CONFIG,
+        FLAGS,
+        &[Flag::text("type", "The type of secret to create")],
+    ],
+    run: runs!(secret),
     ..Command::EMPTY
 };
 

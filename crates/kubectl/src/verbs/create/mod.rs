@@ -2,7 +2,16 @@
 
 mod config_map;
 mod deployment;
+mod ingress;
+mod job;
 mod plain;
+mod policy;
+mod rbac;
+mod secret;
+mod service;
+mod token;
+
+pub use plain::pairs;
 
 use serde_json::Value;
 
@@ -21,11 +30,23 @@ pub const COMMAND: Command = Command {
     usage: "-f FILENAME [options]",
     flags: &[OUTPUT_FLAGS, FILENAME_FLAGS, writing::FLAGS, writing::VALIDATE, SAVE_CONFIG, FLAGS],
     children: &[
+        &rbac::CLUSTER_ROLE,
+        &rbac::CLUSTER_ROLE_BINDING,
         &config_map::CONFIG_MAP,
+        &job::CRON_JOB,
         &deployment::COMMAND,
+        &ingress::COMMAND,
+        &job::JOB,
         &plain::NAMESPACE,
+        &policy::BUDGET,
+        &policy::PRIORITY_CLASS,
+        &policy::QUOTA,
+        &rbac::ROLE,
+        &rbac::ROLE_BINDING,
         &config_map::SECRET,
+        &service::COMMAND,
         &plain::SERVICE_ACCOUNT,
+        &token::COMMAND,
     ],
     run: runs!(run),
     ..Command::EMPTY
@@ -80,6 +101,9 @@ async fn create_one(session: &Session, writing: &mut Writing<'_>, mut info: Info
     writing.report(&info.object, "created")
 }
 
+/// Of the kinds that short forms make.
+const CLUSTER_SCOPED: &[&str] = &["Namespace", "ClusterRole", "ClusterRoleBinding", "PriorityClass"];
+
 /// The one name that the short forms take.
 fn name_of<'a>(session: &Session, parsed: &'a Parsed) -> Result<&'a str, Failure> {
     let names = &parsed.arguments[..parsed.before_dash.unwrap_or(parsed.arguments.len())];
@@ -102,7 +126,7 @@ async fn create_made(
     }
     let (namespace, given) = session.config.namespace();
     if writing.dry_run == DryRun::Client {
-        if given && object["kind"] != "Namespace" {
+        if given && !CLUSTER_SCOPED.contains(&apimachinery::object::kind(&object)) {
             apimachinery::object::set_namespace(&mut object, &namespace);
         }
         return writing.report(&object, "created");
