@@ -163,7 +163,10 @@ async fn health_is_told_check_by_check() {
     let bench = Bench::new().await;
     let admin = UserInfo::master("admin");
     let code = async |path: &str| ask(&bench, Some(&admin), path, &[]).await.status().as_u16();
-    assert_eq!((code("/livez/ping").await, code("/readyz/etcd").await, code("/readyz/what").await), (200, 200, 404));
+    assert_eq!(
+        (code("/livez/ping").await, code("/readyz/etcd-readiness").await, code("/readyz/what").await),
+        (200, 200, 404)
+    );
     let verbose = ask(&bench, None, "/livez?verbose&exclude=etcd&exclude=x", &[]).await;
     let body = http_body_util::BodyExt::collect(verbose.into_body()).await.unwrap().to_bytes();
     let text = String::from_utf8(body.to_vec()).unwrap();

@@ -204,8 +204,14 @@ impl Prober<'_> {
 
     /// The server's own writes to a new definition would make requests try again.
     async fn settle(&self, row: &Row, name: &str) {
-        if row.parts().0 == "customresourcedefinitions" {
-            crate::established(self.bench, name).await;
+        match row.parts().0 {
+            "customresourcedefinitions" => crate::established(self.bench, name).await,
+            "flowschemas" => {
+                while self.read(row, name).await.pointer("/status/conditions").is_none() {
+                    tokio::task::yield_now().await;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -240,6 +246,9 @@ impl Prober<'_> {
             // What was deleted may still wait for its finalizers.
             let name = if verb == "deletecollection" { again } else { name };
             self.probe(row, verb, name, &body).await;
+            if verb == "create" {
+                self.settle(row, name).await;
+            }
         }
     }
 
