@@ -47,13 +47,18 @@ pub fn demo() -> anyhow::Result<()> {
 
 pub fn test() -> anyhow::Result<()> {
     set_up()?;
-    run(&mut cargo(&["test", "--workspace", "--exclude", "e2e"]))?;
+    tools::all();
+    let kubectl = tools::kubectl();
+    let mut tests = cargo(&["test", "--workspace", "--exclude", "e2e"]);
+    if let Some(kubectl) = &kubectl {
+        tests.env("KUBECTL", kubectl);
+    }
+    run(&mut tests)?;
     let binary = build()?;
     let archive = image::build()?;
     let mut tests = cargo(&["test", "--package", "e2e", "--", "--test-threads=1", "--nocapture"]);
     tests.env("CORACLE_BIN", binary).env("CORACLE_IMAGE", archive);
-    tools::all();
-    if let Some(kubectl) = tools::kubectl() {
+    if let Some(kubectl) = kubectl {
         tests.env("KUBECTL_1_36", kubectl);
     }
     run(&mut tests)
