@@ -1,11 +1,14 @@
-//! Every resource and verb goes the whole way of the pipeline: who may not is refused before anything is touched, and
-//! each write is shown to admission exactly once.
+//! Every resource and verb goes the whole way of the pipeline: who may not is refused before anything is touched, each
+//! write is shown to admission exactly once, and each request is in the audit log exactly once.
 //!
 //! What is asked for comes from the discovery of a running server, so a resource that is added is asked for as well.
 //! `tests/output/verbs.txt` lists what was reached, and may only grow; `UPDATE_EXPECT=1` writes it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 
+use apiserver::{AuditConfig, Config, LogConfig};
 use auth::UserInfo;
 use expect_test::expect_file;
 use http::{Method, Request};
@@ -101,6 +104,35 @@ fn method(verb: &str) -> Method {
     }
 }
 
+/// The audit log as it grows.
+struct Trail {
+    reader: BufReader<File>,
+    /// Removed with the test.
+    _directory: tempfile::TempDir,
+}
+
+impl Trail {
+    /// A server that records the end of every request.
+    async fn bench() -> (Bench, Trail) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (policy, path) = (directory.path().join("policy.yaml"), directory.path().join("audit.log"));
+        let rules = "kind: Policy\napiVersion: audit.k8s.io/v1\nomitStages: [RequestReceived, ResponseStarted]\n\
+            rules:\n- level: Metadata\n";
+        std::fs::write(&policy, rules).expect("a policy is written");
+        let log = LogConfig { path: path.clone(), age_max_days: 0, backups_max: 0, size_max_megabytes: 0 };
+        let audit = AuditConfig { policy: Some(policy), log: Some(log), webhook: None };
+        let bench = Bench::with(Config { audit, ..Config::default() }).await;
+        (bench, Trail { reader: BufReader::new(File::open(path).expect("a log")), _directory: directory })
+    }
+
+    /// What was recorded of a user since the last time.
+    fn of(&mut self, user: &str) -> Vec<Value> {
+        let lines = self.reader.by_ref().lines().map(|line| line.expect("text"));
+        let events = lines.map(|line| serde_json::from_str::<Value>(&line).expect("a line is an event"));
+        events.filter(|event| event["user"]["username"] == user).collect()
+    }
+}
+
 struct Samples(Value);
 
 impl Samples {
@@ -135,6 +167,7 @@ impl Samples {
 struct Prober<'a> {
     bench: &'a Bench,
     spy: &'a Webhook,
+    trail: Trail,
     samples: Samples,
     report: BTreeMap<String, String>,
     wrong: Vec<String>,
@@ -170,7 +203,7 @@ impl Prober<'_> {
         self.check(forbidden, &what, &format_args!("a stranger got {} {}", refused.code, refused.body));
         self.check(self.spy.count() == asked, &what, &"a stranger's request was admitted");
         self.check(self.bench.server.store().revision() == revision, &what, &"a refused request touched the store");
-        self.assert_audited_once(&what, "stranger");
+        self.check_audited_once(row, verb, "stranger", &refused);
 
         let answer = self.ask(&UserInfo::master("prober"), verb, &path, body).await;
         let seen = self.spy.asked_from(asked);
@@ -182,8 +215,9 @@ impl Prober<'_> {
         self.check(operations == wanted, &what, &format_args!("admission was shown {operations:?}"));
         let answered = answer.code < 300 || row.is_connection() || row.resource == "componentstatuses";
         self.check(answered, &what, &format_args!("{} {}", answer.code, answer.body));
-        self.assert_audited_once(&what, "prober");
-        self.report.insert(what, wanted.first().map_or("authorized", |_| "authorized, admitted").to_string());
+        self.check_audited_once(row, verb, "prober", &answer);
+        let stages = wanted.first().map_or("authorized, audited", |_| "authorized, admitted, audited");
+        self.report.insert(what, stages.to_string());
         answer
     }
 
@@ -193,8 +227,19 @@ impl Prober<'_> {
         }
     }
 
-    /// To be filled when the audit stage reports: one record at ResponseComplete for each request, of this user.
-    fn assert_audited_once(&self, _what: &str, _user: &str) {}
+    /// One record of this user's request, with what was asked and answered.
+    fn check_audited_once(&mut self, row: &Row, verb: &str, user: &str, answer: &Answer) {
+        let told = |event: &Value| {
+            let (asked, code) = (&event["objectRef"], &event["responseStatus"]["code"]);
+            let text = |field: &str| asked[field].as_str().unwrap_or_default();
+            format!("{} {} {}/{} {code}", event["verb"], text("apiGroup"), text("resource"), text("subresource"))
+        };
+        let seen: Vec<String> = self.trail.of(user).iter().map(told).collect();
+        let (resource, sub) = row.parts();
+        let wanted = vec![format!("{verb:?} {} {resource}/{sub} {}", row.group, answer.code)];
+        let what = format!("{} {} {verb}", row.api_version(), row.resource);
+        self.check(seen == wanted, &what, &format_args!("{user} is recorded as {seen:?}, not as {wanted:?}"));
+    }
 
     async fn make(&mut self, row: &Row, name: &str) {
         let object = self.sample(row, name);
@@ -351,8 +396,8 @@ async fn define_gadgets(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn every_resource_and_verb_is_authorized_and_admitted() {
-    let bench = Bench::new().await;
+async fn every_resource_and_verb_is_authorized_admitted_and_audited() {
+    let (bench, trail) = Trail::bench().await;
     define_gadgets(&bench).await;
     let node = json!({"metadata": {"name": "probe-node"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}});
     assert_eq!(bench.post("/api/v1/nodes", &node).await.code, 201);
@@ -363,8 +408,14 @@ async fn every_resource_and_verb_is_authorized_and_admitted() {
 
     let rows = rows(&bench).await;
     let pod = json!({"metadata": {"name": "probe-v1"}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}});
-    let mut prober =
-        Prober { bench: &bench, spy: &spy, samples: Samples::load(), report: BTreeMap::new(), wrong: Vec::new() };
+    let mut prober = Prober {
+        bench: &bench,
+        spy: &spy,
+        trail,
+        samples: Samples::load(),
+        report: BTreeMap::new(),
+        wrong: Vec::new(),
+    };
     for row in &rows {
         if row.resource == "bindings" {
             assert_eq!(bench.post("/api/v1/namespaces/default/pods", &pod).await.code, 201);
