@@ -28,6 +28,7 @@ mod replica_set;
 mod replication_controller;
 mod resource_quota;
 mod resources;
+mod revisions;
 mod root_ca;
 mod service_account;
 mod signer;

@@ -82,6 +82,7 @@ mod parse;
 pub mod program;
 pub mod types;
 mod value;
+mod words;
 
 pub use authorizer::{Authorizer, Decision, Question, ResourceTarget, Target};
 pub use bindings::{Bindings, Resolver};
@@ -92,3 +93,4 @@ pub use estimate::CostEstimate;
 pub use program::{Budget, Program, compile};
 pub use types::Type;
 pub use value::{List, Map, Text, Value};
+pub use words::is_identifier;

@@ -4,6 +4,7 @@ use crate::ast::{Entry, Expr, FieldInit, Item, Kind, Literal};
 use crate::errors::Issue;
 use crate::lex::{self, Token, TokenKind};
 use crate::limits::{MAX_DEPTH, MAX_EXPRESSION_CHARS};
+use crate::words::is_kept;
 
 mod macros;
 
@@ -44,27 +45,6 @@ type Parse<T = Expr> = Result<T, Issue>;
 
 const PRIMARY: &str =
     "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
-
-/// What no variable and no function may be called.
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 fn fail<T>(at: usize, message: impl Into<String>) -> Parse<T> {
     Err(Issue { at, message: message.into() })
@@ -337,7 +317,7 @@ impl Parser {
         if self.is_struct() {
             return self.object(token);
         }
-        if RESERVED.contains(&token.text.as_str()) {
+        if is_kept(&token.text) {
             return fail(token.at, format!("reserved identifier: {}", token.text));
         }
         match self.take("(") {

@@ -153,32 +153,3 @@ fn error(at: &At<'_>, problem: Problem) -> FieldError {
         Problem::Forbidden(detail) => FieldError::forbidden(&at.path, detail),
     }
 }
-
-/// Whether a name can stand in an expression: an identifier that is not reserved.
-pub(crate) fn is_identifier(name: &str) -> bool {
-    const RESERVED: [&str; 21] = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
-    let start = name.bytes().next().is_some_and(|byte| byte == b'_' || byte.is_ascii_alphabetic());
-    start && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric()) && !RESERVED.contains(&name)
-}

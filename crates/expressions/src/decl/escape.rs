@@ -1,28 +1,6 @@
 //! Property names as identifiers: `a-b` is `a__dash__b`, `namespace` is `__namespace__`.
 
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use crate::words::is_reserved;
 
 const SEQUENCES: [(&str, &str); 4] =
     [("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__")];
@@ -32,7 +10,7 @@ pub fn escape(property: &str) -> Option<String> {
     if property.is_empty() || property.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    if RESERVED.contains(&property) {
+    if is_reserved(property) {
         return Some(format!("__{property}__"));
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
@@ -42,7 +20,7 @@ pub fn escape(property: &str) -> Option<String> {
 /// The property behind an identifier, unless its escapes are none of the known ones.
 pub fn unescape(identifier: &str) -> Option<String> {
     let inner = identifier.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"));
-    if let Some(keyword) = inner.filter(|inner| RESERVED.contains(inner)) {
+    if let Some(keyword) = inner.filter(|inner| is_reserved(inner)) {
         return Some(keyword.into());
     }
     let plain = replace(identifier, |(plain, escaped)| (escaped, plain));

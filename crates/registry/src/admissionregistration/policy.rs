@@ -102,7 +102,7 @@ impl<'a> Policy<'a> {
         let (name, expression) = (variable.at("name"), variable.at("expression"));
         if name.text().trim().is_empty() {
             errors.required(&name.path, "name is not specified");
-        } else if !cel::is_identifier(name.text()) {
+        } else if !expressions::is_identifier(name.text()) {
             name.invalid(errors, "name is not a valid CEL identifier");
         }
         if expression.text().trim().is_empty() {
