@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::Test;
-use crate::world::{NODE, POD_IP, World, block_on};
+use crate::world::{NODE, POD_IP, World, block_on, is_ready};
 
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
@@ -121,8 +121,6 @@ async fn a_new_kubelet_goes_on_probing_and_the_pod_stays_ready(mut world: World)
     let probe = json!({ "tcpSocket": { "port": port }, "periodSeconds": 1 });
     let path =
         world.create("kept", json!({ "containers": [{ "name": "main", "image": "app", "readinessProbe": probe }] }));
-    let is_ready =
-        |pod: Option<&serde_json::Value>| pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["ready"] == true);
     let (_, ready) = tokio::join!(listener.accept(), world.api.wait(&path, is_ready));
     let before = world.api.revision();
     world.restart().await;

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::Test;
-use crate::world::{World, block_on};
+use crate::world::{World, block_on, is_ready};
 
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
@@ -102,9 +102,7 @@ async fn a_probe_makes_a_pod_ready_and_another_restarts_it(world: World) {
         }],
     });
     let path = world.create("probed", spec);
-    let ready =
-        |pod: Option<&serde_json::Value>| pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["ready"] == true);
-    world.api.wait(&path, ready).await;
+    world.api.wait(&path, is_ready).await;
     let restarted = |pod: Option<&serde_json::Value>| {
         pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["restartCount"] == 1)
     };
@@ -116,8 +114,11 @@ async fn a_probe_makes_a_pod_ready_and_another_restarts_it(world: World) {
 }
 
 async fn a_stopped_pod_leaves_nothing(world: World) {
+    // Ready once the trap is set: the first process of a pod does not end of a signal that it does not handle.
+    let script = "trap 'exit 0' TERM; echo > /tmp/trapped; while true; do sleep 0.1; done";
     let spec = json!({
-        "containers": [{ "name": "main", "image": "app", "command": ["sh", "-c", "trap 'exit 0' TERM; while true; do sleep 0.1; done"],
+        "containers": [{ "name": "main", "image": "app", "command": ["sh", "-c", script],
+            "readinessProbe": { "exec": { "command": ["cat", "/tmp/trapped"] }, "periodSeconds": 1 },
             "volumeMounts": [{ "name": "memory", "mountPath": "/m" }] }],
         "volumes": [{ "name": "memory", "emptyDir": { "medium": "Memory" } }],
     });
@@ -125,6 +126,7 @@ async fn a_stopped_pod_leaves_nothing(world: World) {
     let path = world.create("short", spec);
     world.wait_phase(&path, "Running").await;
     println!("  create to Running: {:?}", begin.elapsed());
+    world.api.wait(&path, is_ready).await;
     let begin = std::time::Instant::now();
     world.api.mark_deleted(&path, 30);
     world.wait_gone(&path).await;

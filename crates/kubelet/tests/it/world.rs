@@ -35,6 +35,10 @@ pub fn block_on(test: impl Future<Output = ()>) {
     runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await.expect("the test takes too long") });
 }
 
+pub fn is_ready(pod: Option<&Value>) -> bool {
+    pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["ready"] == true)
+}
+
 /// One image for every name but `missing`; its root is a plain directory.
 struct Images(PathBuf);
 
