@@ -80,6 +80,14 @@ impl Server {
         succeeded(arguments, &command.output()?)
     }
 
+    /// Its administrator, on a connection of its own.
+    pub fn client(&self) -> Result<client::Client> {
+        let config = client::kubeconfig::Kubeconfig::read(&self.kubeconfig)?;
+        let directory = self.kubeconfig.parent().context("a file has a directory")?;
+        let transport = client::HttpsTransport::new(config.endpoint(None, directory)?)?;
+        Ok(client::Client::new(std::sync::Arc::new(transport), "bench"))
+    }
+
     pub fn create(&self, object: &Value) -> Result<()> {
         let mut command = Command::new(binary());
         command.arg("kubectl").arg("--kubeconfig").arg(&self.kubeconfig).args(["create", "-f", "-"]);
