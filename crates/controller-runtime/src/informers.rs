@@ -25,17 +25,29 @@ pub struct Selection {
 type Wanted = (TypeId, Option<ApiResource>, Selection);
 type Known = HashMap<Wanted, Box<dyn Any + Send>>;
 
+/// By type, a `fn(&mut K)`.
+type Unread = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+
 /// Starts reflectors on first use and shares them. Cheap to clone.
 #[derive(Clone)]
 pub struct Informers {
     client: Client,
     tasks: TaskSet,
+    unread: Unread,
     known: Arc<Mutex<Known>>,
 }
 
 impl Informers {
     pub fn new(client: &Client, tasks: &TaskSet) -> Self {
-        Self { client: client.clone(), tasks: tasks.clone(), known: Arc::default() }
+        Self { client: client.clone(), tasks: tasks.clone(), unread: Unread::new(), known: Arc::default() }
+    }
+
+    /// Drops a part of each object of a kind before it is kept: one that nobody reads who shares these caches. Whoever
+    /// writes an object back must not take it from here then.
+    #[must_use]
+    pub fn without<K: Object>(mut self, part: fn(&mut K)) -> Self {
+        self.unread.insert(TypeId::of::<K>(), Arc::new(part));
+        self
     }
 
     pub fn client(&self) -> &Client {
@@ -76,7 +88,9 @@ impl Informers {
             field_selector: text(selection.field_selector),
             ..ListParams::default()
         };
-        let reflector = Reflector { api, params, shared: shared.clone() };
+        let unread = self.unread.get(&TypeId::of::<K>()).and_then(|part| part.downcast_ref::<fn(&mut K)>());
+        let unread = unread.copied().unwrap_or(|_| ());
+        let reflector = Reflector { api, params, unread, shared: shared.clone() };
         self.tasks.spawn_until_cancelled(format!("reflector {kind}"), reflector.run());
         Lister(shared)
     }

@@ -16,6 +16,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Reflector<K> {
     pub api: Api<K>,
     pub params: ListParams,
+    /// Drops what is not kept.
+    pub unread: fn(&mut K),
     pub shared: Arc<Shared<K>>,
 }
 
@@ -65,7 +67,7 @@ impl<K: Object> Reflector<K> {
         let mut objects = Vec::new();
         loop {
             let page = self.api.list(&params).await?;
-            objects.extend(page.items.into_iter().map(trimmed));
+            objects.extend(page.items.into_iter().map(|object| self.trimmed(object)));
             match page.continue_token {
                 Some(token) => params.continue_token = Some(token),
                 None => {
@@ -92,7 +94,7 @@ impl<K: Object> Reflector<K> {
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 let version = object.resource_version().to_owned();
-                self.shared.put(trimmed(object));
+                self.shared.put(self.trimmed(object));
                 version
             }
             WatchEvent::Deleted(object) => {
@@ -102,12 +104,13 @@ impl<K: Object> Reflector<K> {
             WatchEvent::Bookmark { resource_version } => resource_version,
         }
     }
-}
 
-/// Without what no component reads and every object carries.
-fn trimmed<K: Object>(mut object: K) -> K {
-    object.metadata_mut().managed_fields = None;
-    object
+    /// Without what no component reads: of every object who manages its fields, and the kind's own part.
+    fn trimmed(&self, mut object: K) -> K {
+        object.metadata_mut().managed_fields = None;
+        (self.unread)(&mut object);
+        object
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +143,7 @@ mod tests {
         let transport = Arc::new(Stopping::default());
         let client = Client::new(transport.clone(), "test");
         let shared = Lister::<Pod>::of(Vec::new()).0;
-        let reflector = Reflector { api: Api::all(&client), params: ListParams::default(), shared };
+        let reflector = Reflector { api: Api::all(&client), params: ListParams::default(), unread: |_| (), shared };
         let ended = tokio::time::timeout(Duration::from_secs(60), reflector.run()).await;
         assert!(ended.is_err(), "it goes on");
         assert!(transport.0.load(Ordering::Relaxed) > 10, "it asks again");

@@ -39,8 +39,17 @@ mod token_secrets;
 mod ttl_after_finished;
 mod volume_binder;
 
+use client::Client;
+use controller_runtime::Informers;
+use rt::TaskSet;
+
 pub use context::{Config, Context};
 pub use signer::{Signer, Usage, Wish};
+
+/// The caches of the controllers, without what none of them reads.
+pub fn informers(client: &Client, tasks: &TaskSet) -> Informers {
+    Informers::new(client, tasks).without(resources::forget_schemas)
+}
 
 /// Starts every controller. They run until the context's tasks are cancelled.
 pub fn start(context: &Context) {

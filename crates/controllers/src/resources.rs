@@ -54,6 +54,14 @@ pub(crate) fn start(context: &Context) -> Arc<Resources> {
     resources
 }
 
+/// They are most of a definition, and many times as large here as they are in JSON.
+pub(crate) fn forget_schemas(definition: &mut CustomResourceDefinition) {
+    for version in &mut definition.spec.versions {
+        version.schema = None;
+        version.additional_printer_columns = None;
+    }
+}
+
 impl Resources {
     pub fn new(client: &Client, tasks: &TaskSet) -> Self {
         Self {
@@ -205,6 +213,29 @@ mod tests {
         json!({"metadata": {"name": "widgets.example.com"}, "spec": {"group": GROUP, "scope": "Namespaced",
             "names": {"plural": "widgets", "kind": "Widget"}, "versions": [{"name": "v1", "served": true, "storage": true}]},
             "status": {"conditions": [{"type": "Established", "status": "True"}]}})
+    }
+
+    #[tokio::test]
+    async fn definitions_are_kept_without_their_schemas() {
+        let (api, tasks) = (FakeApi::new(), TaskSet::new());
+        let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        let with_schema = |mut definition: serde_json::Value| {
+            definition["spec"]["versions"][0]["schema"] = json!({"openAPIV3Schema": {"type": "object"}});
+            definition
+        };
+        api.put(path, with_schema(widgets()));
+        let lister = crate::informers(&api.client(), &tasks).lister::<CustomResourceDefinition>();
+        lister.synced().await;
+        let (seen, mut wait) = watch::channel(0);
+        lister.subscribe(move |_| seen.send_modify(|seen| *seen += 1));
+        let mut gadgets = with_schema(widgets());
+        gadgets["metadata"]["name"] = "gadgets.example.com".into();
+        api.put(path, gadgets);
+        wait.wait_for(|seen| *seen == 2).await.expect("the handler lives");
+        for kept in lister.list() {
+            assert_eq!((kept.spec.versions[0].name.as_str(), &kept.spec.versions[0].schema), ("v1", &None));
+        }
+        tasks.shutdown().await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -192,7 +192,7 @@ fn start_controllers(
 ) -> anyhow::Result<()> {
     let as_user = |user: UserInfo, agent: &str| Client::new(Arc::new(InProcess::new(server.clone(), user)), agent);
     let manager = as_user(UserInfo::new("system:kube-controller-manager", &[]), "kube-controller-manager");
-    let informers = Informers::new(&manager, tasks);
+    let informers = controllers::informers(&manager, tasks);
     let cluster_cidr = arguments.cluster_cidr.to_string();
     let (base, prefix) = cluster_cidr.split_once('/').context("the cluster's range has a length")?;
     let own = server.clone();
@@ -221,7 +221,7 @@ fn start_controllers(
         tasks.spawn("load-balancer-controller", controller.run(tasks.token()));
     }
     let client = as_user(UserInfo::new("system:kube-scheduler", &[]), "kube-scheduler");
-    scheduler::start(&client, tasks);
+    scheduler::start(&client, &informers, tasks);
     Ok(())
 }
 

@@ -82,7 +82,9 @@ impl Server {
 
     /// Its administrator, on a connection of its own.
     pub fn client(&self) -> Result<client::Client> {
-        let config = client::kubeconfig::Kubeconfig::read(&self.kubeconfig)?;
+        // It is written once the server listens.
+        let read = || Ok(client::kubeconfig::Kubeconfig::read(&self.kubeconfig).ok());
+        let config = eventually("the server's kubeconfig", read)?;
         let directory = self.kubeconfig.parent().context("a file has a directory")?;
         let transport = client::HttpsTransport::new(config.endpoint(None, directory)?)?;
         Ok(client::Client::new(std::sync::Arc::new(transport), "bench"))

@@ -6,7 +6,7 @@ use api::corev1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod}
 use api::storagev1::StorageClass;
 use client::Client;
 use client::events::EventRecorder;
-use controller_runtime::{Change, Informers, Lister, Selection};
+use controller_runtime::{Change, Informers, Lister};
 use parking_lot::Mutex;
 use rt::{CancellationToken, Clock, SystemClock, TaskSet};
 use tokio::sync::{Notify, Semaphore};
@@ -21,8 +21,6 @@ use crate::plugins::default_plugins;
 
 /// Bindings and status writes under way at once. More would only wait in the API server.
 const WRITES_MAX: usize = 128;
-/// Pods that have ended take no room.
-const LIVE_PODS: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 /// The core, shared by the loop, the informers' handlers and the writers. Locked for one event or one cycle at a time.
 #[derive(Clone)]
@@ -40,21 +38,21 @@ impl Shared {
     }
 }
 
-/// Starts the scheduler with informers of its own. It ends with `tasks`.
-pub fn start(client: &Client, tasks: &TaskSet) {
-    start_with(client, tasks, rand::random(), Arc::new(SystemClock));
+/// Starts the scheduler. It reads by `informers`, whose caches it shares with whoever else has them, and writes by
+/// `client`. It ends with `tasks`.
+pub fn start(client: &Client, informers: &Informers, tasks: &TaskSet) {
+    start_with(client, informers, tasks, rand::random(), Arc::new(SystemClock));
 }
 
 /// The same with a given source of chance and time.
-pub fn start_with(client: &Client, tasks: &TaskSet, seed: u64, clock: Arc<dyn Clock>) {
-    let informers = Informers::new(client, tasks);
+pub fn start_with(client: &Client, informers: &Informers, tasks: &TaskSet, seed: u64, clock: Arc<dyn Clock>) {
     let core = Arc::new(Mutex::new(Core::new(default_plugins(), seed)));
     let shared = Shared { core, wake: Arc::default() };
     let events = EventRecorder::new(client, SCHEDULER_NAME, "", tasks);
     let writer = Writer { client: client.clone(), events, shared: shared.clone(), clock };
     let scheduler = Scheduler {
-        cluster: Cluster::new(&informers),
-        pods: informers.lister_for(Selection { field_selector: LIVE_PODS.into(), ..Selection::default() }),
+        cluster: Cluster::new(informers),
+        pods: informers.lister(),
         nodes: informers.lister(),
         shared,
         writer,
@@ -119,12 +117,20 @@ impl Scheduler {
             }),
         });
         let shared = self.shared.clone();
-        self.pods.subscribe(move |change| match parts(change) {
-            Parts::One { old, new } => shared.change(|core, now| core.pod_changed(old, new, now)),
-            Parts::Two { old, new } => shared.change(|core, now| {
-                core.pod_changed(Some(old), None, now);
-                core.pod_changed(None, Some(new), now);
-            }),
+        self.pods.subscribe(move |change| {
+            let changed = |old: Option<&Arc<Pod>>, new: Option<&Arc<Pod>>| {
+                let (old, new) = (old.filter(|pod| is_live(pod)), new.filter(|pod| is_live(pod)));
+                if old.is_some() || new.is_some() {
+                    shared.change(|core, now| core.pod_changed(old, new, now));
+                }
+            };
+            match parts(change) {
+                Parts::One { old, new } => changed(old, new),
+                Parts::Two { old, new } => {
+                    changed(Some(old), None);
+                    changed(None, Some(new));
+                }
+            }
         });
         self.tell_of_the_rest();
     }
@@ -147,6 +153,12 @@ impl Scheduler {
             shared.change(|core, now| core.tell(&ClusterEvent::NamespaceChanged, now));
         });
     }
+}
+
+/// Pods that have ended take no room.
+fn is_live(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// A change as states of the same object; one made anew under the same name is two.

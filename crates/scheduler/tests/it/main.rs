@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use apimachinery::Status;
+use controller_runtime::Informers;
 use rt::TaskSet;
 use serde_json::{Value, json};
 use testkit::FakeApi;
@@ -33,7 +34,7 @@ fn pod(name: &str) -> Value {
 fn start() -> (FakeApi, TaskSet) {
     let api = FakeApi::new();
     let tasks = TaskSet::new();
-    scheduler::start(&api.client(), &tasks);
+    scheduler::start(&api.client(), &Informers::new(&api.client(), &tasks), &tasks);
     (api, tasks)
 }
 
