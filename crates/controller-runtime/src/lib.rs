@@ -5,12 +5,14 @@
 
 mod cache;
 mod informers;
+mod leader_election;
 mod lister;
 mod reconciler;
 mod reflector;
 mod work_queue;
 
 pub use informers::{Informers, Selection};
+pub use leader_election::{LeaderElection, Lost};
 pub use lister::{Change, Index, Lister};
 pub use reconciler::{ReconcileError, Reconciler, Requeue, run_reconciler};
 pub use work_queue::WorkQueue;

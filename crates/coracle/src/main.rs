@@ -5,6 +5,7 @@
 mod addons;
 mod agent;
 mod api_flags;
+mod components;
 mod config_file;
 mod dev;
 mod images;
@@ -38,6 +39,10 @@ enum Command {
     Server(Box<server::Arguments>),
     /// Run a node
     Agent(Box<agent::Arguments>),
+    /// Run the controllers, against an API server that is elsewhere
+    ControllerManager(components::ControllerManager),
+    /// Run the scheduler, against an API server that is elsewhere
+    Scheduler(components::Scheduler),
     /// Clusters of several nodes on this machine
     #[command(subcommand)]
     Dev(dev::Command),
@@ -105,6 +110,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Server(arguments) => server::run(*arguments).await,
             Command::Agent(arguments) => agent::run(*arguments).await,
+            Command::ControllerManager(arguments) => components::controller_manager(arguments).await,
+            Command::Scheduler(arguments) => components::scheduler(arguments).await,
             Command::Dev(command) => dev::run(command).await,
             Command::Image(command) => images::run(command).await,
             Command::Ps(arguments) => ps::run(&arguments),

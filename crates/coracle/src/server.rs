@@ -21,7 +21,7 @@ use crate::agent::NodeArguments;
 use crate::in_process::InProcess;
 use crate::join::{Credentials, random_secret, write_private};
 use crate::signing::ClusterSigner;
-use crate::{addons, agent, logging, system_pods};
+use crate::{addons, agent, components, logging, system_pods};
 
 /// Names take k3s' words where they mean the same.
 #[derive(Args)]
@@ -40,7 +40,7 @@ pub struct Arguments {
     /// Run no node here
     #[arg(long)]
     disable_agent: bool,
-    /// Leave out a part: `network-agent`, `dns`, `load-balancer`
+    /// Leave out a part: `network-agent`, `dns`, `load-balancer`, `controllers`, `scheduler`
     #[arg(long, value_delimiter = ',')]
     disable: Vec<String>,
     /// Where to write the administrator's kubeconfig
@@ -193,26 +193,27 @@ fn start_controllers(
     let as_user = |user: UserInfo, agent: &str| Client::new(Arc::new(InProcess::new(server.clone(), user)), agent);
     let manager = as_user(UserInfo::new("system:kube-controller-manager", &[]), "kube-controller-manager");
     let informers = controllers::informers(&manager, tasks);
-    let cluster_cidr = arguments.cluster_cidr.to_string();
-    let (base, prefix) = cluster_cidr.split_once('/').context("the cluster's range has a length")?;
+    let disabled = |part: &str| arguments.disable.iter().any(|disabled| disabled == part);
     let own = server.clone();
     let client_for = move |name: &str| {
         let user = UserInfo::service_account("kube-system", name, "");
         Client::new(Arc::new(InProcess::new(own.clone(), user)), &format!("kube-controller-manager/{name}"))
     };
-    controllers::start(&controllers::Context {
-        informers: informers.clone(),
-        client_for: Arc::new(client_for),
-        tasks: tasks.clone(),
-        clock: Arc::new(SystemClock),
-        config: Arc::new(controllers::Config {
-            cluster_cidr: (base.parse()?, prefix.parse()?),
-            ca_pem: pki.ca_pem().to_owned(),
-            signer: Some(Arc::new(ClusterSigner(pki.clone()))),
-            ..controllers::Config::default()
-        }),
-    });
-    if !arguments.disable.iter().any(|part| part == "load-balancer") {
+    if !disabled("controllers") {
+        controllers::start(&controllers::Context {
+            informers: informers.clone(),
+            client_for: Arc::new(client_for),
+            tasks: tasks.clone(),
+            clock: Arc::new(SystemClock),
+            config: Arc::new(controllers::Config {
+                cluster_cidr: components::range(arguments.cluster_cidr)?,
+                ca_pem: pki.ca_pem().to_owned(),
+                signer: Some(Arc::new(ClusterSigner(pki.clone()))),
+                ..controllers::Config::default()
+            }),
+        });
+    }
+    if !disabled("load-balancer") {
         let client = as_user(
             UserInfo::service_account("kube-system", "load-balancer-controller", ""),
             "load-balancer-controller",
@@ -220,8 +221,10 @@ fn start_controllers(
         let controller = AddressController::new(&client, &informers, pool);
         tasks.spawn("load-balancer-controller", controller.run(tasks.token()));
     }
-    let client = as_user(UserInfo::new("system:kube-scheduler", &[]), "kube-scheduler");
-    scheduler::start(&client, &informers, tasks);
+    if !disabled("scheduler") {
+        let client = as_user(UserInfo::new("system:kube-scheduler", &[]), "kube-scheduler");
+        scheduler::start(&client, &informers, tasks);
+    }
     Ok(())
 }
 

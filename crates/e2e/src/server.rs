@@ -44,12 +44,17 @@ pub struct Server {
 impl Server {
     /// What it keeps is below `directory`; a second one in the same directory goes on from there.
     pub fn start(directory: &Path) -> Result<Self> {
+        Self::start_with(directory, &[])
+    }
+
+    /// The same with more flags.
+    pub fn start_with(directory: &Path, flags: &[&str]) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let (kubeconfig, log) = (directory.join("kubeconfig"), directory.join("log"));
         let output = fs::File::options().create(true).append(true).open(&log)?;
         let mut command = Command::new(binary());
         command.args(["server", "--disable-agent", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"]);
-        command.arg("--config=/dev/null");
+        command.arg("--config=/dev/null").args(flags);
         command
             .args([format!("--https-listen-port={port}"), format!("--data-dir={}", directory.join("data").display())]);
         command.args([format!("--run-dir={}", directory.join("run").display())]);
