@@ -113,6 +113,12 @@ fn find(line: &[String]) -> Result<(String, &'static Command, Vec<String>), Fail
     Ok((path, command, rest))
 }
 
+/// The help of the command of this full name.
+pub fn help_of(path: &str) -> String {
+    let line: Vec<String> = path.split(' ').skip(1).map(str::to_owned).collect();
+    find(&line).map(|(path, command, _)| help(&path, command)).unwrap_or_default()
+}
+
 fn unknown(path: &str, word: &str) -> Failure {
     let message = format!("unknown command {word:?} for {path:?}");
     Failure::Verbatim(if path == ROOT.name {

@@ -1,9 +1,11 @@
 //! Which server, as whom, in which namespace: from the kubeconfig files and the flags.
 
+mod access;
+mod settings;
 mod system_roots;
 mod transport;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use client::kubeconfig::{Kubeconfig, KubeconfigError, Named};
 use client::{Endpoint, Identity};
@@ -12,6 +14,8 @@ use serde_json::{Map, Value};
 use crate::failure::{Failure, fail};
 use crate::flags::Parsed;
 
+pub use access::{Access, directory_of};
+pub use settings::{KEY_ORDER, Settings, Stanza};
 pub use transport::{Manners, transport};
 
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -55,13 +59,12 @@ impl Overrides {
 pub struct Config {
     pub kubeconfig: Kubeconfig,
     overrides: Overrides,
-    files: Vec<PathBuf>,
 }
 
 impl Config {
     pub fn load(overrides: Overrides) -> Result<Self, Failure> {
         let explicit = overrides.kubeconfig.is_some();
-        let files = files(overrides.kubeconfig.as_deref());
+        let files = Access::new(overrides.kubeconfig.as_deref()).files();
         let mut kubeconfig = Kubeconfig::default();
         // The first file has the last word.
         for path in files.iter().rev() {
@@ -75,19 +78,17 @@ impl Config {
                 Err(error) => return Err(unreadable(path, &error)),
             }
         }
-        Ok(Self { kubeconfig, overrides, files })
+        Ok(Self { kubeconfig, overrides })
     }
 
-    /// The file that changes are written to, with what it alone says.
-    pub fn own_file(&self) -> Result<(PathBuf, Kubeconfig), Failure> {
-        let existing = self.files.iter().find(|path| path.exists()).or(self.files.first());
-        let path = existing.cloned().ok_or("no kubeconfig file is known: HOME is not set")?;
-        let content = if path.exists() {
-            Kubeconfig::read(&path).map_err(|error| unreadable(&path, &error))?
-        } else {
-            Kubeconfig::default()
-        };
-        Ok((path, content))
+    /// Nothing but the flags.
+    pub fn empty(overrides: Overrides) -> Self {
+        Self { kubeconfig: Kubeconfig::default(), overrides }
+    }
+
+    /// The kubeconfig files as `config` shows and changes them.
+    pub fn access(&self) -> Access {
+        Access::new(self.overrides.kubeconfig.as_deref())
     }
 
     pub fn context_name(&self) -> &str {
@@ -203,17 +204,6 @@ fn wants_insecure(config: &Kubeconfig) -> bool {
     cluster.and_then(|cluster| cluster.get("insecure-skip-tls-verify")).and_then(Value::as_bool).unwrap_or(false)
 }
 
-fn files(flag: Option<&str>) -> Vec<PathBuf> {
-    if let Some(path) = flag {
-        return vec![path.into()];
-    }
-    let variable = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
-    match variable {
-        Some(list) => std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
-        None => std::env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect(),
-    }
-}
-
 /// File names in a kubeconfig are meant from where it lies.
 fn absolute(mut config: Kubeconfig, path: &Path) -> Kubeconfig {
     let base = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -286,7 +276,7 @@ mod tests {
     }
 
     fn with(overrides: Overrides) -> Config {
-        Config { kubeconfig: config(), overrides, files: Vec::new() }
+        Config { kubeconfig: config(), overrides }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The server runs in this process. Without a real kubectl the comparison is skipped, and says so.
 
 mod compare;
+mod config;
+mod formats;
 mod refusals;
 mod server;
 mod walkthrough;
