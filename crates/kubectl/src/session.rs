@@ -46,7 +46,7 @@ impl Session {
             return Ok(client);
         }
         let manners = self.manners.lock().take().unwrap_or_default();
-        let transport = transport(self.config.endpoint()?, manners, self.streams.clone())?;
+        let transport = transport(&self.config.effective()?, manners, self.streams.clone())?;
         // The server takes the field manager's name from what stands before the slash.
         let agent = format!("kubectl/v1.36.0 ({}/{}) coracle", std::env::consts::OS, std::env::consts::ARCH);
         Ok(self.client.get_or_init(|| Client::new(transport, &agent)))

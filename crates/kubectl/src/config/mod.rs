@@ -1,6 +1,9 @@
 //! Which server, as whom, in which namespace: from the kubeconfig files and the flags.
 
 mod access;
+mod impersonation;
+mod plugin;
+mod plugin_transport;
 mod settings;
 mod system_roots;
 mod transport;
@@ -16,6 +19,8 @@ use crate::flags::Parsed;
 
 pub use access::{Access, directory_of};
 pub use settings::{KEY_ORDER, Settings, Stanza};
+use plugin::Plugin;
+use transport::Address;
 pub use transport::{Manners, transport};
 
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -34,6 +39,7 @@ pub struct Overrides {
     client_certificate: Option<String>,
     client_key: Option<String>,
     insecure: bool,
+    tls_server_name: Option<String>,
 }
 
 impl Overrides {
@@ -51,6 +57,7 @@ impl Overrides {
             client_certificate: text("client-certificate"),
             client_key: text("client-key"),
             insecure: parsed.on("insecure-skip-tls-verify"),
+            tls_server_name: text("tls-server-name"),
         }
     }
 }
@@ -112,63 +119,110 @@ impl Config {
     }
 
     pub fn endpoint(&self) -> Result<Endpoint, Failure> {
+        Ok(self.effective()?.address()?.endpoint)
+    }
+
+    /// The kubeconfig as it would be written had the flags been in it: one context, one cluster, one user.
+    pub fn effective(&self) -> Result<Effective, Failure> {
         if self.is_bare() {
-            return Ok(in_cluster().unwrap_or_else(default_endpoint));
+            let address = in_cluster().unwrap_or_else(default_endpoint);
+            return Ok(Effective { fixed: Some(address), ..Effective::default() });
         }
         let name = self.context_name();
-        let known = self.kubeconfig.contexts.iter().any(|entry| entry.name == name);
-        if self.overrides.context.is_some() && !known {
+        let context = self.kubeconfig.contexts.iter().find(|entry| entry.name == name);
+        if self.overrides.context.is_some() && context.is_none() {
             let message = format!("Error in configuration: context was not found for specified context: {name}");
             return Err(Failure::Verbatim(message));
         }
-        let effective = effective(&self.kubeconfig, name, &self.overrides)?;
-        let mut endpoint = effective.endpoint(Some(EFFECTIVE), Path::new(".")).map_err(misconfigured)?;
-        if !endpoint.server.contains("://") {
-            endpoint.server.insert_str(0, "https://");
-        }
-        let insecure = self.overrides.insecure || wants_insecure(&effective);
-        if insecure {
-            endpoint.ca_pem.clear();
-        } else if endpoint.ca_pem.is_empty() && endpoint.server.starts_with("https://") {
-            endpoint.ca_pem = system_roots::pem()?;
-        }
-        Ok(endpoint)
+        let of_context = |field: &str| context.and_then(|entry| entry.content.get("context")?.get(field)?.as_str());
+        let overrides = &self.overrides;
+        let cluster_name = overrides.cluster.as_deref().or(of_context("cluster"));
+        let user_name = overrides.user.as_deref().or(of_context("user"));
+        let mut effective = Effective {
+            cluster: part(&self.kubeconfig.clusters, "cluster", cluster_name, overrides.cluster.is_some())?,
+            user: part(&self.kubeconfig.users, "user", user_name, overrides.user.is_some())?,
+            user_name: user_name.unwrap_or_default().to_owned(),
+            fixed: None,
+        };
+        effective.lay_over(overrides);
+        Ok(effective)
     }
 }
 
 const EFFECTIVE: &str = "effective";
 
-/// The kubeconfig as it would be written had the flags been in it: one context, one cluster, one user.
-fn effective(config: &Kubeconfig, context: &str, overrides: &Overrides) -> Result<Kubeconfig, Failure> {
-    let context = config.contexts.iter().find(|entry| entry.name == context);
-    let of_context = |field: &str| context.and_then(|entry| entry.content.get("context")?.get(field)?.as_str());
-    let cluster_name = overrides.cluster.as_deref().or(of_context("cluster"));
-    let user_name = overrides.user.as_deref().or(of_context("user"));
-    let mut cluster = part(&config.clusters, "cluster", cluster_name, overrides.cluster.is_some())?;
-    let mut user = part(&config.users, "user", user_name, overrides.user.is_some())?;
-    if let Some(server) = &overrides.server {
-        cluster.insert("server".into(), server.as_str().into());
-    }
-    cluster.entry("server").or_insert("http://localhost:8080".into());
-    if let Some(path) = &overrides.certificate_authority {
-        cluster.remove("certificate-authority-data");
-        cluster.insert("certificate-authority".into(), path.as_str().into());
-    }
-    if let Some(token) = &overrides.token {
-        user.remove("tokenFile");
-        user.insert("token".into(), token.as_str().into());
-    }
-    for (field, path) in [("client-certificate", &overrides.client_certificate), ("client-key", &overrides.client_key)]
-    {
-        if let Some(path) = path {
-            user.remove(&format!("{field}-data"));
-            user.insert(field.into(), path.as_str().into());
+/// Which server, and as whom.
+#[derive(Clone, Debug, Default)]
+pub struct Effective {
+    pub cluster: Map<String, Value>,
+    pub user: Map<String, Value>,
+    pub user_name: String,
+    /// Where there is no kubeconfig.
+    fixed: Option<Endpoint>,
+}
+
+impl Effective {
+    fn lay_over(&mut self, overrides: &Overrides) {
+        let set = |map: &mut Map<String, Value>, field: &str, value: &Option<String>, instead_of: &str| {
+            if let Some(value) = value {
+                map.remove(instead_of);
+                map.insert(field.to_owned(), value.as_str().into());
+            }
+        };
+        set(&mut self.cluster, "server", &overrides.server, "tls-server-name");
+        set(&mut self.cluster, "tls-server-name", &overrides.tls_server_name, "");
+        self.cluster.entry("server").or_insert("http://localhost:8080".into());
+        let authority = &overrides.certificate_authority;
+        set(&mut self.cluster, "certificate-authority", authority, "certificate-authority-data");
+        if overrides.insecure {
+            self.cluster.insert("insecure-skip-tls-verify".into(), true.into());
         }
+        if overrides.token.is_some() {
+            // Who has a token needs no program to get one.
+            self.user.remove("exec");
+        }
+        set(&mut self.user, "token", &overrides.token, "tokenFile");
+        let (certificate, key) = (&overrides.client_certificate, &overrides.client_key);
+        set(&mut self.user, "client-certificate", certificate, "client-certificate-data");
+        set(&mut self.user, "client-key", key, "client-key-data");
     }
-    if user.contains_key("exec") || user.contains_key("auth-provider") {
-        return fail!("credential plugins of a kubeconfig's user are not supported");
+
+    pub fn plugin(&self) -> Result<Option<Plugin>, Failure> {
+        Plugin::of(&self.user_name, &self.user, &self.cluster)
     }
-    Ok(single(cluster, user))
+
+    pub fn address(&self) -> Result<Address, Failure> {
+        if let Some(endpoint) = &self.fixed {
+            return Ok(Address { endpoint: endpoint.clone(), server_name: None });
+        }
+        let kubeconfig = single(self.cluster.clone(), self.provided_user()?);
+        let mut endpoint = kubeconfig.endpoint(Some(EFFECTIVE), Path::new(".")).map_err(misconfigured)?;
+        if !endpoint.server.contains("://") {
+            endpoint.server.insert_str(0, "https://");
+        }
+        if self.cluster.get("insecure-skip-tls-verify") == Some(&Value::Bool(true)) {
+            endpoint.ca_pem.clear();
+        } else if endpoint.ca_pem.is_empty() && endpoint.server.starts_with("https://") {
+            endpoint.ca_pem = system_roots::pem()?;
+        }
+        let name = self.cluster.get("tls-server-name").and_then(Value::as_str).filter(|name| !name.is_empty());
+        Ok(Address { endpoint, server_name: name.map(str::to_owned) })
+    }
+
+    /// The user with what an OpenID Connect provider has written down for it. The token is not renewed.
+    fn provided_user(&self) -> Result<Map<String, Value>, Failure> {
+        let mut user = self.user.clone();
+        let Some(provider) = user.remove("auth-provider").filter(Value::is_object) else { return Ok(user) };
+        if user.contains_key("exec") {
+            return Ok(user);
+        }
+        match (provider["name"].as_str(), &provider["config"]["id-token"]) {
+            (Some("oidc"), Value::String(token)) => drop(user.entry("token").or_insert(token.as_str().into())),
+            (Some("oidc"), _) => return fail!("No valid id-token, and cannot refresh without refresh-token"),
+            (name, _) => return fail!("no Auth Provider found for name {:?}", name.unwrap_or_default()),
+        }
+        Ok(user)
+    }
 }
 
 fn single(cluster: Map<String, Value>, user: Map<String, Value>) -> Kubeconfig {
@@ -199,11 +253,6 @@ fn part(entries: &[Named], part: &str, name: Option<&str>, must: bool) -> Result
     Ok(content.cloned().unwrap_or_default())
 }
 
-fn wants_insecure(config: &Kubeconfig) -> bool {
-    let cluster = config.clusters.first().and_then(|entry| entry.content.get("cluster"));
-    cluster.and_then(|cluster| cluster.get("insecure-skip-tls-verify")).and_then(Value::as_bool).unwrap_or(false)
-}
-
 /// File names in a kubeconfig are meant from where it lies.
 fn absolute(mut config: Kubeconfig, path: &Path) -> Kubeconfig {
     let base = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -217,6 +266,12 @@ fn absolute(mut config: Kubeconfig, path: &Path) -> Kubeconfig {
                 {
                     *name = base.join(&*name).display().to_string();
                 }
+            }
+            // A command without a slash is looked for on the path.
+            if let Some(Value::String(command)) = content.get_mut("exec").and_then(|exec| exec.get_mut("command"))
+                && command.contains('/')
+            {
+                *command = base.join(&*command).display().to_string();
             }
         }
     }
