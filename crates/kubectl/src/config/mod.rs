@@ -18,8 +18,8 @@ use crate::failure::{Failure, fail};
 use crate::flags::Parsed;
 
 pub use access::{Access, directory_of};
-pub use settings::{KEY_ORDER, Settings, Stanza};
 use plugin::Plugin;
+pub use settings::{KEY_ORDER, Settings, Stanza};
 use transport::Address;
 pub use transport::{Manners, transport};
 
@@ -40,6 +40,8 @@ pub struct Overrides {
     client_key: Option<String>,
     insecure: bool,
     tls_server_name: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
 }
 
 impl Overrides {
@@ -58,6 +60,8 @@ impl Overrides {
             client_key: text("client-key"),
             insecure: parsed.on("insecure-skip-tls-verify"),
             tls_server_name: text("tls-server-name"),
+            username: text("username"),
+            password: text("password"),
         }
     }
 }
@@ -182,9 +186,18 @@ impl Effective {
             self.user.remove("exec");
         }
         set(&mut self.user, "token", &overrides.token, "tokenFile");
+        set(&mut self.user, "username", &overrides.username, "token");
+        set(&mut self.user, "password", &overrides.password, "token");
         let (certificate, key) = (&overrides.client_certificate, &overrides.client_key);
         set(&mut self.user, "client-certificate", certificate, "client-certificate-data");
         set(&mut self.user, "client-key", key, "client-key-data");
+    }
+
+    /// `name:password`, for servers that still take that.
+    pub fn basic(&self) -> Option<String> {
+        let text = |field: &str| self.user.get(field).and_then(Value::as_str).unwrap_or_default();
+        let has_token = !text("token").is_empty() || !text("tokenFile").is_empty();
+        (!text("username").is_empty() && !has_token).then(|| format!("{}:{}", text("username"), text("password")))
     }
 
     pub fn plugin(&self) -> Result<Option<Plugin>, Failure> {

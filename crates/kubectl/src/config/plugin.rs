@@ -195,7 +195,8 @@ fn cluster_info(cluster: &Map<String, Value>) -> Value {
         info.insert("certificate-authority-data".into(), encoded.into());
     }
     let extensions = cluster.get("extensions").and_then(Value::as_array).into_iter().flatten();
-    let own = extensions.filter(|extension| extension["name"] == EXTENSION).map(|extension| extension["extension"].clone());
+    let own =
+        extensions.filter(|extension| extension["name"] == EXTENSION).map(|extension| extension["extension"].clone());
     info.insert("config".into(), own.last().unwrap_or(Value::Null));
     Value::Object(info)
 }
@@ -206,10 +207,12 @@ fn decode(output: &[u8], version: &str) -> Result<Credentials, String> {
         .or_else(|_| serde_saphyr::from_str(&String::from_utf8_lossy(output)))
         .map_err(|error| format!("decoding stdout: couldn't get version/kind; json parse error: {error}"))?;
     if !answer.is_object() && !answer.is_null() {
-        return Err("decoding stdout: couldn't get version/kind; json parse error: json: cannot unmarshal string into Go \
+        return Err(
+            "decoding stdout: couldn't get version/kind; json parse error: json: cannot unmarshal string into Go \
                     value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \
                     \"json:\\\"kind,omitempty\\\"\" }"
-            .into());
+                .into(),
+        );
     }
     let returned = match text(&answer, "apiVersion") {
         none if none.is_empty() => "client.authentication.k8s.io/__internal".to_owned(),
@@ -244,7 +247,9 @@ fn credentials(status: &Value) -> Result<Credentials, String> {
     };
     for (what, pem) in certificate.iter().flat_map(|(certificate, key)| [("certificate", certificate), ("key", key)]) {
         if !pem.contains("-----BEGIN ") {
-            return Err(format!("failed parsing client key/certificate: tls: failed to find any PEM data in {what} input"));
+            return Err(format!(
+                "failed parsing client key/certificate: tls: failed to find any PEM data in {what} input"
+            ));
         }
     }
     let expires = match some("expirationTimestamp").map(|text| text.parse::<Timestamp>()) {
@@ -277,11 +282,14 @@ mod tests {
         assert_eq!(why(json!({"apiVersion": VERSIONS[1]})), format!("error: command must be specified {suffix}"));
         assert_eq!(
             why(json!({"command": "x"})),
-            format!("Error in configuration: \n* apiVersion must be specified {suffix}\n* interactiveMode must be specified {suffix}")
+            format!(
+                "Error in configuration: \n* apiVersion must be specified {suffix}\n* interactiveMode must be specified {suffix}"
+            )
         );
         let mode = json!({"command": "x", "apiVersion": VERSIONS[0], "interactiveMode": "Maybe"});
         assert_eq!(why(mode), "error: invalid interactiveMode for u: \"Maybe\"");
-        let old = json!({"command": "x", "apiVersion": "client.authentication.k8s.io/v1alpha1", "interactiveMode": "Never"});
+        let old =
+            json!({"command": "x", "apiVersion": "client.authentication.k8s.io/v1alpha1", "interactiveMode": "Never"});
         assert_eq!(why(old), "error: exec plugin: invalid apiVersion \"client.authentication.k8s.io/v1alpha1\"");
     }
 

@@ -35,7 +35,8 @@ impl PluginTransport {
     async fn current(&self, refused: Option<&Credentials>) -> Result<Current, TransportError> {
         let mut current = self.current.lock().await;
         let is_good = |known: &&Current| {
-            !known.credentials.is_expired(Timestamp::now()) && refused.is_none_or(|refused| known.credentials != *refused)
+            !known.credentials.is_expired(Timestamp::now())
+                && refused.is_none_or(|refused| known.credentials != *refused)
         };
         if let Some(known) = current.as_ref().filter(is_good) {
             return Ok(known.clone());

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use client::{Body, BoxError, Endpoint, HttpsTransport, Transport, TransportError, Upgraded};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
@@ -35,7 +37,12 @@ impl Manners {
     /// With what the kubeconfig says of its user.
     pub fn over(mut self, effective: &Effective) -> Result<Self, Failure> {
         let impersonation = std::mem::take(&mut self.impersonation).over(&effective.user);
-        Ok(Self { headers: impersonation.headers(&effective.user_name)?, ..self })
+        let mut headers = impersonation.headers(&effective.user_name)?;
+        if let Some(basic) = effective.basic() {
+            let basic = format!("Basic {}", STANDARD.encode(basic));
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&basic).map_err(|_| "not a header's value")?);
+        }
+        Ok(Self { headers, ..self })
     }
 }
 

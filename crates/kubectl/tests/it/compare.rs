@@ -120,6 +120,8 @@ fn settled(outcome: Outcome, namespace: &str) -> Outcome {
 const VARYING: &[(&str, &str)] = &[
     // The real one says the name of its own file.
     (r"kubectl-1\.[0-9]+ ", "kubectl "),
+    (r"debugger-((?:[a-z]+-)*)[b-z2-9]{5}\b", "debugger-${1}LETTERS"),
+    ("kube-api-access-[b-z2-9]{5}", "kube-api-access-LETTERS"),
     ("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
     (r#"resourceVersion"?: ?"?[0-9]+"?"#, "resourceVersion: RV"),
     ("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z", "TIME"),

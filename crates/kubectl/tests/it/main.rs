@@ -4,6 +4,8 @@
 
 mod compare;
 mod config;
+mod copy;
+mod debug;
 mod formats;
 mod refusals;
 mod server;
