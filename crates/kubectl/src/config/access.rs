@@ -201,7 +201,7 @@ impl Lock {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
         let lock = PathBuf::from(name);
-        let taken = std::fs::OpenOptions::new().write(true).create_new(true).mode(0).open(&lock);
+        let taken = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o000).open(&lock);
         match taken {
             Ok(_) => Ok(Self(lock)),
             Err(error) => fail!("open {}: {}", lock.display(), os_text(&error)),

@@ -193,6 +193,11 @@ impl Effective {
         set(&mut self.user, "client-key", key, "client-key-data");
     }
 
+    /// Whether the server is spoken to over TLS: where it is not, nobody listening shall learn who the user is.
+    pub fn is_secure(&self) -> bool {
+        !self.cluster.get("server").and_then(Value::as_str).unwrap_or_default().starts_with("http://")
+    }
+
     /// `name:password`, for servers that still take that.
     pub fn basic(&self) -> Option<String> {
         let text = |field: &str| self.user.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -277,18 +282,22 @@ fn absolute(mut config: Kubeconfig, path: &Path) -> Kubeconfig {
                 if let Some(Value::String(name)) = content.get_mut(field)
                     && !name.is_empty()
                 {
-                    *name = base.join(&*name).display().to_string();
+                    *name = beneath(&base, name);
                 }
             }
             // A command without a slash is looked for on the path.
             if let Some(Value::String(command)) = content.get_mut("exec").and_then(|exec| exec.get_mut("command"))
                 && command.contains('/')
             {
-                *command = base.join(&*command).display().to_string();
+                *command = beneath(&base, command);
             }
         }
     }
     config
+}
+
+fn beneath(base: &Path, name: &str) -> String {
+    base.join(name).components().collect::<std::path::PathBuf>().display().to_string()
 }
 
 fn in_cluster() -> Option<Endpoint> {

@@ -195,9 +195,9 @@ fn cluster_info(cluster: &Map<String, Value>) -> Value {
         info.insert("certificate-authority-data".into(), encoded.into());
     }
     let extensions = cluster.get("extensions").and_then(Value::as_array).into_iter().flatten();
-    let own =
+    let mut own =
         extensions.filter(|extension| extension["name"] == EXTENSION).map(|extension| extension["extension"].clone());
-    info.insert("config".into(), own.last().unwrap_or(Value::Null));
+    info.insert("config".into(), own.next_back().unwrap_or(Value::Null));
     Value::Object(info)
 }
 

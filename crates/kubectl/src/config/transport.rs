@@ -38,7 +38,7 @@ impl Manners {
     pub fn over(mut self, effective: &Effective) -> Result<Self, Failure> {
         let impersonation = std::mem::take(&mut self.impersonation).over(&effective.user);
         let mut headers = impersonation.headers(&effective.user_name)?;
-        if let Some(basic) = effective.basic() {
+        if let Some(basic) = effective.basic().filter(|_| effective.is_secure()) {
             let basic = format!("Basic {}", STANDARD.encode(basic));
             headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&basic).map_err(|_| "not a header's value")?);
         }
@@ -63,9 +63,10 @@ fn timeout(text: &str) -> Result<Option<Duration>, Failure> {
 
 /// The way to a server, with the user's plugin if there is one.
 pub fn transport(effective: &Effective, manners: Manners, streams: Streams) -> Result<Arc<dyn Transport>, Failure> {
-    let inner: Arc<dyn Transport> = match effective.plugin()? {
-        Some(plugin) => Arc::new(PluginTransport::new(plugin, effective.address()?)),
-        None => plain(&effective.address()?).map_err(client::Error::from)?,
+    let (plugin, address) = (effective.plugin()?, effective.address()?);
+    let inner: Arc<dyn Transport> = match plugin.filter(|_| effective.is_secure()) {
+        Some(plugin) => Arc::new(PluginTransport::new(plugin, address)),
+        None => plain(&address).map_err(client::Error::from)?,
     };
     Ok(Arc::new(Mannered { inner, manners: manners.over(effective)?, streams, said: Mutex::default() }))
 }

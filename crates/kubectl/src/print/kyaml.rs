@@ -156,7 +156,7 @@ fn is_guessed(text: &str) -> bool {
     ];
     let bare = text.replace('_', "");
     let matches = |shape: &&str| Regex::new(shape).expect("a fixed expression").is_match(&bare);
-    WORDS.contains(&text.to_lowercase().as_str()) || SHAPES.iter().any(|shape| matches(&shape))
+    WORDS.contains(&text.to_lowercase().as_str()) || SHAPES.iter().any(matches)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::config::os_text;
 use crate::failure::Failure;
 use crate::flags::{Flag, Parsed};
 use crate::objects::Call;
-use crate::print::{Format, OUTPUT_FLAGS, to_json};
+use crate::print::{Format, OUTPUT_FLAGS, to_json_in_order};
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {
@@ -45,11 +45,32 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("pods", "v1", "pods"),
 ];
 
+/// A list's and its members' own, in JSON.
+const KEY_ORDER: &[&str] = &[
+    "kind",
+    "apiVersion",
+    "metadata",
+    "name",
+    "generateName",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "labels",
+    "annotations",
+    "spec",
+    "status",
+    "items",
+];
+
 struct Dump<'a> {
     session: &'a Session,
     format: Option<Format>,
     extension: &'static str,
     directory: Option<&'a str>,
+    /// How many lists there were: documents of YAML stand apart.
+    shown: usize,
 }
 
 async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
@@ -62,6 +83,7 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
             _ => "txt",
         },
         directory: parsed.some("output-directory").filter(|directory| *directory != "-"),
+        shown: 0,
     };
     let nodes = dump.list("v1", "", "nodes").await?;
     dump.show(&nodes, "nodes")?;
@@ -107,10 +129,13 @@ impl Dump<'_> {
     }
 
     fn show(&mut self, list: &Value, name: &str) -> Result<(), Failure> {
+        let list = trimmed(list);
         let text = match &mut self.format {
-            None => to_json(&without_managers(list)) + "\n",
-            Some(format) => format.render(list)?,
+            None | Some(Format::Json { .. }) => to_json_in_order(&list, KEY_ORDER) + "\n",
+            Some(format) if format.is_yaml() && self.shown > 0 => format!("---\n{}", format.render(&list)?),
+            Some(format) => format.render(&list)?,
         };
+        self.shown += 1;
         self.write(text.as_bytes(), name, self.extension)
     }
 
@@ -148,8 +173,12 @@ fn why(failure: &Failure) -> String {
     failure.status().map_or_else(|| failure.text(), |status| status.message.clone())
 }
 
-fn without_managers(list: &Value) -> Value {
+/// Without the managers, and as a client of typed lists shows it.
+fn trimmed(list: &Value) -> Value {
     let mut list = list.clone();
+    if list["items"].as_array().is_some_and(Vec::is_empty) {
+        list["items"] = Value::Null;
+    }
     for item in list["items"].as_array_mut().into_iter().flatten() {
         if let Some(metadata) = item["metadata"].as_object_mut() {
             metadata.remove("managedFields");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::compare::{Outcome, our_line, real_kubectl, real_line};
+use super::compare::{Outcome, our_line, real_kubectl, real_line, release};
 use super::refusals::{Running, Server};
 
 /// Which kubectl copies.
@@ -108,8 +108,16 @@ async fn files_are_copied_both_ways() {
         eprintln!("SKIPPED: there is no kubectl to compare with; set KUBECTL or put one on the path");
         return;
     };
+    if release(&kubectl).await.is_none_or(|release| release.minor < 36) {
+        eprintln!("SKIPPED: older kubectls say other things by the way");
+        return;
+    }
     let real = copies(Which::Real(&kubectl)).await;
-    for (ours, real) in ours.iter().zip(&real) {
+    // The real one has often left before the container can say that there is nothing.
+    let comparable = |all: &[String]| -> Vec<String> {
+        all.iter().filter(|line| !line.starts_with("cp p:DIR/nothing")).cloned().collect()
+    };
+    for (ours, real) in comparable(&ours).iter().zip(&comparable(&real)) {
         assert_eq!(ours, real);
     }
     assert_eq!(ours.len(), real.len());

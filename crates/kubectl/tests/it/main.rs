@@ -7,6 +7,7 @@ mod config;
 mod copy;
 mod debug;
 mod formats;
+mod plugin;
 mod refusals;
 mod server;
 mod walkthrough;

@@ -194,7 +194,8 @@ fn words_of(query: &str) -> Vec<String> {
         }
         whole
     };
-    query.split('&').filter_map(|pair| pair.strip_prefix("command=")).map(decoded).collect()
+    let words = query.split('&').filter_map(|pair| pair.strip_prefix("command="));
+    words.map(|word| decoded(&word.replace('+', " "))).collect()
 }
 
 /// Runs a command on this machine with the client's input, and tells its exit code.

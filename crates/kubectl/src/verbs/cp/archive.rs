@@ -145,12 +145,20 @@ fn unreadable(error: &io::Error) -> String {
     }
 }
 
+/// Names the file that stands where a directory should be.
+fn make_directories(path: &Path) -> Result<(), String> {
+    match path.ancestors().find(|above| above.is_file()) {
+        Some(file) => Err(format!("mkdir {}: not a directory", file.display())),
+        None => fs::create_dir_all(path).map_err(told("mkdir", path)),
+    }
+}
+
 fn make(path: &str, kind: EntryType, content: &mut impl Read) -> Result<(), String> {
     let above = directory(path);
-    fs::create_dir_all(&above).map_err(told("mkdir", Path::new(&above)))?;
+    make_directories(Path::new(&above))?;
     let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
     if kind.is_dir() {
-        return fs::create_dir_all(path).map_err(told("mkdir", path));
+        return make_directories(path);
     }
     let mut file = File::create(path).map_err(told("open", path))?;
     io::copy(content, &mut file).map_err(told("write", path))?;
