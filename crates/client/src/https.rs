@@ -80,6 +80,14 @@ impl HttpsTransport {
         Ok(Self { server, authority, prefix, host, tls, identity, connection: Mutex::new(None) })
     }
 
+    /// Expects the server's certificate to be for this name, whatever the address says.
+    pub fn with_server_name(self, name: &str) -> Result<Self, TransportError> {
+        match ServerName::try_from(name.to_owned()) {
+            Ok(host) => Ok(Self { host, ..self }),
+            Err(error) => Err(TransportError::Connect { server: self.server.clone(), source: error.into() }),
+        }
+    }
+
     async fn connect(&self, alpn: &[u8]) -> Result<TlsStream<TcpStream>, TransportError> {
         let failed = |source: BoxError| TransportError::Connect { server: self.server.clone(), source };
         let mut tls = ClientConfig::clone(&self.tls);

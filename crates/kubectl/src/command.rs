@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::flags::{Flag, Kind, Parsed, first_argument, parse};
 use crate::session::Session;
 use crate::verbs;
+use crate::verbs::{completion, plugin};
 
 pub type Run = for<'a> fn(&'a Session, Parsed) -> BoxFuture<'a, Result<(), Failure>>;
 
@@ -45,38 +46,98 @@ pub const ROOT: Command = Command {
 
 /// Flags that every command takes.
 pub const GLOBAL: &[Flag] = &[
-    Flag::text("as", "Username to impersonate for the operation."),
-    Flag::new("as-group", Kind::Texts, "Group to impersonate for the operation."),
+    Flag::text(
+        "as",
+        "Username to impersonate for the operation. User could be a regular user or a service account in a namespace.",
+    ),
+    Flag::new(
+        "as-group",
+        Kind::Texts,
+        "Group to impersonate for the operation, this flag can be repeated to specify multiple groups.",
+    ),
     Flag::text("as-uid", "UID to impersonate for the operation."),
-    Flag::new("as-user-extra", Kind::Texts, "User extras to impersonate for the operation."),
-    Flag::text("cache-dir", "Accepted for compatibility."),
+    Flag::new(
+        "as-user-extra",
+        Kind::Texts,
+        "User extras to impersonate for the operation, this flag can be repeated to specify multiple values for the \
+         same key.",
+    ),
+    // There is no cache: discovery is two requests.
+    Flag::text("cache-dir", "Default cache directory"),
     Flag::text("certificate-authority", "Path to a cert file for the certificate authority"),
     Flag::text("client-certificate", "Path to a client certificate file for TLS"),
     Flag::text("client-key", "Path to a client key file for TLS"),
     Flag::text("cluster", "The name of the kubeconfig cluster to use"),
     Flag::text("context", "The name of the kubeconfig context to use"),
-    Flag::switch("disable-compression", "Accepted for compatibility."),
-    Flag::switch("insecure-skip-tls-verify", "If true, the server's certificate will not be checked for validity."),
+    Flag::switch("disable-compression", "If true, opt-out of response compression for all requests to the server"),
+    Flag::switch(
+        "insecure-skip-tls-verify",
+        "If true, the server's certificate will not be checked for validity. This will make your HTTPS connections \
+         insecure",
+    ),
     Flag::text("kubeconfig", "Path to the kubeconfig file to use for CLI requests."),
-    Flag::text("kuberc", "Accepted for compatibility."),
-    Flag::text("log-flush-frequency", "Accepted for compatibility."),
-    Flag::switch("match-server-version", "Accepted for compatibility."),
+    Flag::text(
+        "kuberc",
+        "Path to the kuberc file to use for preferences. This can be disabled by exporting KUBECTL_KUBERC=false \
+         feature gate or turning off the feature KUBERC=off.",
+    ),
+    Flag::new("log-flush-frequency", Kind::Duration, "Maximum number of seconds between log flushes").or("5s"),
+    Flag::switch("match-server-version", "Require server version to match client version"),
     Flag::text("namespace", "If present, the namespace scope for this CLI request").short('n'),
-    Flag::text("profile", "Accepted for compatibility."),
-    Flag::text("profile-output", "Accepted for compatibility."),
-    Flag::text("request-timeout", "The length of time to wait before giving up on a single server request.").or("0"),
+    Flag::text("password", "Password for basic authentication to the API server"),
+    Flag::text(
+        "profile",
+        "Name of profile to capture. One of (none|cpu|heap|goroutine|threadcreate|block|mutex|trace)",
+    )
+    .or("none"),
+    Flag::text("profile-output", "Name of the file to write the profile to").or("profile.pprof"),
+    Flag::text(
+        "request-timeout",
+        "The length of time to wait before giving up on a single server request. Non-zero values should contain a \
+         corresponding time unit (e.g. 1s, 2m, 3h). A value of zero means don't timeout requests.",
+    )
+    .or("0"),
     Flag::text("server", "The address and port of the Kubernetes API server").short('s'),
-    Flag::text("tls-server-name", "Server name to use for server certificate validation."),
+    Flag::text(
+        "tls-server-name",
+        "Server name to use for server certificate validation. If it is not provided, the hostname used to contact the \
+         server is used",
+    ),
     Flag::text("token", "Bearer token for authentication to the API server"),
     Flag::text("user", "The name of the kubeconfig user to use"),
-    Flag::number("v", "0", "Accepted for compatibility.").short('v'),
-    Flag::text("vmodule", "Accepted for compatibility."),
-    Flag::switch("warnings-as-errors", "Treat warnings received from the server as errors"),
+    Flag::text("username", "Username for basic authentication to the API server"),
+    Flag::number("v", "0", "number for the log level verbosity").short('v'),
+    Flag::text(
+        "vmodule",
+        "comma-separated list of pattern=N settings for file-filtered logging (only works for the default text log \
+         format)",
+    ),
+    Flag::switch(
+        "warnings-as-errors",
+        "Treat warnings received from the server as errors and exit with a non-zero exit code",
+    ),
     Flag::switch("help", "Help for the command").short('h'),
 ];
 
+/// What shells ask when a word is to be completed, with and without descriptions.
+const COMPLETE: &str = "__complete";
+const COMPLETE_BARE: &str = "__completeNoDesc";
+
 /// Runs a command line.
 pub async fn run(line: &[String], streams: &Streams) -> Result<(), Failure> {
+    match line.split_first() {
+        Some((word, rest)) if word == "help" => {
+            let (path, command, _) = find(rest)?;
+            return streams.print(help(&path, command));
+        }
+        Some((word, rest)) if [COMPLETE, COMPLETE_BARE].contains(&word.as_str()) => {
+            return completion::complete(rest, streams, word == COMPLETE).await;
+        }
+        _ => {}
+    }
+    if let Some(program) = plugin::program_for(line, &std::env::var_os("PATH").unwrap_or_default())? {
+        return program.run().await;
+    }
     let (path, command, rest) = find(line)?;
     let mut known = vec![GLOBAL];
     known.extend(command.flags);
@@ -92,7 +153,7 @@ pub async fn run(line: &[String], streams: &Streams) -> Result<(), Failure> {
 }
 
 /// The command that a line names, with its full name and the line without that name.
-fn find(line: &[String]) -> Result<(String, &'static Command, Vec<String>), Failure> {
+pub fn find(line: &[String]) -> Result<(String, &'static Command, Vec<String>), Failure> {
     static TREE: Command = ROOT;
     let (mut command, mut path, mut rest) = (&TREE, TREE.name.to_owned(), line.to_vec());
     while !command.children.is_empty() {
@@ -113,13 +174,57 @@ fn find(line: &[String]) -> Result<(String, &'static Command, Vec<String>), Fail
     Ok((path, command, rest))
 }
 
+/// The help of the command of this full name.
+pub fn help_of(path: &str) -> String {
+    let line: Vec<String> = path.split(' ').skip(1).map(str::to_owned).collect();
+    find(&line).map(|(path, command, _)| help(&path, command)).unwrap_or_default()
+}
+
 fn unknown(path: &str, word: &str) -> Failure {
     let message = format!("unknown command {word:?} for {path:?}");
     Failure::Verbatim(if path == ROOT.name {
-        format!("error: {message}")
+        format!("error: {message}{}", suggestions(word))
     } else {
         format!("error: unknown command {word:?}\nSee '{path} -h' for help and examples")
     })
+}
+
+/// Commands whose names are near to a word.
+fn suggestions(word: &str) -> String {
+    let word = word.to_lowercase();
+    let is_near =
+        |name: &str| distance(&word, name) <= 2 || name.starts_with(&word) || SYNONYMS.contains(&(name, word.as_str()));
+    let near: Vec<&str> = ROOT.children.iter().map(|child| child.name).filter(|name| is_near(name)).collect();
+    match near.as_slice() {
+        [] => String::new(),
+        near => {
+            format!("\n\nDid you mean this?\n{}", near.iter().map(|name| format!("\t{name}\n")).collect::<String>())
+        }
+    }
+}
+
+const SYNONYMS: &[(&str, &str)] = &[
+    ("delete", "rm"),
+    ("delete", "remove"),
+    ("describe", "inspect"),
+    ("get", "list"),
+    ("get", "ls"),
+    ("top", "stats"),
+];
+
+/// How many letters must be changed, taken out or put in.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (line, letter) in a.chars().enumerate() {
+        let mut above = std::mem::replace(&mut row[0], line + 1);
+        for (column, other) in b.iter().enumerate() {
+            let changed = above + usize::from(letter != *other);
+            above = row[column + 1];
+            row[column + 1] = changed.min(above + 1).min(row[column] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 fn help(path: &str, command: &Command) -> String {
@@ -142,8 +247,8 @@ fn help(path: &str, command: &Command) -> String {
     text
 }
 
-fn help_of_flag(flag: &Flag) -> String {
-    let short = flag.short.map_or("    ".into(), |short| format!("-{short}, "));
+pub fn help_of_flag(flag: &Flag) -> String {
+    let short = flag.short.map_or(String::new(), |short| format!("-{short}, "));
     let default = match flag.kind {
         Kind::Text | Kind::Optional(_) => format!("'{}'", flag.default),
         Kind::List | Kind::Texts => "[]".to_owned(),
@@ -172,6 +277,13 @@ mod tests {
     }
 
     #[test]
+    fn near_commands_are_suggested() {
+        assert_eq!((distance("noexec", "exec"), distance("", "ab"), distance("lst", "list")), (2, 2, 1));
+        assert_eq!(suggestions("noexec"), "\n\nDid you mean this?\n\texec\n");
+        assert!(suggestions("rm").contains("\tdelete\n"));
+    }
+
+    #[test]
     fn no_two_flags_of_a_command_share_a_name() {
         fn check(command: &Command) {
             let mut names: Vec<_> =
@@ -192,6 +304,9 @@ mod tests {
                     "tls-server-name",
                     "token",
                     "namespace",
+                    "profile",
+                    "username",
+                    "password",
                 ]
                 .contains(&flag.name)
             });

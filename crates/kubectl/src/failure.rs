@@ -165,7 +165,8 @@ fn invalid(status: &Status) -> String {
     }
     match causes.as_slice() {
         [] => message,
-        [one] => format!("{message}: {one}"),
+        // Some causes end their own line; upstream ends it once more.
+        [one] => format!("{message}: {one}\n"),
         many => format!("{message}: \n{}", many.iter().map(|cause| format!("* {cause}\n")).collect::<String>()),
     }
 }

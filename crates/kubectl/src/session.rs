@@ -25,12 +25,20 @@ impl Session {
     pub fn new(parsed: &Parsed, streams: Streams, command: String) -> Result<Self, Failure> {
         Ok(Self {
             streams,
+            config: Self::load(parsed, &command)?,
             command,
-            config: Config::load(Overrides::of(parsed))?,
             manners: parking_lot::Mutex::new(Some(Manners::of(parsed)?)),
             client: std::sync::OnceLock::new(),
             catalog: OnceCell::new(),
         })
+    }
+
+    /// Commands that speak to no server do without a kubeconfig.
+    fn load(parsed: &Parsed, command: &str) -> Result<Config, Failure> {
+        match Config::load(Overrides::of(parsed)) {
+            Err(_) if LOCAL.iter().any(|local| command.starts_with(local)) => Ok(Config::empty(Overrides::of(parsed))),
+            other => other,
+        }
     }
 
     pub fn client(&self) -> Result<&Client, Failure> {
@@ -38,7 +46,7 @@ impl Session {
             return Ok(client);
         }
         let manners = self.manners.lock().take().unwrap_or_default();
-        let transport = transport(self.config.endpoint()?, manners, self.streams.clone())?;
+        let transport = transport(&self.config.effective()?, manners, self.streams.clone())?;
         // The server takes the field manager's name from what stands before the slash.
         let agent = format!("kubectl/v1.36.0 ({}/{}) coracle", std::env::consts::OS, std::env::consts::ARCH);
         Ok(self.client.get_or_init(|| Client::new(transport, &agent)))
@@ -63,6 +71,10 @@ impl Session {
         self.streams.note(format!("Warning: {text}"));
     }
 }
+
+/// These read no kubeconfig, or in a way of their own.
+const LOCAL: &[&str] =
+    &["kubectl config", "kubectl options", "kubectl completion", "kubectl plugin", "kubectl __complete"];
 
 /// The longest that anything waits by default: a week, kubectl's forever.
 pub const FOREVER: Duration = Duration::from_secs(168 * 3600);

@@ -26,6 +26,11 @@ impl Streams {
         Self { out: Arc::new(Mutex::new(out)), err: Arc::new(Mutex::new(err)) }
     }
 
+    /// With errors told among the output.
+    pub(crate) fn errors_in_output(&self) -> Self {
+        Self { out: self.out.clone(), err: self.out.clone() }
+    }
+
     /// Writes at once. A reader that went away ends the command silently.
     pub fn print(&self, bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
         let mut out = self.out.lock();

@@ -1,9 +1,14 @@
 //! Which server, as whom, in which namespace: from the kubeconfig files and the flags.
 
+mod access;
+mod impersonation;
+mod plugin;
+mod plugin_transport;
+mod settings;
 mod system_roots;
 mod transport;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use client::kubeconfig::{Kubeconfig, KubeconfigError, Named};
 use client::{Endpoint, Identity};
@@ -12,6 +17,10 @@ use serde_json::{Map, Value};
 use crate::failure::{Failure, fail};
 use crate::flags::Parsed;
 
+pub use access::{Access, directory_of};
+use plugin::Plugin;
+pub use settings::{KEY_ORDER, Settings, Stanza};
+use transport::Address;
 pub use transport::{Manners, transport};
 
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -30,6 +39,9 @@ pub struct Overrides {
     client_certificate: Option<String>,
     client_key: Option<String>,
     insecure: bool,
+    tls_server_name: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
 }
 
 impl Overrides {
@@ -47,6 +59,9 @@ impl Overrides {
             client_certificate: text("client-certificate"),
             client_key: text("client-key"),
             insecure: parsed.on("insecure-skip-tls-verify"),
+            tls_server_name: text("tls-server-name"),
+            username: text("username"),
+            password: text("password"),
         }
     }
 }
@@ -55,13 +70,12 @@ impl Overrides {
 pub struct Config {
     pub kubeconfig: Kubeconfig,
     overrides: Overrides,
-    files: Vec<PathBuf>,
 }
 
 impl Config {
     pub fn load(overrides: Overrides) -> Result<Self, Failure> {
         let explicit = overrides.kubeconfig.is_some();
-        let files = files(overrides.kubeconfig.as_deref());
+        let files = Access::new(overrides.kubeconfig.as_deref()).files();
         let mut kubeconfig = Kubeconfig::default();
         // The first file has the last word.
         for path in files.iter().rev() {
@@ -75,19 +89,17 @@ impl Config {
                 Err(error) => return Err(unreadable(path, &error)),
             }
         }
-        Ok(Self { kubeconfig, overrides, files })
+        Ok(Self { kubeconfig, overrides })
     }
 
-    /// The file that changes are written to, with what it alone says.
-    pub fn own_file(&self) -> Result<(PathBuf, Kubeconfig), Failure> {
-        let existing = self.files.iter().find(|path| path.exists()).or(self.files.first());
-        let path = existing.cloned().ok_or("no kubeconfig file is known: HOME is not set")?;
-        let content = if path.exists() {
-            Kubeconfig::read(&path).map_err(|error| unreadable(&path, &error))?
-        } else {
-            Kubeconfig::default()
-        };
-        Ok((path, content))
+    /// Nothing but the flags.
+    pub fn empty(overrides: Overrides) -> Self {
+        Self { kubeconfig: Kubeconfig::default(), overrides }
+    }
+
+    /// The kubeconfig files as `config` shows and changes them.
+    pub fn access(&self) -> Access {
+        Access::new(self.overrides.kubeconfig.as_deref())
     }
 
     pub fn context_name(&self) -> &str {
@@ -111,63 +123,124 @@ impl Config {
     }
 
     pub fn endpoint(&self) -> Result<Endpoint, Failure> {
+        Ok(self.effective()?.address()?.endpoint)
+    }
+
+    /// The kubeconfig as it would be written had the flags been in it: one context, one cluster, one user.
+    pub fn effective(&self) -> Result<Effective, Failure> {
         if self.is_bare() {
-            return Ok(in_cluster().unwrap_or_else(default_endpoint));
+            let address = in_cluster().unwrap_or_else(default_endpoint);
+            return Ok(Effective { fixed: Some(address), ..Effective::default() });
         }
         let name = self.context_name();
-        let known = self.kubeconfig.contexts.iter().any(|entry| entry.name == name);
-        if self.overrides.context.is_some() && !known {
+        let context = self.kubeconfig.contexts.iter().find(|entry| entry.name == name);
+        if self.overrides.context.is_some() && context.is_none() {
             let message = format!("Error in configuration: context was not found for specified context: {name}");
             return Err(Failure::Verbatim(message));
         }
-        let effective = effective(&self.kubeconfig, name, &self.overrides)?;
-        let mut endpoint = effective.endpoint(Some(EFFECTIVE), Path::new(".")).map_err(misconfigured)?;
-        if !endpoint.server.contains("://") {
-            endpoint.server.insert_str(0, "https://");
-        }
-        let insecure = self.overrides.insecure || wants_insecure(&effective);
-        if insecure {
-            endpoint.ca_pem.clear();
-        } else if endpoint.ca_pem.is_empty() && endpoint.server.starts_with("https://") {
-            endpoint.ca_pem = system_roots::pem()?;
-        }
-        Ok(endpoint)
+        let of_context = |field: &str| context.and_then(|entry| entry.content.get("context")?.get(field)?.as_str());
+        let overrides = &self.overrides;
+        let cluster_name = overrides.cluster.as_deref().or(of_context("cluster"));
+        let user_name = overrides.user.as_deref().or(of_context("user"));
+        let mut effective = Effective {
+            cluster: part(&self.kubeconfig.clusters, "cluster", cluster_name, overrides.cluster.is_some())?,
+            user: part(&self.kubeconfig.users, "user", user_name, overrides.user.is_some())?,
+            user_name: user_name.unwrap_or_default().to_owned(),
+            fixed: None,
+        };
+        effective.lay_over(overrides);
+        Ok(effective)
     }
 }
 
 const EFFECTIVE: &str = "effective";
 
-/// The kubeconfig as it would be written had the flags been in it: one context, one cluster, one user.
-fn effective(config: &Kubeconfig, context: &str, overrides: &Overrides) -> Result<Kubeconfig, Failure> {
-    let context = config.contexts.iter().find(|entry| entry.name == context);
-    let of_context = |field: &str| context.and_then(|entry| entry.content.get("context")?.get(field)?.as_str());
-    let cluster_name = overrides.cluster.as_deref().or(of_context("cluster"));
-    let user_name = overrides.user.as_deref().or(of_context("user"));
-    let mut cluster = part(&config.clusters, "cluster", cluster_name, overrides.cluster.is_some())?;
-    let mut user = part(&config.users, "user", user_name, overrides.user.is_some())?;
-    if let Some(server) = &overrides.server {
-        cluster.insert("server".into(), server.as_str().into());
-    }
-    cluster.entry("server").or_insert("http://localhost:8080".into());
-    if let Some(path) = &overrides.certificate_authority {
-        cluster.remove("certificate-authority-data");
-        cluster.insert("certificate-authority".into(), path.as_str().into());
-    }
-    if let Some(token) = &overrides.token {
-        user.remove("tokenFile");
-        user.insert("token".into(), token.as_str().into());
-    }
-    for (field, path) in [("client-certificate", &overrides.client_certificate), ("client-key", &overrides.client_key)]
-    {
-        if let Some(path) = path {
-            user.remove(&format!("{field}-data"));
-            user.insert(field.into(), path.as_str().into());
+/// Which server, and as whom.
+#[derive(Clone, Debug, Default)]
+pub struct Effective {
+    pub cluster: Map<String, Value>,
+    pub user: Map<String, Value>,
+    pub user_name: String,
+    /// Where there is no kubeconfig.
+    fixed: Option<Endpoint>,
+}
+
+impl Effective {
+    fn lay_over(&mut self, overrides: &Overrides) {
+        let set = |map: &mut Map<String, Value>, field: &str, value: &Option<String>, instead_of: &str| {
+            if let Some(value) = value {
+                map.remove(instead_of);
+                map.insert(field.to_owned(), value.as_str().into());
+            }
+        };
+        set(&mut self.cluster, "server", &overrides.server, "tls-server-name");
+        set(&mut self.cluster, "tls-server-name", &overrides.tls_server_name, "");
+        self.cluster.entry("server").or_insert("http://localhost:8080".into());
+        let authority = &overrides.certificate_authority;
+        set(&mut self.cluster, "certificate-authority", authority, "certificate-authority-data");
+        if overrides.insecure {
+            self.cluster.insert("insecure-skip-tls-verify".into(), true.into());
         }
+        if overrides.token.is_some() {
+            // Who has a token needs no program to get one.
+            self.user.remove("exec");
+        }
+        set(&mut self.user, "token", &overrides.token, "tokenFile");
+        set(&mut self.user, "username", &overrides.username, "token");
+        set(&mut self.user, "password", &overrides.password, "token");
+        let (certificate, key) = (&overrides.client_certificate, &overrides.client_key);
+        set(&mut self.user, "client-certificate", certificate, "client-certificate-data");
+        set(&mut self.user, "client-key", key, "client-key-data");
     }
-    if user.contains_key("exec") || user.contains_key("auth-provider") {
-        return fail!("credential plugins of a kubeconfig's user are not supported");
+
+    /// Whether the server is spoken to over TLS: where it is not, nobody listening shall learn who the user is.
+    pub fn is_secure(&self) -> bool {
+        !self.cluster.get("server").and_then(Value::as_str).unwrap_or_default().starts_with("http://")
     }
-    Ok(single(cluster, user))
+
+    /// `name:password`, for servers that still take that.
+    pub fn basic(&self) -> Option<String> {
+        let text = |field: &str| self.user.get(field).and_then(Value::as_str).unwrap_or_default();
+        let has_token = !text("token").is_empty() || !text("tokenFile").is_empty();
+        (!text("username").is_empty() && !has_token).then(|| format!("{}:{}", text("username"), text("password")))
+    }
+
+    pub fn plugin(&self) -> Result<Option<Plugin>, Failure> {
+        Plugin::of(&self.user_name, &self.user, &self.cluster)
+    }
+
+    pub fn address(&self) -> Result<Address, Failure> {
+        if let Some(endpoint) = &self.fixed {
+            return Ok(Address { endpoint: endpoint.clone(), server_name: None });
+        }
+        let kubeconfig = single(self.cluster.clone(), self.provided_user()?);
+        let mut endpoint = kubeconfig.endpoint(Some(EFFECTIVE), Path::new(".")).map_err(misconfigured)?;
+        if !endpoint.server.contains("://") {
+            endpoint.server.insert_str(0, "https://");
+        }
+        if self.cluster.get("insecure-skip-tls-verify") == Some(&Value::Bool(true)) {
+            endpoint.ca_pem.clear();
+        } else if endpoint.ca_pem.is_empty() && endpoint.server.starts_with("https://") {
+            endpoint.ca_pem = system_roots::pem()?;
+        }
+        let name = self.cluster.get("tls-server-name").and_then(Value::as_str).filter(|name| !name.is_empty());
+        Ok(Address { endpoint, server_name: name.map(str::to_owned) })
+    }
+
+    /// The user with what an OpenID Connect provider has written down for it. The token is not renewed.
+    fn provided_user(&self) -> Result<Map<String, Value>, Failure> {
+        let mut user = self.user.clone();
+        let Some(provider) = user.remove("auth-provider").filter(Value::is_object) else { return Ok(user) };
+        if user.contains_key("exec") {
+            return Ok(user);
+        }
+        match (provider["name"].as_str(), &provider["config"]["id-token"]) {
+            (Some("oidc"), Value::String(token)) => drop(user.entry("token").or_insert(token.as_str().into())),
+            (Some("oidc"), _) => return fail!("No valid id-token, and cannot refresh without refresh-token"),
+            (name, _) => return fail!("no Auth Provider found for name {:?}", name.unwrap_or_default()),
+        }
+        Ok(user)
+    }
 }
 
 fn single(cluster: Map<String, Value>, user: Map<String, Value>) -> Kubeconfig {
@@ -198,22 +271,6 @@ fn part(entries: &[Named], part: &str, name: Option<&str>, must: bool) -> Result
     Ok(content.cloned().unwrap_or_default())
 }
 
-fn wants_insecure(config: &Kubeconfig) -> bool {
-    let cluster = config.clusters.first().and_then(|entry| entry.content.get("cluster"));
-    cluster.and_then(|cluster| cluster.get("insecure-skip-tls-verify")).and_then(Value::as_bool).unwrap_or(false)
-}
-
-fn files(flag: Option<&str>) -> Vec<PathBuf> {
-    if let Some(path) = flag {
-        return vec![path.into()];
-    }
-    let variable = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
-    match variable {
-        Some(list) => std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect(),
-        None => std::env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect(),
-    }
-}
-
 /// File names in a kubeconfig are meant from where it lies.
 fn absolute(mut config: Kubeconfig, path: &Path) -> Kubeconfig {
     let base = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -225,12 +282,22 @@ fn absolute(mut config: Kubeconfig, path: &Path) -> Kubeconfig {
                 if let Some(Value::String(name)) = content.get_mut(field)
                     && !name.is_empty()
                 {
-                    *name = base.join(&*name).display().to_string();
+                    *name = beneath(&base, name);
                 }
+            }
+            // A command without a slash is looked for on the path.
+            if let Some(Value::String(command)) = content.get_mut("exec").and_then(|exec| exec.get_mut("command"))
+                && command.contains('/')
+            {
+                *command = beneath(&base, command);
             }
         }
     }
     config
+}
+
+fn beneath(base: &Path, name: &str) -> String {
+    base.join(name).components().collect::<std::path::PathBuf>().display().to_string()
 }
 
 fn in_cluster() -> Option<Endpoint> {
@@ -286,7 +353,7 @@ mod tests {
     }
 
     fn with(overrides: Overrides) -> Config {
-        Config { kubeconfig: config(), overrides, files: Vec::new() }
+        Config { kubeconfig: config(), overrides }
     }
 
     #[test]

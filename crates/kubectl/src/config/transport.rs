@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use client::{Body, BoxError, Endpoint, HttpsTransport, Transport, TransportError, Upgraded};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
@@ -11,6 +13,9 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 
+use super::Effective;
+use super::impersonation::Impersonation;
+use super::plugin_transport::PluginTransport;
 use crate::Streams;
 use crate::failure::Failure;
 use crate::flags::Parsed;
@@ -18,28 +23,26 @@ use crate::flags::Parsed;
 /// What is added to each request, and what is said about each answer.
 #[derive(Default)]
 pub struct Manners {
-    impersonate: HeaderMap,
+    impersonation: Impersonation,
+    headers: HeaderMap,
     timeout: Option<Duration>,
 }
 
 impl Manners {
     pub fn of(parsed: &Parsed) -> Result<Self, Failure> {
-        let mut impersonate = HeaderMap::new();
-        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Failure::from("not a header's value"));
-        for (flag, name) in [("as", "impersonate-user"), ("as-uid", "impersonate-uid")] {
-            if let Some(text) = parsed.some(flag) {
-                impersonate.insert(name, value(text)?);
-            }
+        let timeout = timeout(parsed.text("request-timeout"))?;
+        Ok(Self { impersonation: Impersonation::of_flags(parsed), headers: HeaderMap::new(), timeout })
+    }
+
+    /// With what the kubeconfig says of its user.
+    pub fn over(mut self, effective: &Effective) -> Result<Self, Failure> {
+        let impersonation = std::mem::take(&mut self.impersonation).over(&effective.user);
+        let mut headers = impersonation.headers(&effective.user_name)?;
+        if let Some(basic) = effective.basic().filter(|_| effective.is_secure()) {
+            let basic = format!("Basic {}", STANDARD.encode(basic));
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&basic).map_err(|_| "not a header's value")?);
         }
-        for group in parsed.texts("as-group") {
-            impersonate.append("impersonate-group", value(&group)?);
-        }
-        for extra in parsed.texts("as-user-extra") {
-            let (key, text) = extra.split_once('=').ok_or("--as-user-extra must be KEY=VALUE")?;
-            let name = http::HeaderName::from_bytes(format!("impersonate-extra-{}", key.to_lowercase()).as_bytes());
-            impersonate.append(name.map_err(|_| "--as-user-extra: not a header's name")?, value(text)?);
-        }
-        Ok(Self { impersonate, timeout: timeout(parsed.text("request-timeout"))? })
+        Ok(Self { headers, ..self })
     }
 }
 
@@ -58,27 +61,39 @@ fn timeout(text: &str) -> Result<Option<Duration>, Failure> {
     Ok(u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos))
 }
 
-pub fn transport(endpoint: Endpoint, manners: Manners, streams: Streams) -> Result<Arc<dyn Transport>, Failure> {
-    let mannered = |inner: Arc<dyn Transport>| -> Arc<dyn Transport> {
-        Arc::new(Mannered { inner, manners, streams, said: Mutex::default() })
+/// The way to a server, with the user's plugin if there is one.
+pub fn transport(effective: &Effective, manners: Manners, streams: Streams) -> Result<Arc<dyn Transport>, Failure> {
+    let (plugin, address) = (effective.plugin()?, effective.address()?);
+    let inner: Arc<dyn Transport> = match plugin.filter(|_| effective.is_secure()) {
+        Some(plugin) => Arc::new(PluginTransport::new(plugin, address)),
+        None => plain(&address).map_err(client::Error::from)?,
     };
-    match endpoint.server.strip_prefix("http://") {
-        Some(rest) => {
-            let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let prefix = if prefix.is_empty() { String::new() } else { format!("/{}", prefix.trim_end_matches('/')) };
-            let server = endpoint.server.clone();
-            let bad = |error: http::uri::InvalidUri| client::TransportError::Connect {
-                server: server.clone(),
-                source: error.into(),
-            };
-            let authority = authority.parse().map_err(bad).map_err(client::Error::from)?;
-            Ok(mannered(Arc::new(PlainTransport { server, authority, prefix })))
-        }
-        None => {
-            let inner = HttpsTransport::new(endpoint).map_err(client::Error::from)?;
-            Ok(mannered(Arc::new(inner)))
-        }
-    }
+    Ok(Arc::new(Mannered { inner, manners: manners.over(effective)?, streams, said: Mutex::default() }))
+}
+
+/// Where a server is, and by which name it is known there.
+#[derive(Clone)]
+pub struct Address {
+    pub endpoint: Endpoint,
+    pub server_name: Option<String>,
+}
+
+/// TLS or plain HTTP, as the address says.
+pub(super) fn plain(address: &Address) -> Result<Arc<dyn Transport>, TransportError> {
+    let endpoint = &address.endpoint;
+    let Some(rest) = endpoint.server.strip_prefix("http://") else {
+        let transport = HttpsTransport::new(endpoint.clone())?;
+        return Ok(match &address.server_name {
+            Some(name) => Arc::new(transport.with_server_name(name)?),
+            None => Arc::new(transport),
+        });
+    };
+    let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let prefix = if prefix.is_empty() { String::new() } else { format!("/{}", prefix.trim_end_matches('/')) };
+    let server = endpoint.server.clone();
+    let bad = |error: http::uri::InvalidUri| TransportError::Connect { server: server.clone(), source: error.into() };
+    let authority = authority.parse().map_err(bad)?;
+    Ok(Arc::new(PlainTransport { server, authority, prefix }))
 }
 
 struct Mannered {
@@ -90,7 +105,7 @@ struct Mannered {
 
 impl Mannered {
     fn prepare(&self, request: &mut Request<Body>) {
-        for (name, value) in &self.manners.impersonate {
+        for (name, value) in &self.manners.headers {
             request.headers_mut().append(name, value.clone());
         }
     }

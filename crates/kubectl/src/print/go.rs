@@ -1,5 +1,7 @@
 //! Values as Go's `fmt` prints them.
 
+use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine};
 use serde_json::Value;
 
 /// `%v`.
@@ -14,4 +16,16 @@ pub fn go_text(value: &Value) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// Decodes as Go does, and complains so. Line ends are passed over.
+pub fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
+    let text: String = text.chars().filter(|character| !['\r', '\n'].contains(character)).collect();
+    STANDARD.decode(&text).map_err(|error| {
+        let at = match error {
+            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => text.len() / 4 * 4,
+        };
+        format!("illegal base64 data at input byte {at}")
+    })
 }

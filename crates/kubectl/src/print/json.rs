@@ -5,28 +5,39 @@ use serde_json::Value;
 /// Indented, without a line end.
 pub fn to_json(value: &Value) -> String {
     let mut out = String::new();
-    write(&mut out, value, Some(0));
+    write(&mut out, value, Some(0), &[]);
+    out
+}
+
+/// Indented, with the keys in this order, and others behind them.
+pub fn to_json_in_order(value: &Value, order: &[&str]) -> String {
+    let mut out = String::new();
+    write(&mut out, value, Some(0), order);
     out
 }
 
 /// On one line.
 pub fn compact(value: &Value) -> String {
     let mut out = String::new();
-    write(&mut out, value, None);
+    write(&mut out, value, None, &[]);
     out
 }
 
-fn write(out: &mut String, value: &Value, depth: Option<usize>) {
+fn write(out: &mut String, value: &Value, depth: Option<usize>, order: &[&str]) {
     match value {
         Value::String(text) => write_text(out, text),
         Value::Array(items) => {
-            write_all(out, ['[', ']'], depth, items.iter(), write);
+            write_all(out, ['[', ']'], depth, items.iter(), |out, item, depth| write(out, item, depth, order));
         }
-        Value::Object(map) => write_all(out, ['{', '}'], depth, map.iter(), |out, (key, value), depth| {
-            write_text(out, key);
-            out.push_str(if depth.is_some() { ": " } else { ":" });
-            write(out, value, depth);
-        }),
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| order.iter().position(|known| known == key).unwrap_or(order.len()));
+            write_all(out, ['{', '}'], depth, entries.into_iter(), |out, (key, value), depth| {
+                write_text(out, key);
+                out.push_str(if depth.is_some() { ": " } else { ":" });
+                write(out, value, depth, order);
+            });
+        }
         other => out.push_str(&other.to_string()),
     }
 }

@@ -4,15 +4,18 @@ mod columns;
 mod go;
 mod json;
 pub mod jsonpath;
+mod kyaml;
 mod name;
 mod sort;
 mod table;
 mod tabwriter;
+mod template;
 
 pub use apimachinery::yaml::to_yaml;
 pub use columns::CustomColumns;
-pub use go::go_text;
-pub use json::{compact as compact_json, to_json};
+pub use go::{decode_base64, go_text};
+pub use json::{compact as compact_json, to_json, to_json_in_order};
+use kyaml::to_kyaml;
 pub use name::{operation, title};
 pub use sort::{Sorter, relaxed};
 pub use table::{TableOptions, TablePrinter};
@@ -20,13 +23,15 @@ pub use tabwriter::TabWriter;
 
 use serde_json::Value;
 
+use crate::Streams;
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
 use jsonpath::JsonPath;
+use template::GoTemplate;
 
 pub const OUTPUT_FLAGS: &[Flag] = &[
     Flag::text("output", "Output format.").short('o'),
-    Flag::text("template", "Template string or path to template file to use with -o jsonpath."),
+    Flag::text("template", "Template string or path to template file to use when -o=go-template, -o=go-template-file."),
     Flag::switch("allow-missing-template-keys", "Accepted for compatibility.").or("true"),
     Flag::switch(
         "show-managed-fields",
@@ -34,7 +39,7 @@ pub const OUTPUT_FLAGS: &[Flag] = &[
     ),
 ];
 
-/// What kubectl lists for `get`; Go templates and KYAML are known by name only.
+/// What kubectl lists for `get`.
 const FORMATS: &str = "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,\
     jsonpath-file,kyaml,name,template,templatefile,wide,yaml";
 
@@ -46,7 +51,9 @@ const FORMATS_WRITTEN: &str = "go-template,go-template-file,json,jsonpath,jsonpa
 pub enum Format {
     Json { managed_fields: bool },
     Yaml { managed_fields: bool },
+    Kyaml { managed_fields: bool },
     Name,
+    GoTemplate(Box<GoTemplate>),
     JsonPath { path: JsonPath, as_json: bool },
     Columns(CustomColumns),
 }
@@ -75,22 +82,24 @@ impl Format {
             None => (output, parsed.text("template").to_owned()),
         };
         Ok(Some(match kind {
+            "" if !argument.is_empty() => Self::GoTemplate(Box::new(GoTemplate::parse(&argument)?)),
             "" | "wide" => return Ok(None),
-            "go-template" | "go-template-file" | "template" | "templatefile" | "kyaml" => {
-                return fail!("the output format {kind:?} is not supported");
-            }
+            "go-template" | "template" => Self::go_template(&argument)?,
+            "go-template-file" | "templatefile" => Self::go_template(&read_template(&argument, "--template ")?)?,
+            "kyaml" => Self::Kyaml { managed_fields },
             "json" => Self::Json { managed_fields },
             "yaml" => Self::Yaml { managed_fields },
             "name" => Self::Name,
             "jsonpath" | "jsonpath-as-json" | "jsonpath-file" => {
-                let template = if kind == "jsonpath-file" { read_template(&argument)? } else { argument };
+                let template =
+                    if kind == "jsonpath-file" { read_template(&argument, "--template ")? } else { argument };
                 if template.is_empty() {
                     return fail!("template format specified but no template given");
                 }
                 Self::JsonPath { path: JsonPath::parse(&template)?, as_json: kind == "jsonpath-as-json" }
             }
             "custom-columns" => Self::Columns(CustomColumns::parse(&argument, no_headers)?),
-            "custom-columns-file" => Self::Columns(CustomColumns::from_file(&read_template(&argument)?)?),
+            "custom-columns-file" => Self::Columns(CustomColumns::from_file(&read_template(&argument, "template ")?)?),
             _ => {
                 return fail!(
                     "unable to match a printer suitable for the output format {output:?}, allowed formats are: {formats}"
@@ -99,11 +108,31 @@ impl Format {
         }))
     }
 
+    fn go_template(text: &str) -> Result<Self, Failure> {
+        match text {
+            "" => fail!("template format specified but no template given"),
+            text => Ok(Self::GoTemplate(Box::new(GoTemplate::parse(text)?))),
+        }
+    }
+
+    /// Prints an object, or a list of objects. A template that fails has printed what it could.
+    pub fn show(&mut self, object: &Value, streams: &Streams) -> Result<(), Failure> {
+        let Self::GoTemplate(template) = self else { return streams.print(self.render(object)?) };
+        let written = template.execute(object);
+        streams.print(written.text)?;
+        written.failure.map_or(Ok(()), Err)
+    }
+
     /// An object, or a list of objects, as text.
     pub fn render(&mut self, object: &Value) -> Result<String, Failure> {
         match self {
             Self::Json { managed_fields } => Ok(to_json(&shown(object, *managed_fields)) + "\n"),
             Self::Yaml { managed_fields } => Ok(to_yaml(&shown(object, *managed_fields))),
+            Self::Kyaml { managed_fields } => Ok(to_kyaml(&shown(object, *managed_fields))),
+            Self::GoTemplate(template) => {
+                let written = template.execute(object);
+                written.failure.map_or_else(|| Ok(String::from_utf8_lossy(&written.text).into_owned()), Err)
+            }
             Self::Name => Ok(items(object).map(|object| title(object) + "\n").collect()),
             Self::JsonPath { path, as_json: false } => path.print(object),
             Self::JsonPath { path, as_json: true } => path.print_json(object),
@@ -116,13 +145,12 @@ impl Format {
     }
 }
 
-fn read_template(path: &str) -> Result<String, Failure> {
+fn read_template(path: &str, what: &str) -> Result<String, Failure> {
     if path.is_empty() {
         return fail!("template format specified but no template given");
     }
-    std::fs::read_to_string(path).map_err(|_| {
-        Failure::Plain(format!("error reading --template {path}, open {path}: no such file or directory\n"))
-    })
+    std::fs::read_to_string(path)
+        .map_err(|_| Failure::Plain(format!("error reading {what}{path}, open {path}: no such file or directory\n")))
 }
 
 /// The members of a list, or the object itself.

@@ -8,5 +8,5 @@ mod upgrade;
 
 pub use forwarder::Forwarder;
 pub use pods::{Order, default_container, pod_behind, selector_text};
-pub use process::{Remote, run_remote};
+pub use process::{Output, Remote, run_piped, run_remote};
 use terminal::RawTerminal;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::Streams;
 use crate::failure::{Failure, fail};
 use crate::objects::{Call, Info, Watcher};
 use crate::session::Session;
@@ -142,7 +143,7 @@ fn names(containers: &[Container<'_>]) -> String {
 }
 
 /// The container that is meant; says so when it was not named and there are others.
-pub fn default_container(session: &Session, pod: &Value, named: Option<&str>, quiet: bool) -> Result<String, Failure> {
+pub fn default_container(streams: &Streams, pod: &Value, named: Option<&str>, quiet: bool) -> Result<String, Failure> {
     let all = containers(pod);
     let pod_name = apimachinery::object::name(pod);
     if let Some(name) = named {
@@ -155,11 +156,11 @@ pub fn default_container(session: &Session, pod: &Value, named: Option<&str>, qu
         if all.iter().any(|container| container.name == name) {
             return Ok(name.to_owned());
         }
-        session.streams.note(format!("Default container name {name:?} not found in pod {pod_name}"));
+        streams.note(format!("Default container name {name:?} not found in pod {pod_name}"));
     }
     let first = all.first().ok_or("the pod has no containers")?.name;
     if all.len() > 1 && !quiet {
-        session.streams.note(format!("Defaulted container {first:?} out of: {}", names(&all)));
+        streams.note(format!("Defaulted container {first:?} out of: {}", names(&all)));
     }
     Ok(first.to_owned())
 }

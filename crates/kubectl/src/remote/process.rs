@@ -10,7 +10,7 @@ use httpstream::spdy::{Connection, Stream};
 use httpstream::{CHANNELS_V4, CHANNELS_V5, Writer};
 use rt::TaskSet;
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -31,11 +31,28 @@ pub struct Remote {
 
 /// Runs the remote process to its end, on this process's own streams.
 pub async fn run_remote(client: &Client, remote: &Remote, streams: &Streams) -> Result<(), Failure> {
+    run_piped(client, remote, tokio::io::stdin(), Output::Streams, streams).await
+}
+
+/// Where the remote process's output goes.
+pub enum Output<'a> {
+    Streams,
+    Pipe(&'a mut (dyn AsyncWrite + Send + Unpin)),
+}
+
+/// Runs the remote process to its end, with an input and an output of one's own.
+pub async fn run_piped(
+    client: &Client,
+    remote: &Remote,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    output: Output<'_>,
+    streams: &Streams,
+) -> Result<(), Failure> {
     let tasks = TaskSet::new();
     let process = connect(client, remote, &tasks).await?;
     let raw = if remote.tty { RawTerminal::enter() } else { None };
     let ended = tokio::select! {
-        ended = process.converse(tokio::io::stdin(), streams, &tasks) => ended,
+        ended = process.converse(input, output, streams, &tasks) => ended,
         () = terminal::ended(raw.is_some()) => Err(Failure::Exit(1)),
     };
     drop(raw);
@@ -118,6 +135,7 @@ impl Process {
     async fn converse(
         self,
         input: impl AsyncRead + Send + Unpin + 'static,
+        output: Output<'_>,
         streams: &Streams,
         tasks: &TaskSet,
     ) -> Result<(), Failure> {
@@ -128,7 +146,7 @@ impl Process {
         if let Some(stdin) = stdin {
             tasks.spawn_until_cancelled("stdin", send_input(input, stdin));
         }
-        let printed = each(stdout, |data| streams.print(data));
+        let printed = pass_on(stdout, output, streams);
         let complained = each(stderr, |data| {
             streams.print_error(data);
             Ok(())
@@ -141,6 +159,17 @@ impl Process {
         tokio::try_join!(printed, complained, told)?;
         judge(&status)
     }
+}
+
+async fn pass_on(mut stdout: Input, output: Output<'_>, streams: &Streams) -> Result<(), Failure> {
+    let Output::Pipe(pipe) = output else { return each(stdout, |data| streams.print(data)).await };
+    while let Some(data) = stdout.recv().await {
+        // Whoever reads no more has what was wanted.
+        if pipe.write_all(&data).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn each(mut input: Input, mut take: impl FnMut(Bytes) -> Result<(), Failure>) -> Result<(), Failure> {

@@ -30,24 +30,48 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     if let Some(phase @ ("Succeeded" | "Failed")) = pod["status"]["phase"].as_str() {
         return fail!("cannot attach a container in a completed pod; current phase is {phase}");
     }
-    let (stdin, quiet) = (parsed.on("stdin"), parsed.on("quiet"));
-    let container = default_container(session, pod, parsed.some("container"), quiet)?;
+    let quiet = parsed.on("quiet");
+    let container = default_container(&session.streams, pod, parsed.some("container"), quiet)?;
+    let mapping = session.catalog().await?.resource("pods")?;
+    let target = Info::new(&mapping, &info.namespace, apimachinery::object::name(pod));
+    let (stdin, tty) = (parsed.on("stdin"), parsed.on("tty"));
+    join(session, &target, pod, Joining { container, stdin, tty, quiet, command: &session.command }).await
+}
+
+/// How a container is joined.
+pub(super) struct Joining<'a> {
+    pub container: String,
+    pub stdin: bool,
+    pub tty: bool,
+    pub quiet: bool,
+    /// What joins it again.
+    pub command: &'a str,
+}
+
+/// Joins a container's process until it ends, or the connection does.
+pub(super) async fn join(session: &Session, target: &Info, pod: &Value, joining: Joining<'_>) -> Result<(), Failure> {
+    let Joining { container, stdin, quiet, command, .. } = joining;
     let has_terminal = has_terminal(pod, &container);
-    if parsed.on("tty") && !has_terminal && !quiet {
+    if joining.tty && !has_terminal && !quiet {
         session.streams.note(format!("error: Unable to use a TTY - container {container} did not allocate one"));
     }
     let tty = takes_terminal(session, stdin && has_terminal, quiet);
     if !quiet {
         session.streams.note("If you don't see a command prompt, try pressing enter.");
     }
-    let mapping = session.catalog().await?.resource("pods")?;
-    let target = Info::new(&mapping, &info.namespace, apimachinery::object::name(pod));
     let path = with_streams(Call::get(target.path() + "/attach"), &container, stdin, tty);
     run_remote(session.client()?, &Remote { path, stdin, tty }, &session.streams).await?;
-    if tty && pod["spec"]["restartPolicy"] == "Always" {
-        let name = apimachinery::object::name(pod);
-        let resume = format!("{} {name} -c {container} -i -t", session.command);
-        session.streams.line(format!("Session ended, resume using '{resume}' command when the pod is running"))?;
+    if !quiet && tty && pod["spec"]["restartPolicy"] == "Always" {
+        let again = format!("{command} {} -c {container} -i -t", target.name);
+        let ephemeral = pod["spec"]["ephemeralContainers"].as_array().into_iter().flatten();
+        session.streams.line(if ephemeral.clone().any(|one| one["name"] == container.as_str()) {
+            format!(
+                "Session ended, the ephemeral container will not be restarted but may be reattached using '{again}' if \
+                 it is still running"
+            )
+        } else {
+            format!("Session ended, resume using '{again}' command when the pod is running")
+        })?;
     }
     Ok(())
 }

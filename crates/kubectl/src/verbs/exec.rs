@@ -39,7 +39,7 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
         return fail!("cannot exec into a container in a completed pod; current phase is {phase}");
     }
     let quiet = parsed.on("quiet");
-    let container = default_container(session, pod, parsed.some("container"), quiet)?;
+    let container = default_container(&session.streams, pod, parsed.some("container"), quiet)?;
     let stdin = parsed.on("stdin");
     let tty = takes_terminal(session, stdin && parsed.on("tty"), quiet);
     let mapping = session.catalog().await?.resource("pods")?;
@@ -83,7 +83,8 @@ async fn from_file(session: &Session, parsed: &Parsed) -> Result<Info, Failure> 
     if infos.len() == 1 { Ok(infos.remove(0)) } else { fail!("expected a resource") }
 }
 
-fn path(pod: &Info, command: &[String], container: &str, stdin: bool, tty: bool) -> String {
+/// The path of a request to run something in a container.
+pub(super) fn path(pod: &Info, command: &[String], container: &str, stdin: bool, tty: bool) -> String {
     let mut call = Call::get(pod.path() + "/exec");
     for word in command {
         call = call.query("command", word);

@@ -235,10 +235,7 @@ impl<'a> Get<'a> {
             sorter.sort(&mut objects, |object| object)?;
         }
         let shown = if single && objects.len() == 1 { objects.remove(0) } else { list(objects) };
-        match format.render(&shown) {
-            Ok(text) => self.session.streams.print(text)?,
-            Err(failure) => failures.push(failure),
-        }
+        failures.extend(format.show(&shown, &self.session.streams).err());
         Failure::all(failures)
     }
 

@@ -133,7 +133,7 @@ async fn named(session: &Session, parsed: &Parsed) -> Result<(Vec<Value>, String
 
 fn containers(session: &Session, parsed: &Parsed, pod: &Value, named: Option<&str>) -> Result<Vec<String>, Failure> {
     if !parsed.on("all-containers") {
-        return Ok(vec![default_container(session, pod, named, parsed.on("all-pods"))?]);
+        return Ok(vec![default_container(&session.streams, pod, named, parsed.on("all-pods"))?]);
     }
     let lists = ["initContainers", "containers", "ephemeralContainers"];
     let all = lists.into_iter().filter_map(|list| pod["spec"][list].as_array()).flatten();

@@ -4,11 +4,15 @@ mod api_resources;
 mod apply;
 mod attach;
 mod auth;
+pub mod completion;
 mod config;
+mod cp;
 mod create;
+mod debug;
 mod delete;
 mod describe;
 mod diff;
+mod dump;
 mod exec;
 mod explain;
 mod expose;
@@ -16,7 +20,9 @@ mod get;
 mod label;
 mod logs;
 mod named;
+mod options;
 mod patch;
+pub mod plugin;
 mod port_forward;
 mod proxy;
 mod replace;
@@ -48,6 +54,8 @@ pub const ALL: &[&Command] = &[
     &exec::COMMAND,
     &port_forward::COMMAND,
     &proxy::COMMAND,
+    &cp::COMMAND,
+    &debug::COMMAND,
     &patch::COMMAND,
     &replace::COMMAND,
     &auth::COMMAND,
@@ -56,6 +64,9 @@ pub const ALL: &[&Command] = &[
     &wait::COMMAND,
     &api_resources::RESOURCES,
     &api_resources::VERSIONS,
+    &completion::COMMAND,
     &config::COMMAND,
+    &options::COMMAND,
+    &plugin::COMMAND,
     &version::VERSION,
 ];

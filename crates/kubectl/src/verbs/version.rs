@@ -27,6 +27,7 @@ pub const CLUSTER_INFO: Command = Command {
     name: "cluster-info",
     about: "Display addresses of the control plane and services with label kubernetes.io/cluster-service=true.",
     usage: "[flags] [options]",
+    children: &[&super::dump::COMMAND],
     run: runs!(cluster_info),
     ..Command::EMPTY
 };

@@ -85,11 +85,10 @@ impl<'a> Writing<'a> {
 
     /// Says what was done, or shows the object in the format that was asked for.
     pub fn report(&mut self, object: &Value, done: &str) -> Result<(), Failure> {
-        let text = match &mut self.format {
-            None => operation(object, &format!("{done}{}", self.dry_run.suffix())),
-            Some(format) => format.render(object)?,
-        };
-        self.session.streams.print(text)
+        match &mut self.format {
+            None => self.session.streams.print(operation(object, &format!("{done}{}", self.dry_run.suffix()))),
+            Some(format) => format.show(object, &self.session.streams),
+        }
     }
 
     /// Whether whole objects are shown; several then belong into one list.

@@ -48,9 +48,14 @@ fn arguments(cluster: &Cluster, namespace: &str, line: &[&str]) -> Vec<String> {
 
 /// Ours, in this process.
 pub async fn ours(cluster: &Cluster, namespace: &str, line: &[&str]) -> Outcome {
+    our_line(arguments(cluster, namespace, line)).await
+}
+
+/// Ours, on a line as it is.
+pub async fn our_line(line: Vec<String>) -> Outcome {
     let (out, err) = (Sink::default(), Sink::default());
     let streams = kubectl::Streams::new(out.clone(), err.clone());
-    let code = kubectl::run(arguments(cluster, namespace, line), streams).await;
+    let code = kubectl::run(line, streams).await;
     Outcome { out: out.text(), err: err.text(), code: code.into() }
 }
 
@@ -80,11 +85,12 @@ pub async fn release(kubectl: &Path) -> Option<Release> {
 }
 
 async fn real(kubectl: &Path, cluster: &Cluster, namespace: &str, line: &[&str]) -> Outcome {
-    let child = tokio::process::Command::new(kubectl)
-        .args(arguments(cluster, namespace, line))
-        .env_remove("KUBECONFIG")
-        .stdin(Stdio::null())
-        .output();
+    real_line(kubectl, arguments(cluster, namespace, line)).await
+}
+
+/// The real one, on a line as it is.
+pub async fn real_line(kubectl: &Path, line: Vec<String>) -> Outcome {
+    let child = tokio::process::Command::new(kubectl).args(line).env_remove("KUBECONFIG").stdin(Stdio::null()).output();
     let output = child.await.expect("kubectl runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     Outcome { out: text(output.stdout), err: text(output.stderr), code: output.status.code().unwrap_or(-1) }
@@ -114,8 +120,10 @@ fn settled(outcome: Outcome, namespace: &str) -> Outcome {
 const VARYING: &[(&str, &str)] = &[
     // The real one says the name of its own file.
     (r"kubectl-1\.[0-9]+ ", "kubectl "),
+    (r"debugger-((?:[a-z]+-)*)[b-z2-9]{5}\b", "debugger-${1}LETTERS"),
+    ("kube-api-access-[b-z2-9]{5}", "kube-api-access-LETTERS"),
     ("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
-    (r#"resourceVersion"?: "[0-9]+""#, "resourceVersion: RV"),
+    (r#"resourceVersion"?: ?"?[0-9]+"?"#, "resourceVersion: RV"),
     ("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z", "TIME"),
     ("[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} [-+][0-9]{4}", "DATE"),
     (r"10\.(9[6-9]|1[01][0-9])\.[0-9]+\.[0-9]+ *", "IP "),

@@ -3,6 +3,11 @@
 //! The server runs in this process. Without a real kubectl the comparison is skipped, and says so.
 
 mod compare;
+mod config;
+mod copy;
+mod debug;
+mod formats;
+mod plugin;
 mod refusals;
 mod server;
 mod walkthrough;

@@ -26,24 +26,36 @@ const STATUS: &str =
 
 /// A server with one pod, which takes these upgrades alone.
 #[derive(Clone)]
-struct Server {
+pub struct Server {
     websocket: &'static [&'static str],
     spdy: &'static [&'static str],
+    /// Whether commands are run, on this machine, and not just played.
+    runs_commands: bool,
     /// What clients wanted to leave HTTP for.
     asked: Arc<Mutex<Vec<String>>>,
     tasks: TaskSet,
 }
 
 /// A server that runs, and how it is reached.
-struct Running {
+pub struct Running {
     server: Server,
-    kubeconfig: String,
+    pub kubeconfig: String,
     _directory: tempfile::TempDir,
 }
 
 impl Server {
     async fn start(websocket: &'static [&'static str], spdy: &'static [&'static str]) -> Running {
-        let server = Self { websocket, spdy, asked: Arc::default(), tasks: TaskSet::new() };
+        Self { websocket, spdy, runs_commands: false, asked: Arc::default(), tasks: TaskSet::new() }.listen().await
+    }
+
+    /// A server whose one container is this machine.
+    pub async fn running_commands() -> Running {
+        let websocket = &[CHANNELS_V5, CHANNELS_V4];
+        Self { websocket, spdy: &[], runs_commands: true, asked: Arc::default(), tasks: TaskSet::new() }.listen().await
+    }
+
+    async fn listen(self) -> Running {
+        let server = self;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
         server.tasks.spawn_until_cancelled("server", server.clone().serve(listener));
@@ -124,12 +136,18 @@ impl Server {
     }
 
     async fn talk(self, request: Request<Incoming>, is_websocket: bool, protocol: &'static str) {
+        let words = words_of(request.uri().query().unwrap_or_default());
         let io = TokioIo::new(hyper::upgrade::on(request).await.expect("upgraded"));
         match (is_websocket, protocol) {
             (true, PORT_FORWARD_TUNNEL) => {
                 echo_ports(Connection::server(Tunnel::server(io).await, &self.tasks), &self.tasks).await;
             }
             (false, PORT_FORWARD) => echo_ports(Connection::server(io, &self.tasks), &self.tasks).await,
+            (true, _) if self.runs_commands => {
+                let (channels, [stdin]) = Channels::server(io, [channels::STDIN], &self.tasks).await;
+                let writers = [channels::STDOUT, channels::STDERR, channels::ERROR].map(|one| channels.writer(one));
+                run_command(&words, stdin, writers).await;
+            }
             (true, _) => {
                 let (channels, []) = Channels::server(io, [], &self.tasks).await;
                 let writers = [channels::STDOUT, channels::STDERR, channels::ERROR].map(|one| channels.writer(one));
@@ -164,6 +182,58 @@ async fn process([stdout, stderr, error]: [Writer; 3]) {
     }
 }
 
+/// The command of a request. What is encoded in it is ASCII.
+fn words_of(query: &str) -> Vec<String> {
+    let decoded = |text: &str| {
+        let mut parts = text.split('%');
+        let mut whole = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (code, rest) = part.split_at(2);
+            whole.push(char::from(u8::from_str_radix(code, 16).expect("a code")));
+            whole.push_str(rest);
+        }
+        whole
+    };
+    let words = query.split('&').filter_map(|pair| pair.strip_prefix("command="));
+    words.map(|word| decoded(&word.replace('+', " "))).collect()
+}
+
+/// Runs a command on this machine with the client's input, and tells its exit code.
+async fn run_command(words: &[String], mut stdin: tokio::sync::mpsc::Receiver<Bytes>, writers: [Writer; 3]) {
+    let [stdout, stderr, error] = writers;
+    let pipe = std::process::Stdio::piped;
+    let mut child = tokio::process::Command::new(&words[0])
+        .args(&words[1..])
+        .stdin(pipe())
+        .stdout(pipe())
+        .stderr(pipe())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the command is there");
+    let mut input = child.stdin.take().expect("piped");
+    let feeding = async {
+        while let Some(data) = stdin.recv().await {
+            if input.write_all(&data).await.is_err() {
+                break;
+            }
+        }
+        drop(input);
+        std::future::pending::<()>().await;
+    };
+    let output = tokio::select! {
+        output = child.wait_with_output() => output.expect("it ends"),
+        () = feeding => unreachable!("it never ends"),
+    };
+    let status = match output.status.code() {
+        Some(0) => json!({"status": "Success"}).to_string(),
+        code => STATUS.replace("\"3\"", &format!("\"{}\"", code.unwrap_or(1))),
+    };
+    for (writer, text) in [(stdout, output.stdout), (stderr, output.stderr), (error, status.into_bytes())] {
+        writer.send(&text).await.expect("the client listens");
+        writer.finish().await.expect("the client listens");
+    }
+}
+
 /// Sends back what comes to any port.
 async fn echo_ports(mut connection: Connection, tasks: &TaskSet) {
     while let Some(stream) = connection.accept().await {
@@ -188,6 +258,10 @@ impl Running {
         let (out, err) = (Sink::default(), Sink::default());
         let code = kubectl::run(self.line(words), kubectl::Streams::new(out.clone(), err.clone())).await;
         Outcome { out: out.text(), err: err.text(), code: code.into() }
+    }
+
+    pub async fn stop(self) {
+        self.server.tasks.shutdown().await;
     }
 
     fn asked(&self) -> Vec<String> {
