@@ -20,9 +20,9 @@ pub fn field(definition: &str, field: &str) -> Option<&'static str> {
     of(definition).field(field)
 }
 
-/// All that is said of one definition.
+/// All that is said of one definition. Of one that no table knows, e.g. a custom kind, that is what all kinds share.
 pub fn of(name: &str) -> Description {
-    let (_, short) = name.rsplit_once('.').unwrap_or_default();
+    let short = name.rsplit_once('.').map_or(name, |(_, short)| short);
     let texts = TABLES.iter().find(|(prefix, _)| name.starts_with(prefix)).map_or(&[][..], |(_, texts)| *texts);
     let own = successors(section_of(texts, short), |section| section_of(texts, section.parent?));
     let shared = sections(SHARED).filter(|section| section.covers(short));
