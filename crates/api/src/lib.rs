@@ -1,12 +1,13 @@
 //! The Kubernetes objects: schema tables generated from the published schema, and typed views.
 //!
 //! [`schema`] answers what a field is (type, list kind, merge key, protobuf number) and drives everything dynamic:
-//! strict decoding, patches, managed fields. [`proto`] says what the wire looks like in protobuf. [`discovery`] holds the published discovery facts. The typed structs are
+//! strict decoding, patches, managed fields. [`proto`] says what the wire looks like in protobuf. [`discovery`] holds the published discovery facts, [`docs`] what fields mean. The typed structs are
 //! `k8s-openapi`'s; they drop unknown fields, so they are views for logic, never what the API server stores.
 //!
 //! Must not know: requests, validation, storage. Start at [`schema::SchemaNode`].
 
 pub mod discovery;
+pub mod docs;
 pub mod proto;
 pub mod schema;
 

@@ -3,6 +3,7 @@
 //! Version 3 says what the schema says. Version 2 cannot say junctors, null, and objects of which only a part is known;
 //! clients break on what it cannot say, so that is left out.
 
+use api::docs;
 use serde_json::{Map, Value, json};
 
 use crate::definition::form;
@@ -24,7 +25,7 @@ impl Dialect {
     }
 
     /// Version 3 wraps what has a reference and something beside it.
-    fn described(self, name: &str, description: &str) -> Value {
+    fn described(self, name: &str, description: Option<&str>) -> Value {
         let reference = self.reference(name);
         match self {
             Self::V2 => json!({"description": description, "$ref": reference}),
@@ -34,7 +35,9 @@ impl Dialect {
 }
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
-const CONVENTIONS: &str = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+/// What is described of every kind, and of every list.
+const ANY: &str = "Kind";
+const ANY_LIST: &str = "KindList";
 
 /// The name of the definition of a kind: `com.example.v1.Widget`.
 pub fn model_name(group: &str, version: &str, kind: &str) -> String {
@@ -91,37 +94,29 @@ fn properties_of(schema: &mut Value) -> &mut Map<String, Value> {
 }
 
 fn type_meta(properties: &mut Map<String, Value>) {
-    let api_version = format!(
-        "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized \
-         schemas to the latest internal value, and may reject unrecognized values. More info: {CONVENTIONS}#resources"
-    );
-    let kind = format!(
-        "Kind is a string value representing the REST resource this object represents. Servers may infer this from the \
-         endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: {CONVENTIONS}#types-kinds"
-    );
-    properties.insert("apiVersion".into(), json!({"description": api_version, "type": "string"}));
-    properties.insert("kind".into(), json!({"description": kind, "type": "string"}));
+    for name in ["apiVersion", "kind"] {
+        properties.insert(name.into(), json!({"description": docs::field(ANY, name), "type": "string"}));
+    }
 }
 
 fn object_meta(dialect: Dialect) -> Value {
-    let description = format!("Standard object's metadata. More info: {CONVENTIONS}#metadata");
-    dialect.described(&format!("{META}.ObjectMeta"), &description)
+    dialect.described(&format!("{META}.ObjectMeta"), docs::field(ANY, "metadata"))
 }
 
 fn list_schema(group: &str, version: &str, names: &Value, dialect: Dialect) -> Value {
-    let (kind, list_kind, plural) = (text(names, "kind"), text(names, "listKind"), text(names, "plural"));
+    let kind = text(names, "kind");
     let mut properties = Map::new();
     type_meta(&mut properties);
     let items = json!({
-        "description": format!("List of {plural}. More info: {CONVENTIONS}"),
+        "description": docs::field(ANY_LIST, "items"),
         "type": "array",
         "items": {"$ref": dialect.reference(&model_name(group, version, kind))},
     });
     properties.insert("items".into(), items);
-    let description = format!("Standard list metadata. More info: {CONVENTIONS}#types-kinds");
-    properties.insert("metadata".into(), dialect.described(&format!("{META}.ListMeta"), &description));
+    let metadata = dialect.described(&format!("{META}.ListMeta"), docs::field(ANY_LIST, "metadata"));
+    properties.insert("metadata".into(), metadata);
     json!({
-        "description": format!("{list_kind} is a list of {kind}"),
+        "description": format!("List of {kind} objects."),
         "type": "object",
         "required": ["items"],
         "properties": properties,
@@ -185,15 +180,8 @@ fn embedded(schema: &Value, dialect: Dialect, published: &mut Value) {
     if !flag(schema, "x-kubernetes-embedded-resource") || open {
         return;
     }
-    let api_version = format!(
-        "apiVersion defines the versioned schema of this representation of an object. More info: {CONVENTIONS}#resources"
-    );
-    let kind = format!(
-        "kind is a string value representing the type of this object. In CamelCase. More info: {CONVENTIONS}#types-kinds"
-    );
     let properties = properties_of(published);
-    properties.insert("apiVersion".into(), json!({"description": api_version, "type": "string"}));
-    properties.insert("kind".into(), json!({"description": kind, "type": "string"}));
+    type_meta(properties);
     properties.insert("metadata".into(), object_meta(dialect));
     let mut required = list(published, "required").to_vec();
     for name in ["kind", "apiVersion"] {
@@ -228,7 +216,12 @@ mod tests {
         assert_eq!(spec["properties"]["a"], json!({"type": "string"}));
         assert_eq!(spec["properties"]["n"], json!({}));
         assert_eq!(widget["properties"]["metadata"]["$ref"], format!("#/definitions/{META}.ObjectMeta"));
-        assert_eq!(all["com.example.v1.WidgetList"]["required"], json!(["items"]));
+        let list = &all["com.example.v1.WidgetList"];
+        assert_eq!(list["required"], json!(["items"]));
+        for described in [&widget["properties"], &list["properties"]] {
+            assert!(["apiVersion", "kind", "metadata"].iter().all(|name| described[name]["description"].is_string()));
+        }
+        assert!(list["properties"]["items"]["description"].is_string());
     }
 
     #[test]

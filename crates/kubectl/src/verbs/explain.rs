@@ -110,16 +110,13 @@ impl<'a> Page<'a> {
                 return fail!("field {field:?} does not exist");
             };
             if index + 1 == fields.len() {
-                text = self.field_heading(field, child, required(parent, field));
+                text = field_heading(field, child);
             }
             at = child;
         }
         text.push_str("DESCRIPTION:\n");
-        let description = self.description(at);
-        text.push_str(&match description.as_str() {
-            "" => "    <empty>\n".to_owned(),
-            description => format!("{}    \n", indented(description)),
-        });
+        let description = self.descriptions(at);
+        text.push_str(&indented(if description.is_empty() { "<empty>" } else { &description }));
         let inner = self.fields(at);
         if inner["properties"].is_object() {
             text.push_str("FIELDS:\n");
@@ -158,21 +155,14 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn description(&self, schema: &'a Value) -> String {
-        let own = schema["description"].as_str().filter(|text| !text.is_empty());
-        own.or_else(|| self.resolve(schema)["description"].as_str()).unwrap_or_default().to_owned()
-    }
-
-    fn field_heading(&self, name: &str, schema: &Value, required: bool) -> String {
-        let required = if required { " -required-" } else { "" };
-        let mut text = format!("FIELD: {name} <{}>{required}\n", type_name(schema));
-        let values = enumerated(schema);
-        if !values.is_empty() {
-            text.push_str("ENUM:\n");
-            values.iter().for_each(|value| text.push_str(&format!("    {value}\n")));
-            return text + "\n";
-        }
-        text + "\n\n"
+    /// What a schema says of itself, and then what its parts say, each on lines of its own.
+    fn descriptions(&self, schema: &'a Value) -> String {
+        let schema = schema.get("$ref").map_or(schema, |_| self.resolve(schema));
+        let own = described(schema).map(|text| format!("{text}\n"));
+        let values = schema.get("additionalProperties").filter(|values| values.is_object());
+        let branches = schema["allOf"].as_array().into_iter().flatten();
+        let parts = branches.chain(schema.get("items")).chain(values);
+        own.into_iter().chain(parts.map(|part| self.descriptions(part))).collect()
     }
 
     fn list(&self, schema: &'a Value, level: usize, above: &mut Vec<&'a str>, text: &mut String) {
@@ -189,10 +179,8 @@ impl<'a> Page<'a> {
             if self.recursive {
                 self.descend(field, level, above, text);
             } else {
-                text.push_str(&match self.description(field).as_str() {
-                    "" => "    <no description>\n\n".to_owned(),
-                    description => format!("{}\n", indented(description)),
-                });
+                text.push_str(&indented(described(field).unwrap_or("<no description>")));
+                text.push('\n');
             }
         }
     }
@@ -209,6 +197,21 @@ impl<'a> Page<'a> {
             above.pop();
         }
     }
+}
+
+fn field_heading(name: &str, schema: &Value) -> String {
+    let mut text = format!("FIELD: {name} <{}>\n", type_name(schema));
+    let values = enumerated(schema);
+    if !values.is_empty() {
+        text.push_str("ENUM:\n");
+        values.iter().for_each(|value| text.push_str(&format!("    {value}\n")));
+        return text + "\n";
+    }
+    text + "\n\n"
+}
+
+fn described(schema: &Value) -> Option<&str> {
+    schema["description"].as_str().filter(|text| !text.is_empty())
 }
 
 fn required(schema: &Value, field: &str) -> bool {
@@ -231,7 +234,8 @@ fn innermost(schema: &Value) -> Option<&str> {
 }
 
 fn enumerated(schema: &Value) -> Vec<String> {
-    schema["enum"].as_array().into_iter().flatten().map(crate::print::go_text).collect()
+    let values = schema["enum"].as_array().into_iter().flatten();
+    values.map(|value| if value == "" { "\"\"".to_owned() } else { crate::print::go_text(value) }).collect()
 }
 
 fn type_name(schema: &Value) -> String {
@@ -283,26 +287,70 @@ mod tests {
     }
 
     #[test]
+    fn a_field_is_explained_by_itself_and_by_what_it_refers_to() {
+        let reference = json!({"$ref": "#/components/schemas/io.ex.v1.Leg"});
+        let document = json!({"components": {"schemas": {
+            "io.ex.v1.Frob": {
+                "type": "object",
+                "properties": {
+                    "legs": {"type": "array", "description": "Legs to walk on.", "items": reference},
+                    "tail": {"allOf": [reference]},
+                },
+                "x-kubernetes-group-version-kind": [{"group": "ex.io", "version": "v1", "kind": "Frob"}],
+            },
+            "io.ex.v1.Leg": {"type": "object", "description": "A limb."},
+        }}});
+        let mapping =
+            Mapping { group: "ex.io".into(), version: "v1".into(), kind: "Frob".into(), ..Mapping::default() };
+        let page = Page { document: &document, recursive: false };
+        let shown = |fields: &[String]| page.render(&mapping, fields).unwrap_or_default().replace("    \n", "    .\n");
+        expect_test::expect![[r"
+            FIELD: legs <[]Leg>
+
+
+            DESCRIPTION:
+                Legs to walk on.
+                A limb.
+                .
+
+        "]]
+        .assert_eq(&shown(&["legs".to_owned()]));
+        expect_test::expect![[r"
+            DESCRIPTION:
+                <empty>
+            FIELDS:
+              legs	<[]Leg>
+                Legs to walk on.
+
+              tail	<Leg>
+                <no description>
+
+
+        "]]
+        .assert_eq(&shown(&[]));
+    }
+
+    #[test]
     fn a_custom_kind_is_explained() {
         let document = json!({"components": {"schemas": {"io.ex.v1.Frob": {
             "description": "A frob.", "type": "object", "required": ["spec"],
-            "properties": {"spec": {"type": "object", "properties": {"color": {"type": "string", "enum": ["red"]}}}},
+            "properties": {"spec": {"type": "object", "properties": {"color": {"type": "string", "enum": ["red", ""]}}}},
             "x-kubernetes-group-version-kind": [{"group": "ex.io", "version": "v1", "kind": "Frob"}],
         }}}});
         let mapping =
             Mapping { group: "ex.io".into(), version: "v1".into(), kind: "Frob".into(), ..Mapping::default() };
         let page = Page { document: &document, recursive: true };
         let shown = page.render(&mapping, &[]).unwrap_or_default().replace("    \n", "    .\n");
-        expect_test::expect![[r"
+        expect_test::expect![[r#"
             DESCRIPTION:
                 A frob.
                 .
             FIELDS:
               spec	<Object> -required-
                 color	<string>
-                enum: red
+                enum: red, ""
 
-        "]]
+        "#]]
         .assert_eq(&shown);
         assert!(page.render(&mapping, &["nope".to_owned()]).is_err());
     }

@@ -1,4 +1,4 @@
-//! OpenAPI v3 and v2, generated from the schema tables and the resources. Without descriptions.
+//! OpenAPI v3 and v2, generated from the schema tables and the resources. Descriptions are `api::docs`'.
 //!
 //! Both versions come from the same tables; [`Dialect`] is what they say differently. v2 is also served in the
 //! protobuf form that kubectl up to 1.28 reads ([`gnostic`]).
@@ -245,6 +245,23 @@ mod tests {
         );
         check("/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}", "get", "readRbacAuthorizationV1ClusterRole");
         check("/api/v1/pods", "get", "listCoreV1PodForAllNamespaces");
+    }
+
+    #[test]
+    fn definitions_and_fields_say_what_they_are() {
+        let described = |schemas: &Value| {
+            for (name, schema) in schemas.as_object().unwrap() {
+                assert!(schema["description"].is_string(), "{name}");
+                for (field, property) in schema["properties"].as_object().unwrap() {
+                    assert!(property["description"].is_string(), "{name}.{field}");
+                }
+            }
+        };
+        described(&V2["definitions"]);
+        let v3 = document(&Catalog::built_in(), "apps", "v1");
+        described(&v3["components"]["schemas"]);
+        let spec = &v3["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"];
+        assert!(spec["allOf"][0]["$ref"].is_string());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::docs::{self, Description};
 use api::schema::{self, Definition, Field, ListKind, SchemaNode, Type};
 use apiextensions::openapi;
 use registry::strategy::Resource;
@@ -67,10 +68,14 @@ fn reach(ty: Type, open: &mut Vec<&'static Definition>) {
 
 fn schema_of(definition: &'static Definition, kinds: Option<&Vec<Value>>, dialect: Dialect) -> Value {
     let node = definition.node();
+    let description = docs::of(definition.name);
     let fields = definition.fields().iter();
     let properties: Map<String, Value> =
-        fields.map(|field| (field.name.into(), property(field, node, dialect))).collect();
+        fields.map(|field| (field.name.into(), property(field, node, &description, dialect))).collect();
     let mut value = json!({"type": "object", "properties": properties});
+    if let Some(about) = description.definition() {
+        value["description"] = about.into();
+    }
     if !definition.required.is_empty() {
         value["required"] = json!(definition.required);
     }
@@ -83,9 +88,12 @@ fn schema_of(definition: &'static Definition, kinds: Option<&Vec<Value>>, dialec
     value
 }
 
-/// A field with what merges must know of it.
-fn property(field: &Field, parent: SchemaNode<'_>, dialect: Dialect) -> Value {
+/// A field with what people and merges must know of it.
+fn property(field: &Field, parent: SchemaNode<'_>, description: &Description, dialect: Dialect) -> Value {
     let mut value = type_of(field.ty, dialect);
+    if let Some(about) = description.field(field.name) {
+        value["description"] = about.into();
+    }
     let Some(node) = parent.child(field.name) else { return value };
     if node.is_list() {
         list_extensions(&mut value, node);
