@@ -136,20 +136,20 @@ fn schema_tables(schema: &Value, empty: &BTreeMap<(&str, &str), &str>) -> Result
             kinds.insert((text(&gvk[0]), text(&gvk[1]), text(&gvk[2])), index);
         }
     }
-    let mut out = format!("{HEAD}use super::{{Definition, Field, Type}};\n\n");
+    let mut out = format!("{HEAD}use super::{{Definition, Field, Span, Type}};\nuse crate::rows::KindRow;\n\n");
     table(&mut out, "FIELDS", "Field", &fields);
     table(&mut out, "DEFINITIONS", "Definition", &definitions);
     let kinds: Vec<String> = kinds.iter().map(|((g, v, k), d)| format!("({g:?}, {v:?}, {k:?}, {d})")).collect();
-    table(&mut out, "KINDS", "(&str, &str, &str, u16)", &kinds);
+    table(&mut out, "KINDS", "KindRow", &kinds);
     Ok(out)
 }
 
 fn proto_tables(schema: &Value, facts: &str, letters: &proto_tables::Letters<'_>) -> Result<String> {
     let tables = proto_tables::tables(schema, facts, letters)?;
-    let mut out = format!("{HEAD}use super::{{Field, Go, Message, Type}};\n\n");
+    let mut out = format!("{HEAD}use super::{{Field, Go, Message, Span, Type}};\nuse crate::rows::KindRow;\n\n");
     table(&mut out, "FIELDS", "Field", &tables.fields);
     table(&mut out, "MESSAGES", "Message", &tables.messages);
-    table(&mut out, "KINDS", "(&str, &str, &str, u16)", &tables.kinds);
+    table(&mut out, "KINDS", "KindRow", &tables.kinds);
     Ok(out)
 }
 
@@ -177,18 +177,14 @@ fn field_row(names: &Names<'_>, name: &str, fact: &Value, letter: Option<&str>) 
         write!(row, ".patch({}, {}, {key:?})", has("merge"), has("retainKeys"))?;
         row.push_str(if has("replace") { ".patch_replace()" } else { "" });
     }
-    if let Some(number) = fact["number"].as_u64() {
-        let repeated = if fact["label"] == "repeated" { "repeated" } else { "proto" };
-        write!(row, ".{repeated}({number}, {:?})", text(&fact["proto"]))?;
-    }
     Ok(row)
 }
 
 fn definition_row(name: &str, definition: &Value, first: usize, end: usize) -> String {
     let atomic = definition["map-type"] == "atomic";
     let required = string_list(&definition["required"]);
-    let message = text(&definition["protoMessage"]);
-    format!("Definition::new({name:?}, {first}, {end}, &{required}, {atomic}, {message:?})")
+    let fields = format!("Span {{ first: {first}, end: {end} }}");
+    format!("Definition {{ name: {name:?}, fields: {fields}, required: &{required}, atomic: {atomic} }}")
 }
 
 fn text(value: &Value) -> String {

@@ -41,9 +41,7 @@ pub enum SchemaNode<'a> {
 
 impl<'a> SchemaNode<'a> {
     pub fn definition(definition: &'static Definition) -> Self {
-        let found = super::definitions().binary_search_by(|other| other.name.cmp(definition.name));
-        let index = u16::try_from(found.expect("a definition is in the table it came from")).expect("fits the table");
-        Self::Static { ty: Type::Object(index), field: None }
+        Self::Static { ty: super::type_of(definition), field: None }
     }
 
     fn of_field(field: &'static Field) -> Self {
