@@ -3,6 +3,7 @@
 
 mod key_defaults;
 mod node;
+pub mod published;
 mod tables;
 
 pub use node::{DynamicSchema, ListKind, SchemaNode};
@@ -178,6 +179,12 @@ pub fn definitions() -> &'static [Definition] {
 pub fn definition(name: &str) -> Option<&'static Definition> {
     let found = tables::DEFINITIONS.binary_search_by(|definition| definition.name.cmp(name)).ok()?;
     Some(&tables::DEFINITIONS[found])
+}
+
+/// The kinds that have this definition, as group, version and kind; in that order.
+pub fn kinds_of(definition: &'static Definition) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let of = move |row: &&rows::KindRow| std::ptr::eq(by_index(row.3), definition);
+    tables::KINDS.iter().filter(of).map(|(group, version, kind, _)| (*group, *version, *kind))
 }
 
 /// The definition of a kind.

@@ -133,6 +133,20 @@ impl<'a> SchemaNode<'a> {
         }
     }
 
+    /// What the field itself says of its list or map: `atomic`, `granular`, `set` or `map`.
+    pub fn declared(&self) -> Option<&'static str> {
+        match self {
+            Self::Static { field: Some(field), .. } => match field.merge {
+                Merge::Plain => None,
+                Merge::Granular => Some("granular"),
+                Merge::Atomic => Some("atomic"),
+                Merge::Set => Some("set"),
+                Merge::Keyed(_) => Some("map"),
+            },
+            _ => None,
+        }
+    }
+
     pub fn list_keys(&self) -> &'a [&'a str] {
         match self {
             Self::Static { field: Some(Field { merge: Merge::Keyed(keys), .. }), .. } => keys,
