@@ -8,6 +8,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::openapi::Swagger;
+
 /// A text and its digest, which clients compare.
 #[derive(Clone)]
 pub struct Document {
@@ -54,13 +56,6 @@ impl Page {
     pub fn etag(&self) -> String {
         format!("\"{}\"", self.hash)
     }
-}
-
-/// OpenAPI v2 in its two encodings.
-pub struct Swagger {
-    pub json: Bytes,
-    pub protobuf: Bytes,
-    pub protobuf_gzipped: Bytes,
 }
 
 /// All documents about one catalog.

@@ -10,6 +10,7 @@ mod parameters;
 mod paths;
 mod route;
 mod schemas;
+mod swagger;
 #[cfg(test)]
 mod tests;
 
@@ -24,13 +25,15 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use self::route::Route;
+use self::swagger::Form;
+pub use self::swagger::Swagger;
 use crate::aggregate;
 use crate::aggregate::remote::{Described, Remote};
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::Catalog;
 use crate::encode;
-use crate::serve::documents::{Page, Swagger};
+use crate::serve::documents::Page;
 use crate::server::Inner;
 
 static BUILT_IN: LazyLock<BTreeMap<String, Arc<Page>>> = LazyLock::new(built_in);
@@ -109,7 +112,7 @@ pub async fn run(server: &Inner, call: &mut Call) -> Result<Response<Body>, Stat
                 whole(call, page, text)
             }))
         }
-        None if path == "/openapi/v2" => v2(server, call),
+        None if path == "/openapi/v2" => Ok(v2(server, call)),
         None => Err(Status::path_not_found()),
     }
 }
@@ -199,10 +202,6 @@ fn bearer_token() -> Value {
     json!({"type": "apiKey", "name": "authorization", "in": "header", "description": "A bearer token"})
 }
 
-const GNOSTIC: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-/// The older spelling, which is no valid media type; it is understood and never answered.
-const GNOSTIC_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-
 /// The definition of everything in one document.
 fn swagger(catalog: &Catalog) -> Value {
     let resources: Vec<&Resource> = catalog.resources().map(AsRef::as_ref).collect();
@@ -219,13 +218,6 @@ fn swagger(catalog: &Catalog) -> Value {
     })
 }
 
-/// Written and compressed once.
-fn written(value: &Value) -> Swagger {
-    let protobuf = gnostic::document(value);
-    let protobuf_gzipped = encode::gzip(&protobuf).into();
-    Swagger { json: value.to_string().into(), protobuf: protobuf.into(), protobuf_gzipped }
-}
-
 /// What this server serves, and what those say that others serve.
 fn whole_swagger(server: &Inner, catalog: &Catalog) -> Arc<Swagger> {
     let remotes = server.remotes.all();
@@ -235,34 +227,16 @@ fn whole_swagger(server: &Inner, catalog: &Catalog) -> Arc<Swagger> {
     catalog.documents.swagger(&etags.join(" "), || {
         let mut value = swagger(catalog);
         described.iter().for_each(|described| merge::add(&mut value, &described.value));
-        written(&value)
+        Swagger::written(&value)
     })
 }
 
-fn v2(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
-    if wants_gnostic(call.header("accept")) {
-        return Ok(gnostic_response(server, call));
-    }
-    call.negotiate(false)?;
-    let json = whole_swagger(server, &call.catalog).json.clone();
-    Ok(encode::text(call, StatusCode::OK, json.into()))
-}
-
-fn gnostic_response(server: &Inner, call: &Call) -> Response<Body> {
-    let gzip = call.header("accept-encoding").contains("gzip");
-    let swagger = whole_swagger(server, &call.catalog);
-    let body = if gzip { &swagger.protobuf_gzipped } else { &swagger.protobuf };
-    let mut response = encode::plain(StatusCode::OK, GNOSTIC, body.clone());
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    if gzip {
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    response
-}
-
-/// Whether the protobuf form comes before any that we serve otherwise.
-fn wants_gnostic(accept: &str) -> bool {
-    let medias = accept.split(',').map(|clause| clause.split(';').next().unwrap_or_default().trim());
-    let known = |media: &&str| [GNOSTIC, GNOSTIC_OLD, "application/json", "application/yaml", "*/*"].contains(media);
-    medias.into_iter().find(known).is_some_and(|media| media == GNOSTIC || media == GNOSTIC_OLD)
+fn v2(server: &Inner, call: &Call) -> Response<Body> {
+    let Some(form) = Form::accepted(call.header("accept")) else {
+        let mut response = Response::new(crate::body::empty());
+        *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        return response;
+    };
+    whole_swagger(server, &call.catalog).response(call, form)
 }

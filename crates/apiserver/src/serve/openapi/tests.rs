@@ -5,14 +5,6 @@ use super::*;
 static V2: LazyLock<Value> = LazyLock::new(|| swagger(&Catalog::built_in()));
 
 #[test]
-fn protobuf_is_sent_to_who_asks_for_it_first() {
-    assert!(wants_gnostic(GNOSTIC) && wants_gnostic(GNOSTIC_OLD));
-    assert!(wants_gnostic("text/html, application/com.github.proto-openapi.spec.v2@v1.0+protobuf;q=1, */*"));
-    assert!(!wants_gnostic("application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
-    assert!(!wants_gnostic(""));
-}
-
-#[test]
 fn every_reference_of_v2_leads_to_a_definition() {
     let definitions = V2["definitions"].as_object().unwrap();
     let text = V2.to_string();
