@@ -1,7 +1,8 @@
 //! The Kubernetes objects: schema tables generated from the published schema, and typed views.
 //!
-//! [`schema`] answers what a field is (type, list kind, merge key, protobuf number) and drives everything dynamic:
-//! strict decoding, patches, managed fields. [`proto`] says what the wire looks like in protobuf. [`discovery`] holds the published discovery facts, [`docs`] what fields mean. The typed structs are
+//! [`schema`] answers what a field is (type, list kind, merge key) and drives everything dynamic: strict decoding,
+//! patches, managed fields. [`proto`] says what the wire looks like in protobuf, also of versions that are no longer
+//! served. [`discovery`] holds the published discovery facts, [`docs`] what fields mean. The typed structs are
 //! `k8s-openapi`'s; they drop unknown fields, so they are views for logic, never what the API server stores.
 //!
 //! Must not know: requests, validation, storage. Start at [`schema::SchemaNode`].
@@ -9,6 +10,7 @@
 pub mod discovery;
 pub mod docs;
 pub mod proto;
+mod rows;
 pub mod schema;
 
 pub use k8s_openapi as k8s;

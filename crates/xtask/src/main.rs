@@ -4,6 +4,7 @@
 mod codegen;
 mod image;
 mod proto_tables;
+mod published;
 mod stats;
 mod tasks;
 mod tidy;

@@ -35,21 +35,52 @@ pub fn tables(schema: &Value, facts: &str, letters: &Letters<'_>) -> Result<Tabl
     add_facts(&mut messages, facts, letters)?;
     let kinds = kinds(schema, facts);
     let reached = reachable(&messages, kinds.values())?;
-    let index: BTreeMap<&str, usize> = reached.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+    let (classes, rows) = classes(&messages, &reached)?;
     let mut tables = Tables { messages: Vec::new(), fields: Vec::new(), kinds: Vec::new() };
-    for name in &reached {
-        let mut own = messages[name].clone();
-        own.sort_by_key(|field| field.number);
+    for own in rows {
         let first = tables.fields.len();
-        for field in &own {
-            tables.fields.push(row(field, &index).with_context(|| format!("{name}.{}", field.name))?);
-        }
-        tables.messages.push(format!("Message {{ name: {name:?}, first: {first}, end: {} }}", tables.fields.len()));
+        tables.fields.extend(own);
+        let end = tables.fields.len();
+        tables.messages.push(format!("Message {{ fields: Span {{ first: {first}, end: {end} }} }}"));
     }
     for ((group, version, kind), message) in &kinds {
-        tables.kinds.push(format!("({group:?}, {version:?}, {kind:?}, {})", index[message.as_str()]));
+        tables.kinds.push(format!("({group:?}, {version:?}, {kind:?}, {})", classes[message.as_str()]));
     }
     Ok(tables)
+}
+
+type Classes<'a> = BTreeMap<&'a str, usize>;
+
+/// Messages that look the same are one: the class of each, and the rows of each class. At first all are taken for the
+/// same; a class is divided as long as its members have different fields, or fields of different classes.
+fn classes<'a>(messages: &Messages, names: &'a [String]) -> Result<(Classes<'a>, Vec<Vec<String>>)> {
+    let mut classes: Classes<'a> = names.iter().map(|name| (name.as_str(), 0)).collect();
+    let mut found = 1;
+    loop {
+        let mut distinct: Vec<Vec<String>> = Vec::new();
+        let mut by_rows = BTreeMap::new();
+        let mut divided = Classes::new();
+        for name in names {
+            let rows = rows(name, &messages[name], &classes)?;
+            let class = *by_rows.entry(rows.clone()).or_insert(distinct.len());
+            if class == distinct.len() {
+                distinct.push(rows);
+            }
+            divided.insert(name, class);
+        }
+        if distinct.len() == found && divided == classes {
+            return Ok((classes, distinct));
+        }
+        (classes, found) = (divided, distinct.len());
+    }
+}
+
+/// In order of the numbers.
+fn rows(message: &str, fields: &[Field], classes: &Classes<'_>) -> Result<Vec<String>> {
+    let mut fields: Vec<&Field> = fields.iter().collect();
+    fields.sort_by_key(|field| field.number);
+    let row = |field: &&Field| row(field, classes).with_context(|| format!("{message}.{}", field.name));
+    fields.iter().map(row).collect()
 }
 
 /// The message of a definition; the schema does not name those of the aggregated API servers.
@@ -119,7 +150,9 @@ fn add_facts(messages: &mut Messages, facts: &str, letters: &Letters<'_>) -> Res
                 let definition = definition_of(message);
                 let letter = letters.get(&(definition.as_str(), *name)).copied().unwrap_or("z");
                 let fact = serde_json::json!({"number": number.parse::<u64>()?, "label": label, "proto": ty});
-                own(messages, message)?.push(field(message, name, &fact, letter));
+                let fields = own(messages, message)?;
+                fields.retain(|field| Some(field.number) != fact["number"].as_u64());
+                fields.push(field(message, name, &fact, letter));
             }
             ["go", message, pairs @ ..] => {
                 for (name, letter) in pairs.iter().filter_map(|pair| pair.split_once(':')) {

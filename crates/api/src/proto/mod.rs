@@ -1,8 +1,12 @@
-//! The protobuf messages of every kind that is served: static tables generated from the published schema.
+//! The protobuf messages of every kind that Kubernetes knows, served or not: static tables generated from the published
+//! schema.
 //!
-//! [`crate::schema`] says what JSON looks like, this what the wire does. They differ where Go embeds structs.
+//! [`crate::schema`] says what JSON looks like, this what the wire does. They differ where Go embeds structs. Messages
+//! that look the same are one, so they have no names: `v1beta1` is mostly `v1`.
 
 mod tables;
+
+use crate::rows::{self, Span};
 
 /// The type of a field on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,18 +75,16 @@ impl Field {
     }
 }
 
-/// A message, e.g. `k8s.io.api.core.v1.PodSpec`.
+/// A message.
 #[derive(Debug)]
 pub struct Message {
-    pub name: &'static str,
-    first: u16,
-    end: u16,
+    fields: Span,
 }
 
 impl Message {
     /// In order of their numbers, which is the order on the wire.
     pub fn fields(&self) -> &'static [Field] {
-        &tables::FIELDS[usize::from(self.first)..usize::from(self.end)]
+        self.fields.of(&tables::FIELDS)
     }
 
     pub fn field(&self, number: u32) -> Option<&'static Field> {
@@ -101,24 +103,22 @@ pub fn by_index(index: u16) -> &'static Message {
     &tables::MESSAGES[usize::from(index)]
 }
 
-pub fn messages() -> &'static [Message] {
-    &tables::MESSAGES
-}
-
 /// The message of a kind.
 pub fn kind(group: &str, version: &str, kind: &str) -> Option<&'static Message> {
-    let found = tables::KINDS.binary_search_by(|row| (row.0, row.1, row.2).cmp(&(group, version, kind))).ok()?;
-    Some(by_index(tables::KINDS[found].3))
+    rows::kind(&tables::KINDS, group, version, kind).map(by_index)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::schema;
 
     #[test]
     fn fields_are_in_wire_order_and_found_by_number() {
-        for message in messages() {
-            assert!(message.fields().windows(2).all(|pair| pair[0].number < pair[1].number), "{}", message.name);
+        for (at, message) in tables::MESSAGES.iter().enumerate() {
+            assert!(message.fields().windows(2).all(|pair| pair[0].number < pair[1].number), "message {at}");
         }
         let pod = kind("", "v1", "Pod").unwrap();
         assert_eq!(pod.field(2).unwrap().name, "spec");
@@ -126,20 +126,43 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_json_is_on_the_wire() {
-        for definition in crate::schema::definitions() {
-            let name = definition.name.replacen("io.k8s.", "k8s.io.", 1).replace('-', "_");
-            let Some(message) = messages().iter().find(|message| message.name == name) else { continue };
-            for field in definition.fields().iter().filter(|field| !["apiVersion", "kind"].contains(&field.name)) {
-                assert!(is_on_wire(message, field.name), "{}.{}", definition.name, field.name);
-            }
-        }
+    fn a_version_that_looks_like_another_has_its_message() {
+        let same = |version| std::ptr::from_ref(kind("rbac.authorization.k8s.io", version, "RoleBinding").unwrap());
+        assert_eq!(same("v1"), same("v1beta1"));
+        assert_ne!(same("v1"), same("v1alpha1"));
     }
 
-    fn is_on_wire(message: &Message, name: &str) -> bool {
-        message.fields().iter().any(|field| match field.ty {
-            Type::Message(inner) if field.is_embedded() => is_on_wire(by_index(inner), name),
-            _ => field.name == name,
+    #[test]
+    fn every_field_of_json_is_on_the_wire() {
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<(schema::Type, Type)> = Vec::new();
+        for (group, version, name, message) in &tables::KINDS {
+            let Some(definition) = schema::kind(group, version, name) else { continue };
+            open.push((schema::type_of(definition), Type::Message(*message)));
+        }
+        while let Some((json, wire)) = open.pop() {
+            match (json, wire) {
+                (schema::Type::List(json), wire) => open.push((*json, wire)),
+                (schema::Type::Map(json), Type::Map(wire)) => open.push((*json, *wire)),
+                (schema::Type::Object(definition), Type::Message(message)) if seen.insert((definition, message)) => {
+                    let definition = schema::by_index(definition);
+                    let fields = definition.fields().iter();
+                    for field in fields.filter(|field| !["apiVersion", "kind"].contains(&field.name)) {
+                        let on_wire = on_wire(by_index(message), field.name);
+                        let on_wire = on_wire.unwrap_or_else(|| panic!("{}.{}", definition.name, field.name));
+                        open.push((field.ty, on_wire.ty));
+                    }
+                }
+                _ => {}
+            }
+        }
+        assert!(seen.len() > 500);
+    }
+
+    fn on_wire(message: &Message, name: &str) -> Option<&'static Field> {
+        message.fields().iter().find_map(|field| match field.ty {
+            Type::Message(inner) if field.is_embedded() => on_wire(by_index(inner), name),
+            _ => (field.name == name).then_some(field),
         })
     }
 }

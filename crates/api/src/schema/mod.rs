@@ -3,9 +3,12 @@
 
 mod key_defaults;
 mod node;
+pub mod published;
 mod tables;
 
 pub use node::{DynamicSchema, ListKind, SchemaNode};
+
+use crate::rows::{self, Span};
 
 /// The type of a field. A number in `Object` is an index into the definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +67,6 @@ pub struct Field {
     pub patch_retain_keys: bool,
     /// Empty when the list has no merge key.
     pub patch_merge_key: &'static str,
-    /// 0 when the field is not in the protobuf message.
-    pub proto_number: u16,
-    pub proto_type: &'static str,
-    pub proto_repeated: bool,
 }
 
 impl Field {
@@ -81,9 +80,6 @@ impl Field {
             patch_replace: false,
             patch_retain_keys: false,
             patch_merge_key: "",
-            proto_number: 0,
-            proto_type: "",
-            proto_repeated: false,
         }
     }
 
@@ -133,48 +129,22 @@ impl Field {
         self.patch_replace = true;
         self
     }
-
-    const fn proto(mut self, number: u16, ty: &'static str) -> Self {
-        self.proto_number = number;
-        self.proto_type = ty;
-        self
-    }
-
-    const fn repeated(self, number: u16, ty: &'static str) -> Self {
-        let mut field = self.proto(number, ty);
-        field.proto_repeated = true;
-        field
-    }
 }
 
 /// A definition of the schema, e.g. `io.k8s.api.core.v1.PodSpec`.
 #[derive(Debug)]
 pub struct Definition {
     pub name: &'static str,
-    first: u16,
-    end: u16,
+    fields: Span,
     pub required: &'static [&'static str],
     /// Merges replace the object as a whole.
     pub atomic: bool,
-    /// Name of the protobuf message, empty when there is none.
-    pub proto_message: &'static str,
 }
 
 impl Definition {
-    const fn new(
-        name: &'static str,
-        first: u16,
-        end: u16,
-        required: &'static [&'static str],
-        atomic: bool,
-        proto_message: &'static str,
-    ) -> Self {
-        Self { name, first, end, required, atomic, proto_message }
-    }
-
     /// In alphabetical order of the JSON names.
     pub fn fields(&self) -> &'static [Field] {
-        &tables::FIELDS[usize::from(self.first)..usize::from(self.end)]
+        self.fields.of(&tables::FIELDS)
     }
 
     pub fn field(&self, name: &str) -> Option<&'static Field> {
@@ -193,6 +163,13 @@ pub fn by_index(index: u16) -> &'static Definition {
     &tables::DEFINITIONS[usize::from(index)]
 }
 
+/// The type of what has that definition.
+pub fn type_of(definition: &'static Definition) -> Type {
+    let found = definitions().binary_search_by(|other| other.name.cmp(definition.name));
+    let index = u16::try_from(found.expect("a definition is in the table it came from")).expect("fits the table");
+    Type::Object(index)
+}
+
 /// All definitions, in alphabetical order of their names.
 pub fn definitions() -> &'static [Definition] {
     &tables::DEFINITIONS
@@ -204,10 +181,15 @@ pub fn definition(name: &str) -> Option<&'static Definition> {
     Some(&tables::DEFINITIONS[found])
 }
 
+/// The kinds that have this definition, as group, version and kind; in that order.
+pub fn kinds_of(definition: &'static Definition) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let of = move |row: &&rows::KindRow| std::ptr::eq(by_index(row.3), definition);
+    tables::KINDS.iter().filter(of).map(|(group, version, kind, _)| (*group, *version, *kind))
+}
+
 /// The definition of a kind.
 pub fn kind(group: &str, version: &str, kind: &str) -> Option<&'static Definition> {
-    let found = tables::KINDS.binary_search_by(|row| (row.0, row.1, row.2).cmp(&(group, version, kind))).ok()?;
-    Some(by_index(tables::KINDS[found].3))
+    rows::kind(&tables::KINDS, group, version, kind).map(by_index)
 }
 
 #[cfg(test)]

@@ -41,9 +41,7 @@ pub enum SchemaNode<'a> {
 
 impl<'a> SchemaNode<'a> {
     pub fn definition(definition: &'static Definition) -> Self {
-        let found = super::definitions().binary_search_by(|other| other.name.cmp(definition.name));
-        let index = u16::try_from(found.expect("a definition is in the table it came from")).expect("fits the table");
-        Self::Static { ty: Type::Object(index), field: None }
+        Self::Static { ty: super::type_of(definition), field: None }
     }
 
     fn of_field(field: &'static Field) -> Self {
@@ -132,6 +130,20 @@ impl<'a> SchemaNode<'a> {
             },
             Self::Static { .. } => ListKind::Atomic,
             Self::Dynamic(schema) => schema.list_kind(),
+        }
+    }
+
+    /// What the field itself says of its list or map: `atomic`, `granular`, `set` or `map`.
+    pub fn declared(&self) -> Option<&'static str> {
+        match self {
+            Self::Static { field: Some(field), .. } => match field.merge {
+                Merge::Plain => None,
+                Merge::Granular => Some("granular"),
+                Merge::Atomic => Some("atomic"),
+                Merge::Set => Some("set"),
+                Merge::Keyed(_) => Some("map"),
+            },
+            _ => None,
         }
     }
 

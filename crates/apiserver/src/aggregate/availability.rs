@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use apimachinery::object;
 use auth::UserInfo;
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use http::{Method, Request, header};
 use jiff::Timestamp;
 use rt::TaskSet;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use store::{Event, Key, Watcher};
 use tokio::time::{Instant, interval_at, timeout};
 
-use super::remote::{Remote, Seen};
+use super::remote::{Described, Remote, Seen};
 use super::{GROUP, NAME};
 use crate::body;
 use crate::internal;
+use crate::serve::openapi::merge;
 use crate::server::{Inner, StartError};
 
 /// What no event tells is found out by looking again.
@@ -158,19 +161,47 @@ async fn look(server: &Inner, remote: &Remote) -> Result<Seen, String> {
         Ok((200, index)) => index["paths"][own]["serverRelativeURL"].as_str().map(str::to_string),
         _ => None,
     };
-    Ok(Seen { resources, openapi })
+    let swagger = describe(server, remote).await;
+    Ok(Seen { resources, openapi, swagger })
+}
+
+/// What was known stays where the document is still the same, and where the server does not say.
+async fn describe(server: &Inner, remote: &Remote) -> Option<Arc<Described>> {
+    let known = remote.seen.lock().swagger.clone();
+    let etag = known.as_ref().map(|known| known.etag.clone()).unwrap_or_default();
+    match ask(server, remote, "/openapi/v2", &etag).await {
+        Ok((200, etag, bytes)) => {
+            let document: Value = serde_json::from_slice(&bytes).ok()?;
+            let value = merge::below(&document, &format!("/apis/{}/{}/", remote.group, remote.version));
+            let etag = if etag.is_empty() { format!("{:x}", Sha256::digest(&bytes)) } else { etag };
+            Some(Arc::new(Described { etag, value }))
+        }
+        Ok((404, ..)) => None,
+        _ => known,
+    }
 }
 
 /// A JSON document; what is none is null.
 async fn fetch(server: &Inner, remote: &Remote, path: &str) -> Result<(u16, Value), String> {
-    let request = Request::builder().method(Method::GET).uri(path).header(header::ACCEPT, "application/json");
+    let (code, _, bytes) = ask(server, remote, path, "").await?;
+    Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
+}
+
+/// Code, `ETag` and body; the code is 304 when the document still has the digest that is given.
+async fn ask(server: &Inner, remote: &Remote, path: &str, etag: &str) -> Result<(u16, String, Bytes), String> {
+    let mut request = Request::builder().method(Method::GET).uri(path).header(header::ACCEPT, "application/json");
+    if !etag.is_empty() {
+        request = request.header(header::IF_NONE_MATCH, etag);
+    }
     let request = request.body(body::empty()).map_err(|error| error.to_string())?;
     let user = UserInfo::new("system:kube-aggregator", &[auth::names::MASTERS]);
     let asking = async {
         let response = remote.send(server, server.remotes.trusting(), None, request, &user).await?;
         let code = response.status().as_u16();
+        let etag = response.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default();
+        let etag = etag.to_owned();
         let bytes = body::read(response.into_body()).await.map_err(|status| status.message)?;
-        Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
+        Ok((code, etag, bytes))
     };
     timeout(ANSWER_MAX, asking).await.unwrap_or_else(|_| Err("context deadline exceeded".into()))
 }

@@ -54,6 +54,14 @@ pub struct Seen {
     pub resources: Vec<Value>,
     /// The relative URL of its OpenAPI v3.
     pub openapi: Option<String>,
+    /// What it says of this version in OpenAPI v2.
+    pub swagger: Option<Arc<Described>>,
+}
+
+/// A part of a document, and the digest of the whole one.
+pub struct Described {
+    pub etag: String,
+    pub value: Value,
 }
 
 impl Remotes {

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+use super::openapi::Swagger;
 
 /// A text and its digest, which clients compare.
 #[derive(Clone)]
@@ -55,20 +58,14 @@ impl Page {
     }
 }
 
-/// OpenAPI v2 in its two encodings.
-pub struct Swagger {
-    pub json: Bytes,
-    pub protobuf: Bytes,
-    pub protobuf_gzipped: Bytes,
-}
-
 /// All documents about one catalog.
 #[derive(Default)]
 pub struct Documents {
     aggregated_core: OnceLock<Document>,
     aggregated_groups: OnceLock<Document>,
     openapi: OnceLock<BTreeMap<String, Arc<Page>>>,
-    swagger: OnceLock<Swagger>,
+    /// The last one, and what others had said when it was made.
+    swagger: Mutex<Option<(String, Arc<Swagger>)>>,
 }
 
 impl Documents {
@@ -83,7 +80,16 @@ impl Documents {
         self.openapi.get_or_init(make)
     }
 
-    pub fn swagger(&self, make: impl FnOnce() -> Swagger) -> &Swagger {
-        self.swagger.get_or_init(make)
+    /// OpenAPI v2; another one when others say something else.
+    pub fn swagger(&self, others: &str, make: impl FnOnce() -> Swagger) -> Arc<Swagger> {
+        let mut kept = self.swagger.lock();
+        match &*kept {
+            Some((known, swagger)) if known == others => swagger.clone(),
+            _ => {
+                let swagger = Arc::new(make());
+                *kept = Some((others.to_owned(), swagger.clone()));
+                swagger
+            }
+        }
     }
 }

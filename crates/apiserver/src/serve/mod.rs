@@ -7,7 +7,7 @@ pub mod histogram;
 mod join;
 pub mod listen;
 pub mod metrics;
-mod openapi;
+pub mod openapi;
 mod process;
 mod version;
 

@@ -93,6 +93,13 @@ async fn answer(request: Request<Incoming>, log: &Asked) -> Result<Response<Full
         }
         ("/openapi/v3", _) => json!({"paths": {"apis/wardle.example.com/v1": {
             "serverRelativeURL": "/openapi/v3/apis/wardle.example.com/v1?hash=ABC"}}}),
+        ("/openapi/v2", _) => json!({
+            "paths": {
+                "/apis/wardle.example.com/v1/flunders": {"get": {"s": {"$ref": "#/definitions/Flunder"}}},
+                "/apis/other.example.com/v1/flunders": {"get": {}},
+            },
+            "definitions": {"Flunder": {"type": "object", "x-own": true}},
+        }),
         (_, "POST") => json!({"got": String::from_utf8_lossy(&body)}),
         _ => json!({"kind": "Flunder"}),
     };
@@ -113,6 +120,10 @@ async fn another_servers_group_is_told_of_and_proxied() {
     let index = bench.get("/openapi/v3").await.body;
     let url = &index["paths"]["apis/wardle.example.com/v1"]["serverRelativeURL"];
     assert_eq!(url, "/openapi/v3/apis/wardle.example.com/v1?hash=ABC");
+    let swagger = bench.get("/openapi/v2").await.body;
+    assert_eq!(swagger["definitions"]["Flunder"]["x-own"], true);
+    assert!(swagger["paths"].get("/apis/wardle.example.com/v1/flunders").is_some());
+    assert!(swagger["paths"].get("/apis/other.example.com/v1/flunders").is_none());
 
     let list = bench.get("/apis/wardle.example.com/v1").await;
     assert_eq!(list.body["resources"][0]["name"], "flunders");

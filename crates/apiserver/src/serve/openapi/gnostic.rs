@@ -17,11 +17,25 @@ pub fn document(value: &Value) -> Vec<u8> {
     });
     out.message(8, |paths| named(paths, 2, &value["paths"], path_item));
     out.message(9, |definitions| named(definitions, 1, &value["definitions"], schema));
+    out.message(10, |parameters| named(parameters, 1, &value["parameters"], parameter));
+    items(&value["security"]).for_each(|own| {
+        out.message(12, |out| named(out, 1, own, |out, scopes| items(scopes).for_each(|scope| text(out, 1, scope))));
+    });
+    out.message(13, |schemes| {
+        named(schemes, 1, &value["securityDefinitions"], |out, own| out.message(2, |out| api_key(out, own)));
+    });
     out.finish()
 }
 
+fn api_key(out: &mut Writer, scheme: &Value) {
+    for (number, name) in [(1, "type"), (2, "name"), (3, "in"), (4, "description")] {
+        text(out, number, &scheme[name]);
+    }
+}
+
 fn path_item(out: &mut Writer, item: &Value) {
-    for (number, method) in [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (8, "patch")] {
+    let methods = [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (6, "options"), (7, "head"), (8, "patch")];
+    for (number, method) in methods {
         if let Some(own) = item.get(method) {
             out.message(number, |out| operation(out, own));
         }
@@ -30,23 +44,36 @@ fn path_item(out: &mut Writer, item: &Value) {
 }
 
 fn operation(out: &mut Writer, operation: &Value) {
+    items(&operation["tags"]).for_each(|tag| text(out, 1, tag));
+    text(out, 3, &operation["description"]);
     text(out, 5, &operation["operationId"]);
+    items(&operation["produces"]).for_each(|media| text(out, 6, media));
     items(&operation["consumes"]).for_each(|media| text(out, 7, media));
     items(&operation["parameters"]).for_each(|own| out.message(8, |out| parameters_item(out, own)));
     out.message(9, |out| named(out, 1, &operation["responses"], |out, own| out.message(1, |out| response(out, own))));
+    items(&operation["schemes"]).for_each(|scheme| text(out, 10, scheme));
     extensions(out, 13, operation);
 }
 
-/// ParametersItem, Parameter, and then the body or a NonBodyParameter.
-fn parameters_item(out: &mut Writer, parameter: &Value) {
-    out.message(1, |out| match parameter["in"].as_str() {
+/// A parameter, or where it stands.
+fn parameters_item(out: &mut Writer, own: &Value) {
+    match own.get("$ref") {
+        Some(reference) => out.message(2, |out| text(out, 1, reference)),
+        None => out.message(1, |out| parameter(out, own)),
+    }
+}
+
+/// The body, or a NonBodyParameter.
+fn parameter(out: &mut Writer, parameter: &Value) {
+    match parameter["in"].as_str() {
         Some("body") => out.message(1, |out| body_parameter(out, parameter)),
         Some("path") => out.message(2, |out| out.message(4, |out| path_parameter(out, parameter))),
         _ => out.message(2, |out| out.message(3, |out| query_parameter(out, parameter))),
-    });
+    }
 }
 
 fn body_parameter(out: &mut Writer, parameter: &Value) {
+    text(out, 1, &parameter["description"]);
     text(out, 2, &parameter["name"]);
     text(out, 3, &parameter["in"]);
     flag(out, 4, &parameter["required"]);
@@ -70,6 +97,9 @@ fn path_parameter(out: &mut Writer, parameter: &Value) {
 
 fn response(out: &mut Writer, response: &Value) {
     text(out, 1, &response["description"]);
+    if let Some(own) = response.get("schema") {
+        out.message(2, |out| out.message(1, |out| schema(out, own)));
+    }
 }
 
 fn schema(out: &mut Writer, schema_value: &Value) {
@@ -77,6 +107,7 @@ fn schema(out: &mut Writer, schema_value: &Value) {
     text(out, 2, &schema_value["format"]);
     text(out, 4, &schema_value["description"]);
     items(&schema_value["required"]).for_each(|name| text(out, 19, name));
+    items(&schema_value["enum"]).for_each(|own| out.message(20, |out| out.bytes(2, own.to_string().as_bytes())));
     if let Some(own) = schema_value.get("additionalProperties") {
         out.message(21, |out| out.message(1, |out| schema(out, own)));
     }
@@ -171,11 +202,12 @@ mod tests {
         let mut out = Writer::default();
         let value = json!({
             "operationId": "patchPod",
-            "parameters": [{"name": "dryRun", "in": "query", "type": "string", "uniqueItems": true}],
-            "responses": {"200": {"description": "OK"}},
+            "parameters": [{"$ref": "#/parameters/p"}, {"name": "dryRun", "in": "query", "type": "string", "uniqueItems": true}],
+            "responses": {"200": {"description": "OK", "schema": {"$ref": "#/definitions/A"}}},
+            "tags": ["core_v1"], "schemes": ["https"],
             "x-kubernetes-action": "patch",
         });
         operation(&mut out, &value);
-        expect![[r#"5:patchPod 8(1(2(3(2:query 4:dryRun 6:string 20=1)))) 9(1(1:200 2(1(1:OK)))) 13(1:x-kubernetes-action 2(2:"patch"))"#]].assert_eq(&show(&out.finish()));
+        expect![[r#"1:core_v1 5:patchPod 8(2(1:#/parameters/p)) 8(1(2(3(2:query 4:dryRun 6:string 20=1)))) 9(1(1:200 2(1(1:OK 2(1(1:#/definitions/A)))))) 10:https 13(1:x-kubernetes-action 2(2:"patch"))"#]].assert_eq(&show(&out.finish()));
     }
 }

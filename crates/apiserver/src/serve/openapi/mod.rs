@@ -4,8 +4,15 @@
 //! protobuf form that kubectl up to 1.28 reads ([`gnostic`]).
 
 mod gnostic;
+pub mod merge;
+mod others;
+mod parameters;
 mod paths;
+mod route;
 mod schemas;
+mod swagger;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -17,17 +24,28 @@ use registry::strategy::Resource;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use self::route::Route;
+use self::swagger::Form;
+pub use self::swagger::Swagger;
 use crate::aggregate;
-use crate::aggregate::remote::Remote;
+use crate::aggregate::remote::{Described, Remote};
 use crate::body::Body;
 use crate::call::Call;
 use crate::catalog::Catalog;
 use crate::encode;
-use crate::serve::documents::{Page, Swagger};
+use crate::serve::documents::Page;
 use crate::server::Inner;
 
-static BUILT_IN: LazyLock<BTreeMap<String, Arc<Page>>> =
-    LazyLock::new(|| documents(Catalog::built_in().as_ref(), false));
+static BUILT_IN: LazyLock<BTreeMap<String, Arc<Page>>> = LazyLock::new(built_in);
+
+fn built_in() -> BTreeMap<String, Arc<Page>> {
+    let catalog = Catalog::built_in();
+    let others = others::all(&catalog).into_iter();
+    let mut all: BTreeMap<String, Arc<Page>> =
+        others.map(|(path, route)| (path, Arc::new(Page::now(&described(&[route], &[]))))).collect();
+    all.extend(documents(&catalog, false));
+    all
+}
 
 /// One document for each group and version, by its path: `api/v1`, `apis/apps/v1`. Those of built-in kinds are made once.
 fn all(catalog: &Catalog) -> BTreeMap<String, Arc<Page>> {
@@ -65,6 +83,15 @@ enum Dialect {
     V3,
 }
 
+impl Dialect {
+    fn reference(self, name: &str) -> String {
+        match self {
+            Self::V2 => format!("#/definitions/{name}"),
+            Self::V3 => format!("#/components/schemas/{name}"),
+        }
+    }
+}
+
 fn path(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
@@ -85,7 +112,7 @@ pub async fn run(server: &Inner, call: &mut Call) -> Result<Response<Body>, Stat
                 whole(call, page, text)
             }))
         }
-        None if path == "/openapi/v2" => v2(call),
+        None if path == "/openapi/v2" => Ok(v2(server, call)),
         None => Err(Status::path_not_found()),
     }
 }
@@ -142,135 +169,74 @@ fn whole(call: &Call, document: &Page, text: Bytes) -> Response<Body> {
 
 fn document(catalog: &Catalog, group: &str, version: &str) -> Value {
     let resources: Vec<&Resource> = catalog.of_version(group, version).map(AsRef::as_ref).collect();
+    described(&routes(&resources), &resources)
+}
+
+/// What can be done with the resources. The resources of a version can be listed, unless all are custom.
+fn routes(resources: &[&Resource]) -> Vec<Route> {
+    let mut versions: Vec<(&str, &str)> = Vec::new();
+    for resource in resources.iter().filter(|resource| resource.custom.is_none()) {
+        if !versions.contains(&(resource.group, resource.version)) {
+            versions.push((resource.group, resource.version));
+        }
+    }
+    let lists = versions.into_iter().map(|(group, version)| others::resources(group, version));
+    lists.chain(resources.iter().flat_map(|resource| paths::of(resource))).collect()
+}
+
+fn described(routes: &[Route], resources: &[&Resource]) -> Value {
+    let schemas = schemas::of(routes, resources, Dialect::V3);
+    let mut components = json!({"securitySchemes": {"BearerToken": bearer_token()}});
+    if !schemas.is_empty() {
+        components["schemas"] = schemas.into();
+    }
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1.36.2"},
-        "paths": paths::of(&resources, Dialect::V3),
-        "components": {"schemas": schemas::of(&resources, Dialect::V3)},
+        "paths": route::paths(routes, Dialect::V3),
+        "components": components,
     })
 }
 
-const GNOSTIC: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-/// The older spelling, which is no valid media type; it is understood and never answered.
-const GNOSTIC_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+fn bearer_token() -> Value {
+    json!({"type": "apiKey", "name": "authorization", "in": "header", "description": "A bearer token"})
+}
 
 /// The definition of everything in one document.
 fn swagger(catalog: &Catalog) -> Value {
     let resources: Vec<&Resource> = catalog.resources().map(AsRef::as_ref).collect();
+    let mut routes = routes(&resources);
+    routes.extend(others::all(catalog).into_iter().map(|(_, route)| route));
     json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "v1.36.2"},
-        "paths": paths::of(&resources, Dialect::V2),
-        "definitions": schemas::of(&resources, Dialect::V2),
-        "parameters": {},
+        "paths": route::paths(&routes, Dialect::V2),
+        "definitions": schemas::of(&routes, &resources, Dialect::V2),
+        "parameters": parameters::shared(),
         "security": [{"BearerToken": []}],
-        "securityDefinitions": {"BearerToken": {"type": "apiKey", "name": "authorization", "in": "header"}},
+        "securityDefinitions": {"BearerToken": bearer_token()},
     })
 }
 
-/// Written and compressed once.
-fn written(catalog: &Catalog) -> Swagger {
-    let value = swagger(catalog);
-    let protobuf = gnostic::document(&value);
-    let protobuf_gzipped = encode::gzip(&protobuf).into();
-    Swagger { json: value.to_string().into(), protobuf: protobuf.into(), protobuf_gzipped }
+/// What this server serves, and what those say that others serve.
+fn whole_swagger(server: &Inner, catalog: &Catalog) -> Arc<Swagger> {
+    let remotes = server.remotes.all();
+    let foreign = remotes.iter().filter(|remote| !catalog.is_built_in(&remote.group));
+    let described: Vec<Arc<Described>> = foreign.filter_map(|remote| remote.seen.lock().swagger.clone()).collect();
+    let etags: Vec<&str> = described.iter().map(|described| described.etag.as_str()).collect();
+    catalog.documents.swagger(&etags.join(" "), || {
+        let mut value = swagger(catalog);
+        described.iter().for_each(|described| merge::add(&mut value, &described.value));
+        Swagger::written(&value)
+    })
 }
 
-fn v2(call: &mut Call) -> Result<Response<Body>, Status> {
-    if wants_gnostic(call.header("accept")) {
-        return Ok(gnostic_response(call));
-    }
-    call.negotiate(false)?;
-    let json = call.catalog.documents.swagger(|| written(&call.catalog)).json.clone();
-    Ok(encode::text(call, StatusCode::OK, json.into()))
-}
-
-fn gnostic_response(call: &Call) -> Response<Body> {
-    let gzip = call.header("accept-encoding").contains("gzip");
-    let swagger = call.catalog.documents.swagger(|| written(&call.catalog));
-    let body = if gzip { &swagger.protobuf_gzipped } else { &swagger.protobuf };
-    let mut response = encode::plain(StatusCode::OK, GNOSTIC, body.clone());
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    if gzip {
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    response
-}
-
-/// Whether the protobuf form comes before any that we serve otherwise.
-fn wants_gnostic(accept: &str) -> bool {
-    let medias = accept.split(',').map(|clause| clause.split(';').next().unwrap_or_default().trim());
-    let known = |media: &&str| [GNOSTIC, GNOSTIC_OLD, "application/json", "application/yaml", "*/*"].contains(media);
-    medias.into_iter().find(known).is_some_and(|media| media == GNOSTIC || media == GNOSTIC_OLD)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    static V2: LazyLock<Value> = LazyLock::new(|| swagger(&Catalog::built_in()));
-
-    #[test]
-    fn protobuf_is_sent_to_who_asks_for_it_first() {
-        assert!(wants_gnostic(GNOSTIC) && wants_gnostic(GNOSTIC_OLD));
-        assert!(wants_gnostic("text/html, application/com.github.proto-openapi.spec.v2@v1.0+protobuf;q=1, */*"));
-        assert!(!wants_gnostic("application/json, application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
-        assert!(!wants_gnostic(""));
-    }
-
-    #[test]
-    fn every_reference_of_v2_leads_to_a_definition() {
-        let definitions = V2["definitions"].as_object().unwrap();
-        let text = V2.to_string();
-        let named = text.split("\"#/definitions/").skip(1).map(|rest| rest.split('"').next().unwrap());
-        for name in named {
-            assert!(definitions.contains_key(name), "{name} is not defined");
-        }
-    }
-
-    #[test]
-    fn operations_have_upstreams_names() {
-        let named = |path: &str, method: &str| V2["paths"][path][method]["operationId"].as_str().map(str::to_string);
-        let check = |path: &str, method: &str, id: &str| assert_eq!(named(path, method).as_deref(), Some(id));
-        check("/apis/apps/v1/namespaces/{namespace}/deployments", "post", "createAppsV1NamespacedDeployment");
-        check(
-            "/apis/apps/v1/namespaces/{namespace}/deployments",
-            "delete",
-            "deleteAppsV1CollectionNamespacedDeployment",
-        );
-        check(
-            "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale",
-            "put",
-            "replaceAppsV1NamespacedDeploymentScale",
-        );
-        check("/apis/rbac.authorization.k8s.io/v1/clusterroles/{name}", "get", "readRbacAuthorizationV1ClusterRole");
-        check("/api/v1/pods", "get", "listCoreV1PodForAllNamespaces");
-    }
-
-    #[test]
-    fn definitions_and_fields_say_what_they_are() {
-        let described = |schemas: &Value| {
-            for (name, schema) in schemas.as_object().unwrap() {
-                assert!(schema["description"].is_string(), "{name}");
-                for (field, property) in schema["properties"].as_object().unwrap() {
-                    assert!(property["description"].is_string(), "{name}.{field}");
-                }
-            }
-        };
-        described(&V2["definitions"]);
-        let v3 = document(&Catalog::built_in(), "apps", "v1");
-        described(&v3["components"]["schemas"]);
-        let spec = &v3["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"];
-        assert!(spec["allOf"][0]["$ref"].is_string());
-    }
-
-    #[test]
-    fn lists_say_how_a_patch_merges_them() {
-        let containers = &V2["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"];
-        assert_eq!(containers["x-kubernetes-patch-strategy"], "merge");
-        assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
-        assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
-        let volumes = &V2["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"]["volumes"];
-        assert_eq!(volumes["x-kubernetes-patch-strategy"], "merge,retainKeys");
-    }
+fn v2(server: &Inner, call: &Call) -> Response<Body> {
+    let Some(form) = Form::accepted(call.header("accept")) else {
+        let mut response = Response::new(crate::body::empty());
+        *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        return response;
+    };
+    whole_swagger(server, &call.catalog).response(call, form)
 }

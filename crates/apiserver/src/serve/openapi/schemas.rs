@@ -1,48 +1,38 @@
 //! What the kinds look like.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use api::docs::{self, Description};
-use api::schema::{self, Definition, Field, ListKind, SchemaNode, Type};
+use api::schema::published::{self, Folded, Said};
+use api::schema::{self, Definition, Field, SchemaNode, Type, WhenEmpty};
 use apiextensions::openapi;
 use registry::strategy::Resource;
 use serde_json::{Map, Value, json};
 
 use super::Dialect;
-use super::paths::kind_of;
+use super::route::Route;
 
 /// What the schemas of custom resources refer to.
 const METADATA: [&str; 2] =
     ["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"];
 
-/// The definitions that the resources reach, with their kinds.
-pub fn of(resources: &[&Resource], dialect: Dialect) -> Value {
-    let mut reached: BTreeSet<&'static str> = BTreeSet::new();
-    let mut open: Vec<&'static Definition> = Vec::new();
-    let mut kinds: BTreeMap<&'static str, Vec<Value>> = BTreeMap::new();
+/// The definitions that the operations reach.
+pub fn of(routes: &[Route], resources: &[&Resource], dialect: Dialect) -> Map<String, Value> {
+    let mut reached: BTreeSet<&str> = BTreeSet::new();
+    let mut open: Vec<&str> = routes.iter().flat_map(Route::definitions).collect();
     if resources.iter().any(|resource| resource.custom.is_some()) {
-        open.extend(METADATA.iter().filter_map(|name| schema::definition(name)));
+        open.extend(METADATA);
     }
-    for resource in resources {
-        if let Some(definition) = resource.schema.node().static_definition() {
-            let kind = json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
-            kinds.entry(definition.name).or_default().push(kind);
-            open.push(definition);
-        }
-        let subs = resource.subresources.iter();
-        open.extend(
-            subs.map(|sub| kind_of(resource, sub))
-                .filter_map(|(group, version, kind)| schema::kind(group, version, kind)),
-        );
-    }
-    while let Some(definition) = open.pop() {
-        if reached.insert(definition.name) {
-            definition.fields().iter().for_each(|field| reach(field.ty, &mut open));
+    while let Some(name) = open.pop() {
+        if let Some(definition) = schema::definition(name).filter(|_| reached.insert(name)) {
+            let fields = definition.fields().iter();
+            open.extend(fields.filter_map(|field| refers(field.ty, published::field(name, field.name))));
+        } else if published::folded(name).is_some() {
+            reached.insert(name);
         }
     }
-    let all = reached.into_iter().filter_map(schema::definition);
-    let built_in = all.map(|d| (d.name.to_string(), schema_of(d, kinds.get(d.name), dialect)));
-    built_in.chain(resources.iter().flat_map(|resource| defined(resource, dialect))).collect::<Map<_, _>>().into()
+    let built_in = reached.into_iter().map(|name| (name.to_string(), definition(name, dialect)));
+    built_in.chain(resources.iter().flat_map(|resource| defined(resource, dialect))).collect()
 }
 
 /// What a definition says of its kind, and the kind's list.
@@ -58,23 +48,48 @@ fn defined(resource: &Resource, dialect: Dialect) -> Map<String, Value> {
     openapi::schemas(&definition, resource.version, dialect)
 }
 
-fn reach(ty: Type, open: &mut Vec<&'static Definition>) {
+/// The definition that a type names.
+fn refers(ty: Type, said: Option<&'static Said>) -> Option<&'static str> {
     match ty {
-        Type::Object(index) => open.push(schema::by_index(index)),
-        Type::List(inner) | Type::Map(inner) => reach(*inner, open),
-        _ => {}
+        Type::Object(index) => Some(schema::by_index(index).name),
+        Type::List(inner) | Type::Map(inner) => refers(*inner, said),
+        Type::Any => said.map(|said| said.refers),
+        ty => published::definition_of(ty),
     }
 }
 
-fn schema_of(definition: &'static Definition, kinds: Option<&Vec<Value>>, dialect: Dialect) -> Value {
-    let node = definition.node();
-    let description = docs::of(definition.name);
+fn definition(name: &str, dialect: Dialect) -> Value {
+    match schema::definition(name) {
+        Some(definition) => object(definition, dialect),
+        None => published::folded(name).map_or(Value::Null, |folded| value(folded, dialect)),
+    }
+}
+
+fn value(folded: Folded, dialect: Dialect) -> Value {
+    match (folded, dialect) {
+        (Folded::Quantity, Dialect::V2) => json!({"type": "string"}),
+        (Folded::Quantity, Dialect::V3) => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+        (Folded::IntOrString, Dialect::V2) => json!({"type": "string", "format": "int-or-string"}),
+        (Folded::IntOrString, Dialect::V3) => {
+            json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+        }
+        (Folded::Time, _) => json!({"type": "string", "format": "date-time"}),
+        (Folded::Object, _) => json!({"type": "object"}),
+        (Folded::Anything, _) => json!({}),
+    }
+}
+
+fn object(definition: &'static Definition, dialect: Dialect) -> Value {
     let fields = definition.fields().iter();
+    let description = docs::of(definition.name);
     let properties: Map<String, Value> =
-        fields.map(|field| (field.name.into(), property(field, node, &description, dialect))).collect();
-    let mut value = json!({"type": "object", "properties": properties});
+        fields.map(|field| (field.name.into(), property(field, definition, &description, dialect))).collect();
+    let mut value = json!({"type": "object"});
     if let Some(about) = description.definition() {
         value["description"] = about.into();
+    }
+    if !properties.is_empty() {
+        value["properties"] = properties.into();
     }
     if !definition.required.is_empty() {
         value["required"] = json!(definition.required);
@@ -82,23 +97,67 @@ fn schema_of(definition: &'static Definition, kinds: Option<&Vec<Value>>, dialec
     if definition.atomic {
         value["x-kubernetes-map-type"] = "atomic".into();
     }
-    if let Some(kinds) = kinds {
-        value["x-kubernetes-group-version-kind"] = json!(kinds);
+    if let Some(unions) = published::unions(definition.name) {
+        value["x-kubernetes-unions"] = serde_json::from_str(unions).expect("the generator wrote JSON");
+    }
+    let kinds = schema::kinds_of(definition);
+    let kinds: Vec<Value> =
+        kinds.map(|(group, version, kind)| json!({"group": group, "version": version, "kind": kind})).collect();
+    if !kinds.is_empty() {
+        value["x-kubernetes-group-version-kind"] = kinds.into();
     }
     value
 }
 
-/// A field with what people and merges must know of it.
-fn property(field: &Field, parent: SchemaNode<'_>, description: &Description, dialect: Dialect) -> Value {
-    let mut value = type_of(field.ty, dialect);
+/// A field with what readers and merges must know of it.
+fn property(field: &'static Field, owner: &'static Definition, description: &Description, dialect: Dialect) -> Value {
+    let said = published::field(owner.name, field.name);
+    let mut value = type_of(field.ty, said, dialect);
     if let Some(about) = description.field(field.name) {
         value["description"] = about.into();
     }
-    let Some(node) = parent.child(field.name) else { return value };
-    if node.is_list() {
-        list_extensions(&mut value, node);
-    } else if node.atomic() && matches!(field.ty, Type::Map(_)) {
-        value["x-kubernetes-map-type"] = "atomic".into();
+    if dialect == Dialect::V3
+        && let Some(default) = default_of(field, said)
+    {
+        value["default"] = default;
+    }
+    if let Some(node) = owner.node().child(field.name) {
+        merging(&mut value, node);
+    }
+    wrapped(value, dialect)
+}
+
+/// What Go makes of an absent field, if that is anything.
+fn default_of(field: &Field, said: Option<&Said>) -> Option<Value> {
+    if let Some(said) = said.filter(|said| !said.default.is_empty()) {
+        return Some(serde_json::from_str(said.default).expect("the generator wrote JSON"));
+    }
+    match (field.ty, field.when_empty) {
+        (Type::Object(_), WhenEmpty::Keep | WhenEmpty::Null) => None,
+        (Type::Object(_), _) | (_, WhenEmpty::Always) => zero(field.ty),
+        _ => None,
+    }
+}
+
+fn zero(ty: Type) -> Option<Value> {
+    match ty {
+        Type::Object(_) => Some(json!({})),
+        Type::String => Some("".into()),
+        Type::Int32 | Type::Int64 | Type::Double => Some(0.into()),
+        Type::Bool => Some(false.into()),
+        _ => None,
+    }
+}
+
+fn merging(value: &mut Value, node: SchemaNode<'_>) {
+    // To OpenAPI, bytes are a list of them.
+    match (node.declared(), node.is_list() || node.scalar() == Some(Type::Bytes)) {
+        (Some(kind), true) => value["x-kubernetes-list-type"] = kind.into(),
+        (Some(kind), false) => value["x-kubernetes-map-type"] = kind.into(),
+        (None, _) => {}
+    }
+    if !node.list_keys().is_empty() {
+        value["x-kubernetes-list-map-keys"] = json!(node.list_keys());
     }
     let strategies: Vec<&str> =
         [("merge", node.patch_merge()), ("replace", node.patch_replace()), ("retainKeys", node.patch_retain_keys())]
@@ -111,44 +170,47 @@ fn property(field: &Field, parent: SchemaNode<'_>, description: &Description, di
     if !node.patch_merge_key().is_empty() {
         value["x-kubernetes-patch-merge-key"] = node.patch_merge_key().into();
     }
-    value
 }
 
-fn list_extensions(value: &mut Value, node: SchemaNode<'_>) {
-    match node.list_kind() {
-        ListKind::Map => {
-            value["x-kubernetes-list-type"] = "map".into();
-            value["x-kubernetes-list-map-keys"] = json!(node.list_keys());
-        }
-        ListKind::Set => value["x-kubernetes-list-type"] = "set".into(),
-        ListKind::Atomic => value["x-kubernetes-list-type"] = "atomic".into(),
-    }
-}
-
-fn type_of(ty: Type, dialect: Dialect) -> Value {
-    let is_v2 = dialect == Dialect::V2;
-    match ty {
+fn type_of(ty: Type, said: Option<&'static Said>, dialect: Dialect) -> Value {
+    let mut value = match ty {
         Type::String => json!({"type": "string"}),
         Type::Bytes => json!({"type": "string", "format": "byte"}),
         Type::Int32 => json!({"type": "integer", "format": "int32"}),
         Type::Int64 => json!({"type": "integer", "format": "int64"}),
         Type::Double => json!({"type": "number", "format": "double"}),
         Type::Bool => json!({"type": "boolean"}),
-        Type::Quantity if is_v2 => json!({"type": "string"}),
-        Type::Quantity => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
-        Type::Time | Type::MicroTime => json!({"type": "string", "format": "date-time"}),
-        Type::IntOrString if is_v2 => json!({"type": "string", "format": "int-or-string"}),
-        Type::IntOrString => json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}),
-        Type::Any => json!({"type": "object"}),
-        Type::Object(index) => reference(schema::by_index(index).name, dialect),
-        Type::List(inner) => json!({"type": "array", "items": type_of(*inner, dialect)}),
-        Type::Map(inner) => json!({"type": "object", "additionalProperties": type_of(*inner, dialect)}),
+        Type::List(inner) => json!({"type": "array", "items": member(*inner, said, dialect)}),
+        Type::Map(inner) => json!({"type": "object", "additionalProperties": member(*inner, said, dialect)}),
+        ty => match refers(ty, said) {
+            Some(name) => json!({"$ref": dialect.reference(name)}),
+            None => json!({}),
+        },
+    };
+    if let Some(said) = said.filter(|said| ty == Type::String && !said.values.is_empty()) {
+        value["enum"] = json!(said.values);
     }
+    value
 }
 
-fn reference(name: &str, dialect: Dialect) -> Value {
-    match dialect {
-        Dialect::V2 => json!({"$ref": format!("#/definitions/{name}")}),
-        Dialect::V3 => json!({"allOf": [{"$ref": format!("#/components/schemas/{name}")}]}),
+/// The items of a list, the values of a map.
+fn member(ty: Type, said: Option<&'static Said>, dialect: Dialect) -> Value {
+    let mut value = type_of(ty, said, dialect);
+    if dialect == Dialect::V3
+        && let Some(zero) = zero(ty)
+    {
+        value["default"] = zero;
     }
+    wrapped(value, dialect)
+}
+
+/// Nothing stands beside a reference in version 3.
+fn wrapped(mut value: Value, dialect: Dialect) -> Value {
+    let Some(fields) = value.as_object_mut().filter(|fields| dialect == Dialect::V3 && fields.len() > 1) else {
+        return value;
+    };
+    if let Some(reference) = fields.remove("$ref") {
+        fields.insert("allOf".into(), json!([{"$ref": reference}]));
+    }
+    value
 }
