@@ -1,9 +1,10 @@
 //! Jobs.
 
 use apimachinery::field::{ErrorList, FieldError};
-use apimachinery::validation::{is_dns1123_subdomain, is_qualified_name};
+use apimachinery::labels::Selector;
+use apimachinery::validation::{is_dns1123_subdomain, is_qualified_name, label_selector};
 use apimachinery::{object, table};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::at::At;
 use crate::cells::{containers, int, list, name, selector};
@@ -17,8 +18,8 @@ pub struct Job;
 const POLICIES: [&str; 2] = ["Never", "OnFailure"];
 
 impl Strategy for Job {
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.template.spec"))
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        crate::pod_spec::workload_warnings(&crate::at::At::root(new), old, "spec.template", true)
     }
 
     fn prepare_for_create(&self, job: &mut Value, _context: &Context<'_>) {
@@ -38,20 +39,22 @@ impl Strategy for Job {
 
     fn validate(&self, job: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        validate_spec(&At::root(job).at("spec"), &mut errors);
+        generated_selector(job, &mut errors);
+        own_spec(&At::root(job).at("spec"), &mut errors);
         errors
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = self.validate(new);
         let (spec, before) = (At::root(new).at("spec"), &old["spec"]);
-        for field in
-            ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]
-        {
+        // Upstream judges the spec once more.
+        own_spec(&spec, &mut errors);
+        completions(&spec, before, &mut errors);
+        spec.at("selector").immutable(&mut errors, &before["selector"]);
+        template(new, old, &mut errors);
+        for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
             spec.at(field).immutable(&mut errors, &before[field]);
         }
-        completions(&spec, before, &mut errors);
-        template(new, old, &mut errors);
         errors
     }
 
@@ -141,14 +144,64 @@ fn generate_selector(job: &mut Value) {
             ("controller-uid", &uid),
             ("batch.kubernetes.io/controller-uid", &uid),
         ] {
-            labels[key] = value.as_str().into();
+            set(labels, key, value.as_str());
         }
     }
     let selector = child(&mut job["spec"], "selector").and_then(|selector| child(selector, "matchLabels"));
     if let Some(labels) = selector {
-        labels["batch.kubernetes.io/controller-uid"] = uid.into();
+        set(labels, "batch.kubernetes.io/controller-uid", uid);
     }
 }
+
+/// The selector must be there, and select what the template makes.
+fn own_spec(spec: &At<'_>, errors: &mut ErrorList) {
+    validate_spec(spec, errors);
+    let selector = spec.at("selector");
+    if !selector.present() {
+        return errors.required(&selector.path, "");
+    }
+    errors.append(label_selector(selector.value, &selector.path));
+    let labels = spec.to("template.metadata.labels");
+    let parsed = Selector::from_label_selector(Some(selector.value));
+    if parsed.is_ok_and(|parsed| !parsed.matches(labels.value.as_object())) {
+        errors.invalid(&labels.path, labels.value.clone(), "`selector` does not match template `labels`");
+    }
+}
+
+/// Labels that the user gave in place of generated ones must say the same.
+fn generated_selector(job: &Value, errors: &mut ErrorList) {
+    let spec = At::root(job).at("spec");
+    let selector = spec.at("selector");
+    if spec.at("manualSelector").is_true() || !selector.present() {
+        return;
+    }
+    let expected: Map<String, Value> = [
+        ("controller-uid", object::uid(job)),
+        ("job-name", object::name(job)),
+        ("batch.kubernetes.io/controller-uid", object::uid(job)),
+        ("batch.kubernetes.io/job-name", object::name(job)),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.into()))
+    .collect();
+    let labels = spec.to("template.metadata.labels");
+    for (key, value) in ORDER.iter().map(|key| (*key, &expected[*key])) {
+        let detail = format!("must be '{}'", value.as_str().unwrap_or_default());
+        match labels.value.get(key) {
+            None => errors.required(&labels.path.key(key), &detail),
+            Some(given) if given != value => errors.invalid(&labels.path.key(key), labels.value.clone(), detail),
+            Some(_) => {}
+        }
+    }
+    let parsed = Selector::from_label_selector(Some(selector.value));
+    if parsed.is_ok_and(|parsed| !parsed.matches(Some(&expected))) {
+        selector.invalid(errors, "`selector` not auto-generated");
+    }
+}
+
+/// In which the generated labels are looked at.
+const ORDER: [&str; 4] =
+    ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
 
 /// Also of the template in a CronJob, which has no selector.
 pub fn validate_spec(spec: &At<'_>, errors: &mut ErrorList) {
