@@ -16,6 +16,7 @@ mod resource_quota;
 mod secret;
 mod service;
 mod service_account;
+mod service_change;
 mod service_rules;
 mod volume_warnings;
 

@@ -5,7 +5,7 @@ use apimachinery::table;
 use apimachinery::validation as rules;
 use serde_json::{Value, json};
 
-use super::service_rules;
+use super::{service_change, service_rules};
 use crate::at::At;
 use crate::cells::{list, name, or, text};
 use crate::defaults::{items, lacks, object, remove, set};
@@ -67,7 +67,7 @@ impl Strategy for Service {
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(new);
-        service_rules::validate_change(&root.at("spec"), &old["spec"], &mut errors);
+        service_change::validate(&root.at("spec"), &old["spec"], &mut errors);
         service_rules::validate(&root, &mut errors);
         errors
     }
@@ -79,7 +79,7 @@ impl Strategy for Service {
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        service_rules::load_balancer(&At::root(new), &mut errors);
+        service_change::load_balancer(&At::root(new), &mut errors);
         errors
     }
 
