@@ -12,7 +12,8 @@ pub fn validate(spec: &At<'_>, old: &Value, errors: &mut ErrorList) {
     let before = At { value: old, path: spec.path.clone() };
     let external = [spec, &before].iter().any(|spec| spec.at("type").text() == "ExternalName");
     let (is, was) = (service_rules::is_headless(spec), service_rules::is_headless(&before));
-    if !external && !(is && was) {
+    let stays_headless = is && was;
+    if !external && !stays_headless {
         kept(spec, &before, "clusterIPs", ["primary clusterIP", "secondary clusterIP"], errors);
     }
     if !external && !is && !was {
