@@ -64,6 +64,39 @@ pub fn validate_ip(path: &Path, value: &str) -> ErrorList {
     errors
 }
 
+/// A form of an address that is accepted, but not the one to use.
+pub fn ip_warnings(path: &Path, value: &str) -> Option<String> {
+    let better = match value.parse::<IpAddr>() {
+        Ok(IpAddr::V6(v6)) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.to_string(),
+            None if v6.to_string() == value => return None,
+            None => {
+                return Some(format!(
+                    "{path}: IPv6 address {value:?} should be in RFC 5952 canonical format (\"{v6}\")"
+                ));
+            }
+        },
+        Ok(IpAddr::V4(_)) => return None,
+        Err(_) => without_leading_zeros(value).parse::<Ipv4Addr>().ok()?.to_string(),
+    };
+    Some(format!("{path}: non-standard IP address {value:?} is invalid: use {better:?}"))
+}
+
+/// The same for a range of addresses.
+pub fn cidr_warnings(path: &Path, value: &str) -> Option<String> {
+    let (address, length) = parse_cidr(value)?;
+    let (first, bits) = (masked(address, length), if address.is_ipv4() { 32 } else { 128 });
+    if first != address {
+        return Some(format!(
+            "{path}: CIDR value {value:?} is ambiguous in this context (should be \"{first}/{length}\" or \
+             \"{address}/{bits}\"?)"
+        ));
+    }
+    let canonical = format!("{first}/{length}");
+    (address.is_ipv6() && canonical != value)
+        .then(|| format!("{path}: IPv6 CIDR value {value:?} should be in RFC 5952 canonical format ({canonical:?})"))
+}
+
 pub fn validate_cidr(path: &Path, value: &str) -> ErrorList {
     let mut errors = ErrorList::new();
     match parse_cidr(value) {

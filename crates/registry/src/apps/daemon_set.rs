@@ -15,8 +15,8 @@ use crate::strategy::{Column, Strategy};
 pub struct DaemonSet;
 
 impl Strategy for DaemonSet {
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.template.spec"))
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        pod_spec::workload_warnings(&At::root(new), old, "spec.template", false)
     }
 
     fn default(&self, daemon_set: &mut Value) {

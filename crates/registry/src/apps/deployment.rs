@@ -23,8 +23,8 @@ impl Strategy for Deployment {
         }
     }
 
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.template.spec"))
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        pod_spec::workload_warnings(&At::root(new), old, "spec.template", true)
     }
 
     fn default(&self, deployment: &mut Value) {

@@ -14,8 +14,8 @@ use crate::strategy::{Column, ScalePaths, Strategy};
 pub struct ReplicaSet;
 
 impl Strategy for ReplicaSet {
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.template.spec"))
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        pod_spec::workload_warnings(&At::root(new), old, "spec.template", true)
     }
 
     fn default(&self, replica_set: &mut Value) {

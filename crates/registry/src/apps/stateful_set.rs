@@ -28,8 +28,14 @@ const CHANGEABLE: [&str; 9] = [
 ];
 
 impl Strategy for StatefulSet {
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.template.spec"))
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let root = At::root(new);
+        let mut warnings = pod_spec::workload_warnings(&root, old, "spec.template", false);
+        if root.to("spec.revisionHistoryLimit").int().is_some_and(|limit| limit < 0) {
+            let why = "a negative value retains all historical revisions; a value >= 0 is recommended";
+            warnings.push(format!("spec.revisionHistoryLimit: {why}"));
+        }
+        warnings
     }
 
     fn default(&self, stateful_set: &mut Value) {

@@ -15,8 +15,8 @@ pub struct CronJob;
 const NAME_LEN_MAX: usize = 52;
 
 impl Strategy for CronJob {
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.jobTemplate.spec.template.spec"))
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        crate::pod_spec::workload_warnings(&crate::at::At::root(new), old, "spec.jobTemplate.spec.template", true)
     }
 
     fn default(&self, cron_job: &mut Value) {
@@ -34,20 +34,7 @@ impl Strategy for CronJob {
 
     fn validate(&self, cron_job: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let spec = At::root(cron_job).at("spec");
-        schedule(&spec, &mut errors);
-        for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-            spec.at(field).not_negative(&mut errors);
-        }
-        spec.at("concurrencyPolicy").required_one_of(&mut errors, &["Allow", "Forbid", "Replace"]);
-        let template = spec.to("jobTemplate.spec");
-        job::validate_spec(&template, &mut errors);
-        if template.at("selector").present() {
-            template.at("selector").invalid(&mut errors, "`selector` will be auto-generated");
-        }
-        if template.at("manualSelector").is_true() {
-            errors.not_supported(&template.path.child("manualSelector"), true, &["nil", "false"]);
-        }
+        rules(&At::root(cron_job).at("spec"), &Value::Null, &mut errors);
         let name = object::name(cron_job);
         if name.len() > NAME_LEN_MAX {
             errors.invalid(
@@ -56,6 +43,13 @@ impl Strategy for CronJob {
                 format!("must be no more than {NAME_LEN_MAX} characters"),
             );
         }
+        errors
+    }
+
+    /// A name that is too long was let in by an older server.
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        rules(&At::root(new).at("spec"), &old["spec"], &mut errors);
         errors
     }
 
@@ -99,16 +93,47 @@ impl Strategy for CronJob {
     }
 }
 
-fn schedule(spec: &At<'_>, errors: &mut ErrorList) {
+/// `old` is the spec as it was, null for a new object.
+fn rules(spec: &At<'_>, old: &Value, errors: &mut ErrorList) {
+    schedule(spec, old, errors);
+    spec.at("startingDeadlineSeconds").not_negative(errors);
+    if old.is_null() || *spec.at("timeZone").value != old["timeZone"] {
+        time_zone(&spec.at("timeZone"), errors);
+    }
+    spec.at("concurrencyPolicy").required_one_of(errors, &["Allow", "Forbid", "Replace"]);
+    let template = spec.to("jobTemplate.spec");
+    job::validate_spec(&template, errors);
+    if template.at("selector").present() {
+        template.at("selector").invalid(errors, "`selector` will be auto-generated");
+    }
+    if template.at("manualSelector").is_true() {
+        errors.not_supported(&template.path.child("manualSelector"), true, &["nil", "false"]);
+    }
+    for field in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        spec.at(field).not_negative(errors);
+    }
+}
+
+/// A zone in the schedule itself is left to those who had one.
+fn schedule(spec: &At<'_>, old: &Value, errors: &mut ErrorList) {
     let (at, zone) = (spec.at("schedule"), spec.at("timeZone"));
     if !at.required(errors, "") {
         return;
     }
-    if at.text().contains("TZ") {
-        at.invalid(errors, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
-    } else if let Some(why) = cron_problem(at.text()) {
+    let names_zone = at.text().contains("TZ");
+    let line = at.text().split_once(' ').filter(|(first, _)| first.contains("TZ=")).map_or(at.text(), |(_, rest)| rest);
+    if let Some(why) = cron_problem(line) {
         at.invalid(errors, &why);
     }
+    let named_zone = old["schedule"].as_str().is_some_and(|line| line.contains("TZ"));
+    if names_zone && !named_zone {
+        at.invalid(errors, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+    } else if names_zone && zone.present() {
+        at.invalid(errors, "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+    }
+}
+
+fn time_zone(zone: &At<'_>, errors: &mut ErrorList) {
     if zone.present() && (zone.empty() || zone.text().eq_ignore_ascii_case("local")) {
         zone.invalid(errors, "timeZone must be nil or non-empty string");
     } else if zone.present() && jiff::tz::TimeZone::get(zone.text()).is_err() {

@@ -1,10 +1,12 @@
 //! Jobs.
 
 use apimachinery::field::{ErrorList, FieldError};
-use apimachinery::validation::{is_dns1123_subdomain, is_qualified_name};
+use apimachinery::labels::Selector;
+use apimachinery::validation::{is_dns1123_subdomain, label_selector};
 use apimachinery::{object, table};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::policies;
 use crate::at::At;
 use crate::cells::{containers, int, list, name, selector};
 use crate::counts;
@@ -17,8 +19,8 @@ pub struct Job;
 const POLICIES: [&str; 2] = ["Never", "OnFailure"];
 
 impl Strategy for Job {
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec.template.spec"))
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        crate::pod_spec::workload_warnings(&crate::at::At::root(new), old, "spec.template", true)
     }
 
     fn prepare_for_create(&self, job: &mut Value, _context: &Context<'_>) {
@@ -38,20 +40,22 @@ impl Strategy for Job {
 
     fn validate(&self, job: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        validate_spec(&At::root(job).at("spec"), &mut errors);
+        generated_selector(job, &mut errors);
+        own_spec(&At::root(job).at("spec"), &mut errors);
         errors
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = self.validate(new);
         let (spec, before) = (At::root(new).at("spec"), &old["spec"]);
-        for field in
-            ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]
-        {
+        // Upstream judges the spec once more.
+        own_spec(&spec, &mut errors);
+        completions(&spec, before, &mut errors);
+        spec.at("selector").immutable(&mut errors, &before["selector"]);
+        template(new, old, &mut errors);
+        for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
             spec.at(field).immutable(&mut errors, &before[field]);
         }
-        completions(&spec, before, &mut errors);
-        template(new, old, &mut errors);
         errors
     }
 
@@ -141,14 +145,64 @@ fn generate_selector(job: &mut Value) {
             ("controller-uid", &uid),
             ("batch.kubernetes.io/controller-uid", &uid),
         ] {
-            labels[key] = value.as_str().into();
+            set(labels, key, value.as_str());
         }
     }
     let selector = child(&mut job["spec"], "selector").and_then(|selector| child(selector, "matchLabels"));
     if let Some(labels) = selector {
-        labels["batch.kubernetes.io/controller-uid"] = uid.into();
+        set(labels, "batch.kubernetes.io/controller-uid", uid);
     }
 }
+
+/// The selector must be there, and select what the template makes.
+fn own_spec(spec: &At<'_>, errors: &mut ErrorList) {
+    validate_spec(spec, errors);
+    let selector = spec.at("selector");
+    if !selector.present() {
+        return errors.required(&selector.path, "");
+    }
+    errors.append(label_selector(selector.value, &selector.path));
+    let labels = spec.to("template.metadata.labels");
+    let parsed = Selector::from_label_selector(Some(selector.value));
+    if parsed.is_ok_and(|parsed| !parsed.matches(labels.value.as_object())) {
+        errors.invalid(&labels.path, labels.value.clone(), "`selector` does not match template `labels`");
+    }
+}
+
+/// Labels that the user gave in place of generated ones must say the same.
+fn generated_selector(job: &Value, errors: &mut ErrorList) {
+    let spec = At::root(job).at("spec");
+    let selector = spec.at("selector");
+    if spec.at("manualSelector").is_true() || !selector.present() {
+        return;
+    }
+    let expected: Map<String, Value> = [
+        ("controller-uid", object::uid(job)),
+        ("job-name", object::name(job)),
+        ("batch.kubernetes.io/controller-uid", object::uid(job)),
+        ("batch.kubernetes.io/job-name", object::name(job)),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.into()))
+    .collect();
+    let labels = spec.to("template.metadata.labels");
+    for (key, value) in ORDER.iter().map(|key| (*key, &expected[*key])) {
+        let detail = format!("must be '{}'", value.as_str().unwrap_or_default());
+        match labels.value.get(key) {
+            None => errors.required(&labels.path.key(key), &detail),
+            Some(given) if given != value => errors.invalid(&labels.path.key(key), labels.value.clone(), detail),
+            Some(_) => {}
+        }
+    }
+    let parsed = Selector::from_label_selector(Some(selector.value));
+    if parsed.is_ok_and(|parsed| !parsed.matches(Some(&expected))) {
+        selector.invalid(errors, "`selector` not auto-generated");
+    }
+}
+
+/// In which the generated labels are looked at.
+const ORDER: [&str; 4] =
+    ["controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"];
 
 /// Also of the template in a CronJob, which has no selector.
 pub fn validate_spec(spec: &At<'_>, errors: &mut ErrorList) {
@@ -168,8 +222,8 @@ pub fn validate_spec(spec: &At<'_>, errors: &mut ErrorList) {
         errors.required(&per_index.path, "when maxFailedIndexes is specified");
     }
     managed_by(&spec.at("managedBy"), errors);
-    failure_policy(spec, errors);
-    success_policy(spec, errors);
+    policies::failure(spec, errors);
+    policies::success(spec, errors);
     let template = spec.at("template");
     pod_spec::validate_template(&template, &["Always", "Never", "OnFailure"], errors);
     let policy = template.to("spec.restartPolicy");
@@ -214,7 +268,6 @@ fn modes(spec: &At<'_>, errors: &mut ErrorList) {
 
 const INDEXED_PARALLELISM_MAX: i64 = 100_000;
 const MANAGED_BY_MAX: usize = 63;
-const RULES_MAX: usize = 20;
 
 /// `domain/path`: the controller that is to act.
 fn managed_by(at: &At<'_>, errors: &mut ErrorList) {
@@ -228,99 +281,6 @@ fn managed_by(at: &At<'_>, errors: &mut ErrorList) {
     }
     if at.text().len() > MANAGED_BY_MAX {
         errors.push(FieldError::too_long(&at.path, MANAGED_BY_MAX));
-    }
-}
-
-fn success_policy(spec: &At<'_>, errors: &mut ErrorList) {
-    let policy = spec.at("successPolicy");
-    if !policy.present() {
-        return;
-    }
-    if spec.at("completionMode").text() != "Indexed" {
-        policy.invalid(errors, "requires indexed completion mode");
-    }
-    let rules = policy.at("rules");
-    rules.required(errors, "at least one rules must be specified when the successPolicy is specified");
-    if rules.items().len() > RULES_MAX {
-        errors.push(FieldError::too_many(&rules.path, rules.items().len(), RULES_MAX));
-    }
-    for rule in rules.items() {
-        let count = rule.at("succeededCount");
-        if !count.present() && !rule.at("succeededIndexes").present() {
-            let detail = "at least one of succeededCount or succeededIndexes must be specified";
-            errors.required(&rule.path, detail);
-        }
-        count.not_negative(errors);
-        let completions = spec.at("completions").int();
-        if count.int().zip(completions).is_some_and(|(count, all)| count > all) {
-            let all = completions.unwrap_or_default();
-            count
-                .invalid(errors, &format!("must be less than or equal to {all} (the number of specified completions)"));
-        }
-    }
-}
-
-fn failure_policy(spec: &At<'_>, errors: &mut ErrorList) {
-    let rules = spec.to("podFailurePolicy.rules");
-    if rules.items().len() > RULES_MAX {
-        errors.push(FieldError::too_many(&rules.path, rules.items().len(), RULES_MAX));
-    }
-    let names: Vec<&str> = ["containers", "initContainers"]
-        .iter()
-        .flat_map(|list| spec.to("template.spec").at(list).items())
-        .map(|container| container.at("name").text())
-        .collect();
-    for rule in rules.items() {
-        failure_rule(spec, &rule, &names, errors);
-    }
-}
-
-fn failure_rule(spec: &At<'_>, rule: &At<'_>, names: &[&str], errors: &mut ErrorList) {
-    let action = rule.at("action");
-    action.required_one_of(errors, &["Count", "FailIndex", "FailJob", "Ignore"]);
-    if action.text() == "FailIndex" && !spec.at("backoffLimitPerIndex").present() {
-        action.invalid(errors, "requires the backoffLimitPerIndex to be set");
-    }
-    let (codes, conditions) = (rule.at("onExitCodes"), rule.at("onPodConditions"));
-    if codes.present() {
-        codes.at("operator").required_one_of(errors, &["In", "NotIn"]);
-        let container = codes.at("containerName");
-        if container.present() && !names.contains(&container.text()) {
-            container.invalid(errors, "must be one of the container or initContainer names in the pod template");
-        }
-        exit_codes(&codes, errors);
-    }
-    for pattern in conditions.items() {
-        if pattern.at("type").required(errors, "") {
-            pattern.at("type").follows(errors, is_qualified_name);
-        }
-        pattern.at("status").one_of(errors, &["False", "True", "Unknown"]);
-    }
-    match (codes.present(), !conditions.empty()) {
-        (true, true) => rule.invalid(errors, "specifying both OnExitCodes and OnPodConditions is not supported"),
-        (false, false) => rule.invalid(errors, "specifying one of OnExitCodes and OnPodConditions is required"),
-        _ => {}
-    }
-}
-
-fn exit_codes(codes: &At<'_>, errors: &mut ErrorList) {
-    let values = codes.at("values");
-    if values.empty() {
-        values.invalid(errors, "at least one value is required");
-    }
-    let is_in = codes.at("operator").text() == "In";
-    let mut before: Option<i64> = None;
-    for value in values.items() {
-        let number = value.int().unwrap_or_default();
-        if is_in && number == 0 {
-            value.invalid(errors, "must not be 0 for the In operator");
-        }
-        match before {
-            Some(previous) if previous == number => errors.duplicate(&value.path, number),
-            Some(previous) if previous > number => values.invalid(errors, "must be ordered"),
-            _ => {}
-        }
-        before = Some(number);
     }
 }
 

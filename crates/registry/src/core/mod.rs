@@ -10,11 +10,15 @@ mod persistent_volume_claim;
 mod pod;
 mod pod_row;
 mod pod_template;
+mod pod_update;
 mod replication_controller;
 mod resource_quota;
 mod secret;
 mod service;
 mod service_account;
+mod service_change;
+mod service_rules;
+mod volume_warnings;
 
 pub use config_map::ConfigMap;
 pub use endpoints::{Endpoints, special_ip};

@@ -32,19 +32,21 @@ impl Strategy for PersistentVolume {
     fn validate(&self, volume: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let spec = At::root(volume).at("spec");
+        spec.at("accessModes").required(&mut errors, "");
         access_modes(&spec.at("accessModes"), &mut errors);
         capacity(&spec.at("capacity"), &mut errors);
         spec.at("persistentVolumeReclaimPolicy").one_of(&mut errors, &["Delete", "Recycle", "Retain"]);
-        source(&spec, &mut errors);
-        spec.at("volumeMode").one_of(&mut errors, &["Block", "Filesystem"]);
-        pod_spec::class_name(&spec.at("storageClassName"), &mut errors);
-        attributes_class(&spec, &mut errors);
         let affinity = spec.at("nodeAffinity");
         if affinity.at("required").present() {
             pod_spec::node_selector(&affinity.at("required"), &mut errors);
         } else if affinity.present() {
             errors.required(&affinity.path.child("required"), "must specify required node constraints");
         }
+        source(&spec, name_of(volume), &mut errors);
+        recycled(&spec, &mut errors);
+        pod_spec::class_name(&spec.at("storageClassName"), &mut errors);
+        spec.at("volumeMode").one_of(&mut errors, &["Block", "Filesystem"]);
+        attributes_class(&spec, &mut errors);
         errors
     }
 
@@ -52,11 +54,14 @@ impl Strategy for PersistentVolume {
         keep_status(new, old);
     }
 
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        super::volume_warnings::persistent_volume(&At::root(new))
+    }
+
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = self.validate(new);
         let (spec, before) = (At::root(new).at("spec"), &old["spec"]);
-        let source = |spec: &Value| pod_spec::VOLUME_KINDS.map(|kind| spec.get(kind).cloned());
-        if source(spec.value) != source(before) {
+        if sources(spec.value, before) != sources(before, before) {
             errors.forbidden(
                 &spec.path.child("persistentvolumesource"),
                 "spec.persistentvolumesource is immutable after creation",
@@ -68,7 +73,10 @@ impl Strategy for PersistentVolume {
         if !before["nodeAffinity"].is_null() {
             bare("nodeAffinity").immutable(&mut errors, &before["nodeAffinity"]);
         }
-        keep_attributes_class(&spec, before, &mut errors);
+        let class = spec.at("volumeAttributesClassName");
+        if !before["volumeAttributesClassName"].is_null() && !class.present() {
+            errors.forbidden(&class.path, "update from non-nil value to nil is forbidden");
+        }
         errors
     }
 
@@ -126,14 +134,14 @@ pub fn modes_cell(modes: &[Value]) -> String {
 }
 
 pub fn access_modes(modes: &At<'_>, errors: &mut ErrorList) {
-    modes.required(errors, "");
     let known = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
     let unknown: Vec<At<'_>> = modes.items().into_iter().filter(|mode| !known.contains(&mode.text())).collect();
     for mode in unknown {
         errors.not_supported(&modes.path, mode.text(), &known);
     }
-    let exclusive = modes.items().iter().any(|mode| mode.text() == "ReadWriteOncePod");
-    if exclusive && modes.items().len() > 1 {
+    let exclusive = |mode: &At<'_>| mode.text() == "ReadWriteOncePod";
+    let shared = |mode: &At<'_>| known.contains(&mode.text()) && mode.text() != "ReadWriteOncePod";
+    if modes.items().iter().any(exclusive) && modes.items().iter().any(shared) {
         errors.forbidden(&modes.path, "may not use ReadWriteOncePod with other access modes");
     }
 }
@@ -141,7 +149,7 @@ pub fn access_modes(modes: &At<'_>, errors: &mut ErrorList) {
 fn capacity(capacity: &At<'_>, errors: &mut ErrorList) {
     capacity.required(errors, "");
     let entries = capacity.entries();
-    if !capacity.empty() && (entries.len() > 1 || entries.iter().any(|(name, _)| *name != "storage")) {
+    if capacity.empty() || (entries.len() > 1 || entries.iter().any(|(name, _)| *name != "storage")) {
         errors.not_supported(&capacity.path, capacity.value.clone(), &["storage"]);
     }
     for (_, amount) in entries {
@@ -155,20 +163,36 @@ fn capacity(capacity: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn source(spec: &At<'_>, errors: &mut ErrorList) {
-    let given: Vec<&str> = pod_spec::VOLUME_KINDS.into_iter().filter(|kind| spec.at(kind).present()).collect();
-    for extra in given.iter().skip(1) {
-        errors.forbidden(&spec.path.child(extra), "may not specify more than 1 volume type");
+fn name_of(volume: &Value) -> &str {
+    text(volume, "/metadata/name")
+}
+
+/// The sources of a volume. A secret for expansion may be added to a CSI volume that had none.
+fn sources(spec: &Value, before: &Value) -> Vec<Option<Value>> {
+    let mut sources: Vec<Option<Value>> =
+        pod_spec::PERSISTENT_KINDS.iter().map(|kind| spec.get(*kind).cloned()).collect();
+    let had = before.pointer("/csi/controllerExpandSecretRef").is_some_and(|reference| !reference.is_null());
+    if let Some(Value::Object(csi)) = sources.last_mut().and_then(Option::as_mut).filter(|_| !had) {
+        csi.remove("controllerExpandSecretRef");
     }
-    let Some(kind) = given.first() else {
+    sources
+}
+
+fn source(spec: &At<'_>, name: &str, errors: &mut ErrorList) {
+    let mut extra = ErrorList::new();
+    let Some(kind) = pod_spec::given_source(spec, &pod_spec::PERSISTENT_KINDS, &mut extra) else {
         return errors.required(&spec.path, "must specify a volume type");
     };
-    pod_spec::validate_volume_source(kind, &spec.at(kind), false, errors);
-    match *kind {
-        "hostPath" => recycled(spec, errors),
-        "local" => local(spec, errors),
-        _ => {}
+    pod_spec::validate_volume_source(
+        kind,
+        &pod_spec::volume_source(spec, kind),
+        pod_spec::Holder::Persistent(name),
+        errors,
+    );
+    if kind == "local" && !spec.at("nodeAffinity").present() {
+        errors.required(&spec.path.child("nodeAffinity"), "Local volume requires node affinity");
     }
+    errors.append(extra);
 }
 
 fn recycled(spec: &At<'_>, errors: &mut ErrorList) {
@@ -176,16 +200,6 @@ fn recycled(spec: &At<'_>, errors: &mut ErrorList) {
     let path = spec.to("hostPath.path");
     if policy.text() == "Recycle" && !path.empty() && path.text().trim_end_matches('/').is_empty() {
         errors.forbidden(&policy.path, "may not be 'recycle' for a hostPath mount of '/'");
-    }
-}
-
-fn local(spec: &At<'_>, errors: &mut ErrorList) {
-    let path = spec.to("local.path");
-    if path.required(errors, "") && path.text().split('/').any(|part| part == "..") {
-        path.invalid(errors, "must not contain '..'");
-    }
-    if !spec.at("nodeAffinity").present() {
-        errors.required(&spec.path.child("nodeAffinity"), "Local volume requires node affinity");
     }
 }
 
@@ -199,19 +213,6 @@ fn attributes_class(spec: &At<'_>, errors: &mut ErrorList) {
     }
     if !spec.at("csi").present() {
         errors.required(&spec.path.child("csi"), "has to be specified when using volumeAttributesClassName");
-    }
-}
-
-/// Once there is a class there is one: of volumes and claims.
-pub fn keep_attributes_class(spec: &At<'_>, before: &Value, errors: &mut ErrorList) {
-    let class = spec.at("volumeAttributesClassName");
-    if before["volumeAttributesClassName"].is_null() {
-        return;
-    }
-    if !class.present() {
-        errors.forbidden(&class.path, "update from non-nil value to nil is forbidden");
-    } else if class.empty() && before["volumeAttributesClassName"] != "" {
-        errors.forbidden(&class.path, "update from non-nil value to an empty string is forbidden");
     }
 }
 

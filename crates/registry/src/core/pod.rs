@@ -3,17 +3,13 @@
 use apimachinery::field::{ErrorList, Path};
 use serde_json::{Value, json};
 
-use super::pod_row;
+use super::{pod_row, pod_update};
 use crate::at::At;
 use crate::cells::text;
 use crate::pod_spec::{self, Options};
 use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status};
 
 pub struct Pod;
-
-const CHANGEABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
-`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
-tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 impl Strategy for Pod {
     fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
@@ -32,8 +28,9 @@ impl Strategy for Pod {
         }
     }
 
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        crate::pod_spec::spec_warnings(&crate::at::At::root(new).to("spec"))
+    /// Changes are made by machines, and often.
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        if old.is_some() { Vec::new() } else { pod_spec::pod_warnings(&At::root(new)) }
     }
 
     fn prepare_for_create(&self, object: &mut Value, _context: &Context<'_>) {
@@ -51,6 +48,8 @@ impl Strategy for Pod {
                 "lastProbeTime": null, "lastTransitionTime": null,
             }]);
         }
+        merge_label_keys(object);
+        app_armor_fields(object);
     }
 
     fn default(&self, object: &mut Value) {
@@ -61,11 +60,16 @@ impl Strategy for Pod {
     }
 
     fn validate(&self, object: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        pod_spec::validate_spec(&At::root(object).at("spec"), Options { pod: true, create: true }, &mut errors);
-        if object.pointer("/spec/ephemeralContainers").is_some() {
+        let mut errors = rules(object);
+        let spec = At::root(object).at("spec");
+        if !spec.at("ephemeralContainers").empty() {
             errors.forbidden(&Path::new("spec.ephemeralContainers"), "cannot be set on create");
         }
+        if !spec.at("nodeName").empty() && !spec.at("schedulingGates").empty() {
+            let detail = "cannot be set until all schedulingGates have been cleared";
+            errors.forbidden(&spec.path.child("nodeName"), detail);
+        }
+        pod_spec::match_fields(&object["metadata"]["annotations"], &spec, &mut errors);
         errors
     }
 
@@ -74,19 +78,9 @@ impl Strategy for Pod {
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let spec = At::root(new).at("spec");
-        pod_spec::validate_container_update_names(&spec, &old["spec"], &mut errors);
-        if !errors.is_empty() {
-            return errors;
-        }
-        pod_spec::validate_spec(&spec, Options { pod: true, create: false }, &mut errors);
-        deadline(&spec, &old["spec"], &mut errors);
-        let mut comparable = new["spec"].clone();
-        allow_changes(&mut comparable, &old["spec"], &mut errors);
-        if comparable != old["spec"] {
-            errors.forbidden(&spec.path, CHANGEABLE);
-        }
+        let mut errors = rules(new);
+        annotation_updates(new, old, &mut errors);
+        pod_update::validate(&At::root(new).at("spec"), &old["spec"], &mut errors);
         errors
     }
 
@@ -101,14 +95,8 @@ impl Strategy for Pod {
 
     fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let status = At::root(new).at("status");
-        status.at("qosClass").immutable(&mut errors, old.pointer("/status/qosClass").unwrap_or(&Value::Null));
-        for list in ["podIPs", "hostIPs"] {
-            for address in status.at(list).items() {
-                let text = address.at("ip").text();
-                errors.append(apimachinery::validation::validate_ip(&address.path, text));
-            }
-        }
+        annotation_updates(new, old, &mut errors);
+        pod_update::validate_status(new, old, &mut errors);
         errors
     }
 
@@ -153,68 +141,86 @@ impl Strategy for Pod {
     }
 }
 
-fn deadline(spec: &At<'_>, old: &Value, errors: &mut ErrorList) {
-    let at = spec.at("activeDeadlineSeconds");
-    match (at.int(), old["activeDeadlineSeconds"].as_i64()) {
-        (Some(new), Some(old)) if new > old => at.invalid(errors, "must be less than or equal to previous value"),
-        (None, Some(_)) => {
-            errors.invalid(&at.path, Value::Null, "must not update from a positive integer to nil value")
-        }
-        _ => {}
-    }
-}
-
-/// Undoes what an update may change, so that the rest can be compared.
-fn allow_changes(new: &mut Value, old: &Value, errors: &mut ErrorList) {
-    for list in ["containers", "initContainers"] {
-        let items = new.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
-        for (item, before) in items.zip(old[list].as_array().into_iter().flatten()) {
-            item["image"] = before["image"].clone();
+/// What holds of every pod, new or changed.
+fn rules(pod: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let spec = At::root(pod).at("spec");
+    let path = Path::new("metadata.annotations");
+    pod_spec::validate_annotations(&pod["metadata"]["annotations"], &path, &spec, &mut errors);
+    let options = Options { pod: true, name: text(pod, "/metadata/name") };
+    pod_spec::validate_spec(&spec, options, &mut errors);
+    if spec.at("serviceAccountName").empty() {
+        for volume in spec.at("volumes").items() {
+            let sources = volume.to("projected.sources").items();
+            for token in sources.iter().map(|source| source.at("serviceAccountToken")).filter(At::present) {
+                errors.forbidden(&token.path, "must not be specified when serviceAccountName is not set");
+            }
         }
     }
-    copy(new, old, "activeDeadlineSeconds");
-    if old["terminationGracePeriodSeconds"].as_i64().is_some_and(|s| s < 0) && new["terminationGracePeriodSeconds"] == 1
-    {
-        copy(new, old, "terminationGracePeriodSeconds");
-    }
-    tolerations(new, old, errors);
-    gates(new, old, errors);
+    pod_spec::padded_images(&spec, &mut errors);
+    errors
 }
 
-fn copy(new: &mut Value, old: &Value, name: &str) {
-    let Some(map) = new.as_object_mut() else { return };
-    match old.get(name) {
-        Some(value) => map.insert(name.into(), value.clone()),
-        None => map.remove(name),
-    };
+fn annotation_updates(new: &Value, old: &Value, errors: &mut ErrorList) {
+    let path = Path::new("metadata.annotations");
+    let (after, before) = (&new["metadata"]["annotations"], &old["metadata"]["annotations"]);
+    pod_spec::validate_annotations_update(after, before, &path, errors);
+    pod_spec::validate_annotations(after, &path, &At::root(new).at("spec"), errors);
 }
 
-fn list<'a>(spec: &'a Value, name: &str) -> &'a [Value] {
-    spec.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+/// What terms say by the keys of the pod's labels, they say in their selectors from now on.
+fn merge_label_keys(pod: &mut Value) {
+    let labels = pod["metadata"]["labels"].clone();
+    let Some(spec) = crate::defaults::present(pod, "spec") else { return };
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let Some(pods) = crate::defaults::present(spec, "affinity").and_then(|all| crate::defaults::present(all, kind))
+        else {
+            continue;
+        };
+        for preferred in crate::defaults::items(pods, "preferredDuringSchedulingIgnoredDuringExecution") {
+            if let Some(term) = crate::defaults::present(preferred, "podAffinityTerm") {
+                merge_keys(term, &labels);
+            }
+        }
+        for term in crate::defaults::items(pods, "requiredDuringSchedulingIgnoredDuringExecution") {
+            merge_keys(term, &labels);
+        }
+    }
+    crate::defaults::items(spec, "topologySpreadConstraints").for_each(|constraint| merge_keys(constraint, &labels));
 }
 
-/// Tolerations may be added; a kept one may change its seconds.
-fn tolerations(new: &mut Value, old: &Value, errors: &mut ErrorList) {
-    let same = |a: &Value, b: &Value| ["key", "operator", "value", "effect"].iter().all(|name| a[*name] == b[*name]);
-    let kept = list(old, "tolerations").iter().all(|o| list(new, "tolerations").iter().any(|n| same(n, o)));
-    if !kept {
-        let detail = "existing toleration can not be modified except its tolerationSeconds";
-        errors.forbidden(&Path::new("spec.tolerations"), detail);
+fn merge_keys(term: &mut Value, labels: &Value) {
+    if !term["labelSelector"].is_object() {
+        return;
     }
-    copy(new, old, "tolerations");
+    for (list, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+        let keys = term[list].as_array().cloned().unwrap_or_default();
+        for (key, value) in keys.iter().filter_map(|key| Some((key, labels.get(key.as_str()?)?))) {
+            let wanted = json!({"key": key, "operator": operator, "values": [value]});
+            match term["labelSelector"]["matchExpressions"].as_array_mut() {
+                Some(expressions) => expressions.push(wanted),
+                None => term["labelSelector"]["matchExpressions"] = json!([wanted]),
+            }
+        }
+    }
 }
 
-/// Gates may go, not come.
-fn gates(new: &mut Value, old: &Value, errors: &mut ErrorList) {
-    let (before, after) = (list(old, "schedulingGates"), list(new, "schedulingGates"));
-    for (index, gate) in after.iter().enumerate().filter(|(_, gate)| !before.contains(gate)) {
-        let path = Path::new("spec.schedulingGates").index(index).child("name");
-        let name = text(gate, "/name");
-        errors.forbidden(&path, format!("only deletion is allowed, but found new scheduling gate '{name}'"));
+/// An old annotation becomes the field of its container.
+fn app_armor_fields(pod: &mut Value) {
+    if text(pod, "/spec/os/name") == "windows" {
+        return;
     }
-    if !before.is_empty() {
-        copy(new, old, "nodeSelector");
-        copy(new, old, "affinity");
+    let annotations = pod["metadata"]["annotations"].clone();
+    let whole = pod.pointer("/spec/securityContext/appArmorProfile").cloned();
+    let Some(spec) = crate::defaults::present(pod, "spec") else { return };
+    for list in ["initContainers", "containers"] {
+        for container in crate::defaults::items(spec, list) {
+            let key = format!("{}{}", pod_spec::APP_ARMOR, text(container, "/name"));
+            let profile = annotations.get(&key).and_then(Value::as_str).and_then(pod_spec::app_armor_profile);
+            let has = !container["securityContext"]["appArmorProfile"].is_null();
+            if let Some(profile) = profile.filter(|profile| !has && whole.as_ref() != Some(profile)) {
+                container["securityContext"]["appArmorProfile"] = profile;
+            }
+        }
     }
-    copy(new, old, "schedulingGates");
 }

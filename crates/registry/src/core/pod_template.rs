@@ -12,6 +12,10 @@ use crate::strategy::{Column, Strategy};
 pub struct PodTemplate;
 
 impl Strategy for PodTemplate {
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        pod_spec::workload_warnings(&At::root(new), old, "template", false)
+    }
+
     fn default(&self, object: &mut Value) {
         if let Some(template) = crate::defaults::object(object, "template") {
             pod_spec::default_template(template);

@@ -13,6 +13,10 @@ use crate::strategy::{Column, ScalePaths, Strategy};
 pub struct ReplicationController;
 
 impl Strategy for ReplicationController {
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        pod_spec::workload_warnings(&At::root(new), old, "spec.template", true)
+    }
+
     fn default(&self, object: &mut Value) {
         let labels = object.pointer("/spec/template/metadata/labels").filter(|labels| labels.is_object()).cloned();
         if let Some(labels) = labels {
@@ -32,10 +36,10 @@ impl Strategy for ReplicationController {
     fn validate(&self, object: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let spec = At::root(object).at("spec");
-        spec.at("replicas").not_negative(&mut errors);
         spec.at("minReadySeconds").not_negative(&mut errors);
         let selector = spec.at("selector");
         selector.required(&mut errors, "");
+        spec.at("replicas").not_negative(&mut errors);
         let template = spec.at("template");
         if !template.required(&mut errors, "") {
             return errors;

@@ -58,6 +58,10 @@ impl Strategy for Secret {
         const { &[Column::NAME, Column::text("Type"), Column::text("Data"), Column::AGE] }
     }
 
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        tls_warning(new).into_iter().collect()
+    }
+
     fn row(&self, object: &Value, now: i64) -> Vec<Value> {
         vec![name(object), text(object, "/type").into(), count(object, "/data"), table::age(object, now)]
     }
@@ -65,6 +69,20 @@ impl Strategy for Secret {
     fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         vec![("type", text(object, "/type").to_owned())]
     }
+}
+
+/// What upstream's library says of a certificate and key that are none. A pair that does not match goes unnoticed here.
+fn tls_warning(secret: &Value) -> Option<String> {
+    if text(secret, "/type") != "kubernetes.io/tls" {
+        return None;
+    }
+    let lacks = |key: &str| {
+        let decoded = STANDARD.decode(secret["data"][key].as_str().unwrap_or_default()).unwrap_or_default();
+        !String::from_utf8_lossy(&decoded).contains("-----BEGIN ")
+    };
+    let (certificate, key) = (lacks("tls.crt"), lacks("tls.key"));
+    let what = if certificate { "certificate" } else { "key" };
+    (certificate || key).then(|| format!("tls: failed to find any PEM data in {what} input"))
 }
 
 fn by_type(root: &At<'_>, data: &At<'_>, errors: &mut ErrorList) {

@@ -1,13 +1,12 @@
 //! Services: everything but the allocation of addresses and node ports.
 
-use apimachinery::field::{ErrorList, Path};
+use apimachinery::field::ErrorList;
 use apimachinery::table;
-use apimachinery::validation::{
-    self as rules, is_dns1123_label, is_dns1123_subdomain, is_port_name, is_qualified_name, validate_cidr, validate_ip,
-};
+use apimachinery::validation as rules;
 use serde_json::{Value, json};
 
-use crate::at::{At, duplicates};
+use super::{service_change, service_rules};
+use crate::at::At;
 use crate::cells::{list, name, or, text};
 use crate::defaults::{items, lacks, object, remove, set};
 use crate::strategy::{
@@ -16,7 +15,7 @@ use crate::strategy::{
 
 pub struct Service;
 
-const NODE_PORT_TYPES: [&str; 2] = ["NodePort", "LoadBalancer"];
+pub const NODE_PORT_TYPES: [&str; 2] = ["NodePort", "LoadBalancer"];
 
 impl Strategy for Service {
     fn default(&self, service: &mut Value) {
@@ -45,15 +44,12 @@ impl Strategy for Service {
 
     fn validate(&self, service: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let spec = At::root(service).at("spec");
-        ports(&spec, &mut errors);
-        kinds(&spec, &mut errors);
-        addresses(&spec, &mut errors);
-        policies(&spec, &mut errors);
-        source_ranges(&spec, &mut errors);
-        let selector = spec.at("selector");
-        errors.append(rules::object_meta::labels(selector.value, &selector.path));
+        service_rules::validate(&At::root(service), &mut errors);
         errors
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        service_rules::warnings(&At::root(new))
     }
 
     /// Keeps what was allocated when the client leaves it out.
@@ -70,22 +66,9 @@ impl Strategy for Service {
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let spec = At::root(new).at("spec");
-        let external = |service: &Value| text(service, "/spec/type") == "ExternalName";
-        if !external(new) && !external(old) {
-            let (now, before) = (spec.at("clusterIPs"), &old["spec"]["clusterIPs"]);
-            let first = now.value.get(0);
-            if first.is_some() && before.get(0).is_some() && first != before.get(0) {
-                let detail = "may not change once set";
-                errors.invalid(&now.path.index(0), first.cloned().unwrap_or_default(), detail);
-            }
-        }
-        let class = spec.at("loadBalancerClass");
-        let both = text(new, "/spec/type") == "LoadBalancer" && text(old, "/spec/type") == "LoadBalancer";
-        if both && *class.value != old["spec"]["loadBalancerClass"] {
-            class.invalid(&mut errors, "may not change once set");
-        }
-        errors.append(self.validate(new));
+        let root = At::root(new);
+        service_change::validate(&root.at("spec"), &old["spec"], &mut errors);
+        service_rules::validate(&root, &mut errors);
         errors
     }
 
@@ -96,19 +79,7 @@ impl Strategy for Service {
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let ingress = At::root(new).to("status.loadBalancer.ingress");
-        if !ingress.empty() && text(new, "/spec/type") != "LoadBalancer" {
-            errors.forbidden(&ingress.path, "may only be used when `spec.type` is \"LoadBalancer\"");
-        }
-        for entry in ingress.items() {
-            let (ip, host) = (entry.at("ip"), entry.at("hostname"));
-            if !ip.empty() {
-                errors.append(validate_ip(&ip.path, ip.text()));
-            }
-            if !host.empty() {
-                host.follows(&mut errors, is_dns1123_subdomain);
-            }
-        }
+        service_change::load_balancer(&At::root(new), &mut errors);
         errors
     }
 
@@ -174,7 +145,7 @@ fn port(port: &mut Value) {
     }
 }
 
-fn has_external_ips(spec: &Value) -> bool {
+pub fn has_external_ips(spec: &Value) -> bool {
     spec["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty())
 }
 
@@ -270,169 +241,6 @@ fn drop_what_the_type_does_not_have(new: &mut Value, old: &Value) {
             drop_unchanged(spec, field);
         }
         new["status"]["loadBalancer"] = json!({});
-    }
-}
-
-fn ports(spec: &At<'_>, errors: &mut ErrorList) {
-    let all = spec.at("ports");
-    let kind = spec.at("type").text();
-    let headless = spec.at("clusterIP").text() == "None";
-    if all.empty() && !headless && kind != "ExternalName" {
-        all.required(errors, "");
-    }
-    let several = all.items().len() > 1;
-    for port in all.items() {
-        let (name, target) = (port.at("name"), port.at("targetPort"));
-        if several && name.empty() {
-            name.required(errors, "");
-        } else if !name.empty() {
-            name.follows(errors, is_dns1123_label);
-        }
-        port_numbers(&port, &target, errors);
-        port.at("protocol").required_one_of(errors, &["SCTP", "TCP", "UDP"]);
-        if !port.at("appProtocol").empty() {
-            port.at("appProtocol").follows(errors, is_qualified_name);
-        }
-        let node_port = port.at("nodePort");
-        if kind == "ClusterIP" && node_port.int().unwrap_or_default() != 0 {
-            errors.forbidden(&node_port.path, "may not be used when `type` is 'ClusterIP'");
-        }
-    }
-    duplicates(errors, all.items().iter().map(|port| port.at("name")));
-    duplicate_ports(&all, errors);
-}
-
-fn port_numbers(port: &At<'_>, target: &At<'_>, errors: &mut ErrorList) {
-    let number = port.at("port");
-    let value = number.int().unwrap_or_default();
-    for message in rules::is_port_number(value) {
-        errors.invalid(&number.path, value, message);
-    }
-    match target.value {
-        Value::String(text) => errors.invalid_all(&target.path, text, is_port_name(text)),
-        other => {
-            let value = other.as_i64().unwrap_or_default();
-            for message in rules::is_port_number(value) {
-                errors.invalid(&target.path, value, message);
-            }
-        }
-    }
-}
-
-fn duplicate_ports(ports: &At<'_>, errors: &mut ErrorList) {
-    let (mut seen, mut node_ports) = (Vec::new(), Vec::new());
-    for port in ports.items() {
-        let protocol = port.at("protocol").value.clone();
-        let key = (protocol.clone(), port.at("port").value.clone());
-        if seen.contains(&key) {
-            errors.duplicate(&port.path, json!({"protocol": key.0, "port": key.1}));
-        }
-        seen.push(key);
-        let Some(number) = port.at("nodePort").int().filter(|number| *number != 0) else { continue };
-        let key = (protocol, number);
-        if node_ports.contains(&key) {
-            errors.duplicate(&port.path.child("nodePort"), number);
-        }
-        node_ports.push(key);
-    }
-}
-
-fn kinds(spec: &At<'_>, errors: &mut ErrorList) {
-    let kind = spec.at("type");
-    kind.required_one_of(errors, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
-    spec.at("sessionAffinity").required_one_of(errors, &["ClientIP", "None"]);
-    let headless = spec.at("clusterIP").text() == "None";
-    if headless && NODE_PORT_TYPES.contains(&kind.text()) {
-        let path = spec.path.child("clusterIPs").index(0);
-        errors.invalid(&path, "None", format!("may not be set to 'None' for {} services", kind.text()));
-    }
-    if kind.text() == "ExternalName" {
-        external_name(spec, errors);
-    }
-    let seconds = spec.to("sessionAffinityConfig.clientIP.timeoutSeconds");
-    if seconds.int().is_some_and(|seconds| !(1..=86400).contains(&seconds)) {
-        seconds.invalid(errors, "must be greater than 0 and less than 86400");
-    }
-}
-
-fn external_name(spec: &At<'_>, errors: &mut ErrorList) {
-    if !spec.at("clusterIPs").empty() {
-        errors.forbidden(&spec.path.child("clusterIPs"), "may not be set for ExternalName services");
-    }
-    let name = spec.at("externalName");
-    let plain = name.text().strip_suffix('.').unwrap_or(name.text());
-    if plain.is_empty() {
-        errors.required(&name.path, "");
-    } else {
-        errors.invalid_all(&name.path, name.text(), is_dns1123_subdomain(plain));
-    }
-}
-
-fn addresses(spec: &At<'_>, errors: &mut ErrorList) {
-    let (single, all) = (spec.at("clusterIP"), spec.at("clusterIPs"));
-    if all.items().first().is_some_and(|first| first.text() != single.text()) {
-        all.invalid(errors, "first value must match `clusterIP`");
-    }
-    if spec.at("ipFamilies").items().len() > 1 && spec.at("ipFamilyPolicy").text() == "SingleStack" {
-        let detail = "must be RequireDualStack or PreferDualStack when multiple IP families are specified";
-        spec.at("ipFamilyPolicy").invalid(errors, detail);
-    }
-    for ip in spec.at("clusterIPs").items() {
-        if ip.text() != "None" {
-            errors.append(validate_ip(&ip.path, ip.text()));
-        }
-    }
-    for ip in spec.at("externalIPs").items() {
-        errors.append(validate_ip(&ip.path, ip.text()));
-    }
-    for family in spec.at("ipFamilies").items() {
-        family.one_of(errors, &["IPv4", "IPv6"]);
-    }
-    duplicates(errors, spec.at("ipFamilies").items());
-    spec.at("ipFamilyPolicy").one_of(errors, &["SingleStack", "PreferDualStack", "RequireDualStack"]);
-}
-
-fn policies(spec: &At<'_>, errors: &mut ErrorList) {
-    let kind = spec.at("type").text();
-    let external = spec.at("externalTrafficPolicy");
-    let reachable = NODE_PORT_TYPES.contains(&kind) || has_external_ips(spec.value);
-    if !reachable && !external.empty() {
-        external.invalid(errors, "may only be set for externally-accessible services");
-    } else if !external.empty() {
-        external.one_of(errors, &["Cluster", "Local"]);
-    }
-    if kind != "ExternalName" {
-        spec.at("internalTrafficPolicy").required_one_of(errors, &["Cluster", "Local"]);
-    }
-    let class = spec.at("loadBalancerClass");
-    if class.present() && kind != "LoadBalancer" {
-        errors.forbidden(&class.path, "may only be used when `type` is 'LoadBalancer'");
-    } else if class.present() {
-        class.follows(errors, is_qualified_name);
-    }
-    let health = spec.at("healthCheckNodePort");
-    let local = kind == "LoadBalancer" && external.text() == "Local";
-    if health.int().is_some_and(|port| port != 0) && !local {
-        health.invalid(errors, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
-    }
-    let allocate = spec.at("allocateLoadBalancerNodePorts");
-    if allocate.present() && kind != "LoadBalancer" {
-        errors.forbidden(&allocate.path, "may only be used when `type` is 'LoadBalancer'");
-    }
-}
-
-/// Upstream's path for these has a capital letter.
-fn source_ranges(spec: &At<'_>, errors: &mut ErrorList) {
-    let ranges = spec.at("loadBalancerSourceRanges");
-    let path: Path = spec.path.child("LoadBalancerSourceRanges");
-    if ranges.empty() {
-        return;
-    }
-    if spec.at("type").text() != "LoadBalancer" {
-        errors.forbidden(&path, "may only be used when `type` is 'LoadBalancer'");
-    }
-    for (index, range) in ranges.items().iter().enumerate() {
-        errors.append(validate_cidr(&path.index(index), range.text().trim()));
     }
 }
 

@@ -14,6 +14,16 @@ use crate::strategy::{Column, Strategy};
 pub struct Ingress;
 
 impl Strategy for Ingress {
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let annotated = new.pointer("/metadata/annotations/kubernetes.io~1ingress.class").is_some();
+        if old.is_some() || !annotated || At::root(new).to("spec.ingressClassName").present() {
+            return Vec::new();
+        }
+        let text =
+            "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
+        vec![text.into()]
+    }
+
     fn validate(&self, ingress: &Value) -> ErrorList {
         let mut errors = self.validate_update(ingress, &Value::Null);
         let annotated = text(ingress, "/metadata/annotations/kubernetes.io~1ingress.class");

@@ -2,7 +2,7 @@
 
 use apimachinery::field::ErrorList;
 use apimachinery::validation::{
-    is_dns1123_label, is_dns1123_subdomain, is_label_value, is_qualified_name, label_selector, range_error,
+    is_dns1123_label, is_dns1123_subdomain, is_label_value, is_qualified_name, label_selector,
 };
 
 use crate::at::At;
@@ -15,7 +15,7 @@ pub fn validate(affinity: &At<'_>, errors: &mut ErrorList) {
     }
     for preferred in node.at("preferredDuringSchedulingIgnoredDuringExecution").items() {
         weight(&preferred.at("weight"), errors);
-        node_selector_term(&preferred.at("preference"), errors);
+        node_selector_term(&preferred.at("preference"), false, errors);
     }
     for name in ["podAffinity", "podAntiAffinity"] {
         let pods = affinity.at(name);
@@ -40,32 +40,30 @@ fn weight(weight: &At<'_>, errors: &mut ErrorList) {
 pub fn node_selector(selector: &At<'_>, errors: &mut ErrorList) {
     let terms = selector.at("nodeSelectorTerms");
     terms.required(errors, "must have at least one node selector term");
-    terms.items().iter().for_each(|term| node_selector_term(term, errors));
+    terms.items().iter().for_each(|term| node_selector_term(term, true, errors));
 }
 
-/// A term of a node selector; also of persistent volumes.
-pub fn node_selector_term(term: &At<'_>, errors: &mut ErrorList) {
+/// A term of a node selector. A preference may name values that no label has.
+fn node_selector_term(term: &At<'_>, judges_values: bool, errors: &mut ErrorList) {
     for expression in term.at("matchExpressions").items() {
         requirement(&expression, errors);
         expression.at("key").follows(errors, is_qualified_name);
-        for value in expression.at("values").items() {
+        for value in expression.at("values").items().iter().filter(|_| judges_values) {
             value.follows(errors, is_label_value);
         }
     }
     for field in term.at("matchFields").items() {
-        let key = field.at("key");
-        if key.text() != "metadata.name" {
-            key.invalid(errors, "not a valid field selector key");
-        }
-        let values = field.at("values");
-        if !["In", "NotIn"].contains(&field.at("operator").text()) {
-            field.at("operator").invalid(errors, "not a valid selector operator");
+        let (key, values, operator) = (field.at("key"), field.at("values"), field.at("operator"));
+        if !["In", "NotIn"].contains(&operator.text()) {
+            operator.invalid(errors, "not a valid selector operator");
         } else if values.items().len() != 1 {
             let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
             errors.required(&values.path, detail);
         }
         if key.text() == "metadata.name" {
             values.items().iter().for_each(|name| name.follows(errors, is_dns1123_subdomain));
+        } else {
+            key.invalid(errors, "not a valid field selector key");
         }
     }
 }
@@ -93,14 +91,15 @@ fn pod_term(term: &At<'_>, errors: &mut ErrorList) {
         errors.append(label_selector(term.at(name).value, &term.path.child(name)));
     }
     for namespace in term.at("namespaces").items() {
-        namespace.follows(errors, is_dns1123_label);
+        // Upstream's name of the field.
+        errors.invalid_all(&term.path.child("namespace"), namespace.text(), is_dns1123_label(namespace.text()));
     }
+    label_keys(term, errors);
     let key = term.at("topologyKey");
     if key.empty() {
         errors.required(&key.path, "can not be empty");
     }
     errors.invalid_all(&key.path, key.text(), is_qualified_name(key.text()));
-    label_keys(term, errors);
 }
 
 /// Keys whose values, as the pod has them, are wanted or not wanted.
@@ -113,6 +112,9 @@ fn label_keys(term: &At<'_>, errors: &mut ErrorList) {
             errors.forbidden(&list.path, "must not be specified when labelSelector is not set");
         }
     }
+    for (index, key) in selected_twice(&same, &term.at("labelSelector")) {
+        errors.invalid(&term.path.index(index), key, "exists in both matchLabelKeys and labelSelector");
+    }
     for key in same.items() {
         if other.items().iter().any(|one| one.value == key.value) {
             key.invalid(errors, "exists in both matchLabelKeys and mismatchLabelKeys");
@@ -120,16 +122,27 @@ fn label_keys(term: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
+/// The keys that the selector names twice, by their place in the list: it has got what the keys stand for already.
+fn selected_twice<'a>(keys: &At<'_>, selector: &At<'a>) -> Vec<(usize, &'a str)> {
+    let mut seen: Vec<&str> = selector.at("matchLabels").entries().into_iter().map(|(key, _)| key).collect();
+    let mut twice = Vec::new();
+    for expression in selector.at("matchExpressions").items() {
+        let key = expression.at("key").text();
+        let place = keys.items().iter().rposition(|one| one.text() == key);
+        twice.extend(place.filter(|_| seen.contains(&key)).map(|place| (place, key)));
+        seen.push(key);
+    }
+    twice
+}
+
 pub fn tolerations(tolerations: &At<'_>, errors: &mut ErrorList) {
     for toleration in tolerations.items() {
         let (key, operator, value) = (toleration.at("key"), toleration.at("operator"), toleration.at("value"));
-        if key.empty() && operator.text() != "Exists" {
-            operator.invalid(
-                errors,
-                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
-            );
-        } else if !key.empty() {
+        if !key.empty() {
             key.follows(errors, is_qualified_name);
+        } else if operator.text() != "Exists" {
+            let detail = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            errors.invalid(&operator.path, operator.text(), detail);
         }
         let effect = toleration.at("effect");
         if toleration.at("tolerationSeconds").present() && effect.text() != "NoExecute" {
@@ -153,31 +166,28 @@ pub fn tolerations(tolerations: &At<'_>, errors: &mut ErrorList) {
 }
 
 pub fn topology_spread(constraints: &At<'_>, errors: &mut ErrorList) {
-    let mut seen: Vec<(&str, &str)> = Vec::new();
-    for constraint in constraints.items() {
-        let (skew, key) = (constraint.at("maxSkew"), constraint.at("topologyKey"));
+    let all = constraints.items();
+    for (index, constraint) in all.iter().enumerate() {
+        let (skew, when) = (constraint.at("maxSkew"), constraint.at("whenUnsatisfiable"));
         if skew.int().unwrap_or_default() <= 0 {
             errors.invalid(&skew.path, skew.int().unwrap_or_default(), "must be greater than zero");
         }
-        if key.required(errors, "can not be empty") {
-            key.follows(errors, is_qualified_name);
-        }
-        let when = constraint.at("whenUnsatisfiable");
+        constraint.at("topologyKey").required(errors, "can not be empty");
         if !["DoNotSchedule", "ScheduleAnyway"].contains(&when.text()) {
             errors.not_supported(&when.path, when.text(), &["DoNotSchedule", "ScheduleAnyway"]);
         }
-        let pair = (key.text(), when.text());
-        if let Some(first) = seen.iter().position(|known| *known == pair) {
-            let path = constraints.path.index(first).child("{topologyKey, whenUnsatisfiable}");
-            errors.duplicate(&path, format!("{{{}, {}}}", pair.0, pair.1));
+        let pair =
+            |constraint: &At<'_>| ["topologyKey", "whenUnsatisfiable"].map(|name| constraint.value[name].clone());
+        if all[index + 1..].iter().any(|later| pair(later) == pair(constraint)) {
+            let path = constraint.path.child("{topologyKey, whenUnsatisfiable}");
+            errors.duplicate(&path, format!("{{{}, {}}}", constraint.at("topologyKey").text(), when.text()));
         }
-        seen.push(pair);
-        min_domains(&constraint, when.text(), errors);
+        min_domains(constraint, when.text(), errors);
         for name in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
             constraint.at(name).one_of(errors, &["Honor", "Ignore"]);
         }
+        spread_keys(constraint, errors);
         errors.append(label_selector(constraint.at("labelSelector").value, &constraint.path.child("labelSelector")));
-        spread_keys(&constraint, errors);
     }
 }
 
@@ -189,15 +199,9 @@ fn spread_keys(constraint: &At<'_>, errors: &mut ErrorList) {
     if !selector.present() {
         return errors.forbidden(&keys.path, "must not be specified when labelSelector is not set");
     }
-    let selected = |key: &str| {
-        selector.at("matchLabels").value.get(key).is_some()
-            || selector.at("matchExpressions").items().iter().any(|found| found.at("key").text() == key)
-    };
-    for key in keys.items() {
-        key.follows(errors, is_qualified_name);
-        if selected(key.text()) {
-            key.invalid(errors, "exists in both matchLabelKeys and labelSelector");
-        }
+    keys.items().iter().for_each(|key| key.follows(errors, is_qualified_name));
+    for (index, key) in selected_twice(&keys, &selector) {
+        errors.invalid(&keys.path.index(index), key, "exists in both matchLabelKeys and labelSelector");
     }
 }
 
@@ -208,13 +212,7 @@ fn min_domains(constraint: &At<'_>, when: &str, errors: &mut ErrorList) {
         errors.invalid(&domains.path, count, "must be greater than zero");
     }
     if when != "DoNotSchedule" {
-        errors.invalid(
-            &domains.path,
-            count,
-            "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
-        );
-    }
-    if count > i64::from(i32::MAX) {
-        errors.invalid(&domains.path, count, range_error(1, i64::from(i32::MAX)));
+        let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}");
+        errors.invalid(&domains.path, count, detail);
     }
 }

@@ -19,63 +19,81 @@ struct Pod<'a> {
     spec: &'a At<'a>,
     volumes: &'a Volumes,
     claims: Vec<&'a str>,
-    options: Options,
 }
 
 /// All containers of a spec; `volumes` are those that mounts may name.
-pub fn validate_all(spec: &At<'_>, volumes: &Volumes, options: Options, errors: &mut ErrorList) {
+pub fn validate_all(spec: &At<'_>, volumes: &Volumes, errors: &mut ErrorList) {
     let claims = spec.at("resourceClaims").items();
     let claims = claims.iter().map(|claim| claim.at("name").text()).filter(|name| !name.is_empty()).collect();
-    let pod = Pod { spec, volumes, claims, options };
-    let (containers, init) = (spec.at("containers"), spec.at("initContainers"));
-    containers.required(errors, "");
-    for container in containers.items() {
-        pod.common(&container, errors);
-        pod.lifecycle_and_probes(&container, errors);
-        restart_policy(&container, &RESTART_POLICIES, errors);
-    }
-    for container in init.items() {
-        pod.common(&container, errors);
-        pod.init_container(&container, errors);
-    }
+    let pod = Pod { spec, volumes, claims };
     let mut taken = HashSet::new();
-    unique_names(&containers.items(), &mut taken, errors);
-    unique_names(&init.items(), &mut taken, errors);
-    host_ports(&containers.items(), errors);
-    // Upstream judges each of these alone, and names it the first.
-    for container in init.items() {
-        let first = At { value: container.value, path: init.path.index(0) };
-        host_ports(&[first], errors);
-    }
-    host_network(spec, options, errors);
+    pod.containers(&mut taken, errors);
+    pod.init_containers(&mut taken, errors);
     pod.ephemeral(&mut taken, errors);
 }
 
-/// Among all containers of the pod; nameless ones have another fault.
-fn unique_names<'a>(containers: &[At<'a>], taken: &mut HashSet<&'a str>, errors: &mut ErrorList) {
-    for name in containers.iter().map(|container| container.at("name")) {
-        if !taken.insert(name.text()) && !name.empty() {
-            errors.duplicate(&name.path, name.text());
-        }
+/// Images that pods, not templates, refuse.
+pub fn padded_images(spec: &At<'_>, errors: &mut ErrorList) {
+    for list in ["containers", "initContainers"] {
+        spec.at(list).items().iter().for_each(|container| padded_image(container, errors));
     }
 }
 
-impl Pod<'_> {
+fn padded_image(container: &At<'_>, errors: &mut ErrorList) {
+    let image = container.at("image");
+    if image.text() != image.text().trim() {
+        image.invalid(errors, "must not have leading or trailing whitespace");
+    }
+}
+
+impl<'a> Pod<'a> {
+    fn containers(&self, taken: &mut HashSet<&'a str>, errors: &mut ErrorList) {
+        let containers = self.spec.at("containers");
+        if !containers.required(errors, "") {
+            return;
+        }
+        for container in containers.items() {
+            self.common(&container, errors);
+            let name = container.at("name");
+            if !taken.insert(name.text()) {
+                errors.duplicate(&name.path, name.text());
+            }
+            self.lifecycle_and_probes(&container, errors);
+            restart_policy(&container, &RESTART_POLICIES, errors);
+        }
+        host_ports(&containers.items(), errors);
+    }
+
+    fn init_containers(&self, taken: &mut HashSet<&'a str>, errors: &mut ErrorList) {
+        let containers = self.spec.at("initContainers");
+        for container in containers.items() {
+            self.common(&container, errors);
+            restart_policy(&container, &RESTART_POLICIES, errors);
+            let name = container.at("name");
+            if taken.contains(name.text()) {
+                errors.duplicate(&name.path, name.text());
+            } else if !name.empty() {
+                taken.insert(name.text());
+            }
+            // Upstream judges each of these alone, and names it the first.
+            host_ports(&[At { value: container.value, path: containers.path.index(0) }], errors);
+            self.only_of_sidecars(&container, errors);
+        }
+    }
+
     fn common(&self, container: &At<'_>, errors: &mut ErrorList) {
-        let (name, image) = (container.at("name"), container.at("image"));
+        let name = container.at("name");
         if name.required(errors, "") {
             name.follows(errors, is_dns1123_label);
         }
-        if image.required(errors, "") && self.options.pod && image.text() != image.text().trim() {
-            image.invalid(errors, "must not have leading or trailing whitespace");
-        }
+        container.at("image").required(errors, "");
         container.at("terminationMessagePolicy").required_one_of(errors, &["File", "FallbackToLogsOnError"]);
-        container.at("imagePullPolicy").required_one_of(errors, &["Always", "IfNotPresent", "Never"]);
         ports(&container.at("ports"), errors);
         env::env(&container.at("env"), errors);
         env::env_from(&container.at("envFrom"), errors);
         mount::mounts(container, self.volumes, errors);
         mount::devices(container, self.volumes, errors);
+        container.at("imagePullPolicy").required_one_of(errors, &["Always", "IfNotPresent", "Never"]);
         resources::validate(&container.at("resources"), errors);
         resources::claims(&container.to("resources.claims"), &self.claims, errors);
         let never = self.spec.at("restartPolicy").text() == "Never";
@@ -84,8 +102,7 @@ impl Pod<'_> {
         security::validate_container(&container.at("securityContext"), own_users, errors);
     }
 
-    fn init_container(&self, container: &At<'_>, errors: &mut ErrorList) {
-        restart_policy(container, &RESTART_POLICIES, errors);
+    fn only_of_sidecars(&self, container: &At<'_>, errors: &mut ErrorList) {
         if container.at("restartPolicy").text() == "Always" {
             return self.lifecycle_and_probes(container, errors);
         }
@@ -96,10 +113,6 @@ impl Pod<'_> {
                     "may not be set for init containers without restartPolicy=Always",
                 );
             }
-        }
-        let resize = container.at("resizePolicy");
-        if !resize.empty() {
-            resize.invalid(errors, "must not be set for init containers");
         }
     }
 
@@ -112,35 +125,50 @@ impl Pod<'_> {
             }
         }
         probe::validate(&container.at("livenessProbe"), true, errors);
-        probe::validate(&container.at("startupProbe"), true, errors);
         let readiness = container.at("readinessProbe");
         probe::validate(&readiness, false, errors);
         if readiness.at("terminationGracePeriodSeconds").present() {
             readiness.at("terminationGracePeriodSeconds").invalid(errors, "must not be set for readinessProbes");
         }
+        probe::validate(&container.at("startupProbe"), true, errors);
     }
 
     /// Containers for debugging: no part of what the pod is for, so most fields are forbidden.
-    fn ephemeral<'a>(&'a self, taken: &mut HashSet<&'a str>, errors: &mut ErrorList) {
-        const FORBIDDEN: [&str; 7] =
-            ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy", "restartPolicy"];
-        const DETAIL: &str = "cannot be set for an Ephemeral Container";
+    fn ephemeral(&self, taken: &mut HashSet<&'a str>, errors: &mut ErrorList) {
         let others = taken.clone();
         for container in self.spec.at("ephemeralContainers").items() {
             self.common(&container, errors);
-            let target = container.at("targetContainerName");
+            padded_image(&container, errors);
+            let (name, target) = (container.at("name"), container.at("targetContainerName"));
+            if !taken.insert(name.text()) {
+                errors.duplicate(&name.path, name.text());
+            }
             if !target.empty() && !others.contains(target.text()) {
                 errors.push(FieldError::not_found(&target.path, target.text()));
             }
-            let resources = container.at("resources");
-            let given = FORBIDDEN.iter().map(|name| container.at(name)).filter(|field| !field.empty());
-            given.chain((!resources.empty()).then_some(resources)).for_each(|at| errors.forbidden(&at.path, DETAIL));
-            for mount in container.at("volumeMounts").items() {
-                let fields = ["subPath", "subPathExpr"].map(|name| mount.at(name));
-                fields.iter().filter(|field| !field.empty()).for_each(|at| errors.forbidden(&at.path, DETAIL));
-            }
+            only_for_debugging(&container, errors);
         }
-        unique_names(&self.spec.at("ephemeralContainers").items(), taken, errors);
+    }
+}
+
+fn only_for_debugging(container: &At<'_>, errors: &mut ErrorList) {
+    const FORBIDDEN: [&str; 9] = [
+        "ports",
+        "resources",
+        "resizePolicy",
+        "restartPolicy",
+        "restartPolicyRules",
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+        "lifecycle",
+    ];
+    const DETAIL: &str = "cannot be set for an Ephemeral Container";
+    let given = FORBIDDEN.iter().map(|name| container.at(name)).filter(|field| !field.empty());
+    given.for_each(|at| errors.forbidden(&at.path, DETAIL));
+    for mount in container.at("volumeMounts").items() {
+        let fields = ["subPath", "subPathExpr"].map(|name| mount.at(name));
+        fields.iter().filter(|field| !field.empty()).for_each(|at| errors.forbidden(&at.path, DETAIL));
     }
 }
 
@@ -190,7 +218,7 @@ fn ports(ports: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// On the host's network a port is the host's. A template may leave it out: the pod gets it.
-fn host_network(spec: &At<'_>, options: Options, errors: &mut ErrorList) {
+pub fn host_network(spec: &At<'_>, options: Options<'_>, errors: &mut ErrorList) {
     if !spec.at("hostNetwork").is_true() {
         return;
     }
@@ -232,17 +260,6 @@ fn resize_policies(policies: &At<'_>, never: bool, errors: &mut ErrorList) {
         if never && restart != "NotRequired" {
             let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
             errors.invalid(&policies.path, restart, detail);
-        }
-    }
-}
-
-/// Containers may be changed in a pod's update, but not added, removed or renamed.
-pub fn validate_container_update_names(new: &At<'_>, old: &Value, errors: &mut ErrorList) {
-    for list in ["containers", "initContainers"] {
-        let at = new.at(list);
-        let before = old.get(list).and_then(Value::as_array).map_or(0, Vec::len);
-        if at.items().len() != before {
-            errors.forbidden(&at.path, "pod updates may not add or remove containers");
         }
     }
 }

@@ -48,6 +48,7 @@ pub fn default_pod_only(spec: &mut Value) {
             }
         }
     }
+    super::pod_resources::default(spec);
 }
 
 fn host_port(port: &mut Value) {

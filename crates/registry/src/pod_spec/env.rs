@@ -55,16 +55,6 @@ pub fn env(env: &At<'_>, errors: &mut ErrorList) {
 
 fn value_from(entry: &At<'_>, from: &At<'_>, errors: &mut ErrorList) {
     const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
-    let sources = SOURCES.iter().filter(|name| from.at(name).present()).count();
-    if sources == 0 {
-        let detail =
-            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
-        errors.invalid(&from.path, "", detail);
-    } else if !entry.at("value").empty() {
-        errors.invalid(&from.path, "", "may not be specified when `value` is not empty");
-    } else if sources > 1 {
-        errors.invalid(&from.path, "", "may not have more than one field specified at a time");
-    }
     if from.at("fieldRef").present() {
         field_reference(&from.at("fieldRef"), &ENV_FIELDS, errors);
     }
@@ -84,6 +74,16 @@ fn value_from(entry: &At<'_>, from: &At<'_>, errors: &mut ErrorList) {
     }
     if from.at("fileKeyRef").present() {
         file_key(&from.at("fileKeyRef"), errors);
+    }
+    let sources = SOURCES.iter().filter(|name| from.at(name).present()).count();
+    if sources == 0 {
+        let detail =
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
+        errors.invalid(&from.path, "", detail);
+    } else if !entry.at("value").empty() {
+        errors.invalid(&from.path, "", "may not be specified when `value` is not empty");
+    } else if sources > 1 {
+        errors.invalid(&from.path, "", "may not have more than one field specified at a time");
     }
 }
 
@@ -142,18 +142,18 @@ pub fn env_from(sources: &At<'_>, errors: &mut ErrorList) {
         if !source.at("prefix").empty() {
             source.at("prefix").follows(errors, is_env_var_name);
         }
-        let given = ["configMapRef", "secretRef"].iter().filter(|name| source.at(name).present()).count();
-        match given {
-            0 => errors.invalid(&sources.path, "", "must specify one of: `configMapRef` or `secretRef`"),
-            1 => {}
-            _ => errors.invalid(&sources.path, "", "may not have more than one field specified at a time"),
-        }
         for reference in ["configMapRef", "secretRef"].map(|name| source.at(name)) {
             let name = reference.at("name");
             if reference.present() && name.required(errors, "") {
                 let rule = crate::NameRule::DnsSubdomain;
                 name.follows(errors, |name| rule.check(name, true));
             }
+        }
+        let given = ["configMapRef", "secretRef"].iter().filter(|name| source.at(name).present()).count();
+        match given {
+            0 => errors.invalid(&sources.path, "", "must specify one of: `configMapRef` or `secretRef`"),
+            1 => {}
+            _ => errors.invalid(&sources.path, "", "may not have more than one field specified at a time"),
         }
     }
 }

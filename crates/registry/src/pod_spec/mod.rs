@@ -3,16 +3,19 @@
 //! Start at [`default_spec`] and [`validate_spec`].
 
 mod affinity;
+mod annotations;
 mod container;
 mod defaults;
 mod env;
 mod mount;
+mod pod_resources;
 mod probe;
 mod resources;
 mod security;
 mod volume;
 mod volume_source;
 mod warnings;
+mod windows;
 
 use apimachinery::field::ErrorList;
 use apimachinery::labels::Selector;
@@ -21,81 +24,83 @@ use apimachinery::validation::{self as rules, is_dns1123_label, is_dns1123_subdo
 use crate::at::At;
 
 pub use affinity::{node_selector, tolerations};
-pub use container::validate_container_update_names;
+pub use annotations::{
+    APP_ARMOR, app_armor_profile, match_fields, validate as validate_annotations,
+    validate_update as validate_annotations_update,
+};
+pub use container::padded_images;
 pub use defaults::{default_pod_only, default_spec, default_template, legacy_volume};
-pub use resources::{is_extended, overhead, qos_class};
+pub use pod_resources::qos_class;
+pub use resources::{is_extended, overhead};
 pub use volume::class_name;
-pub use volume_source::{KINDS as VOLUME_KINDS, driver_name, validate as validate_volume_source};
-pub use warnings::spec_warnings;
+pub use volume_source::{
+    Holder, PERSISTENT_KINDS, driver_name, given as given_source, source as volume_source,
+    validate as validate_volume_source,
+};
+pub use warnings::{fraction, pod_warnings, selector_term as selector_term_warnings, workload_warnings};
 
 /// What may differ between a pod and a template.
 #[derive(Clone, Copy, Default)]
-pub struct Options {
+pub struct Options<'a> {
     /// The object is a pod, not a template.
     pub pod: bool,
-    /// The pod is new.
-    pub create: bool,
+    /// The name of the pod.
+    pub name: &'a str,
 }
 
-/// The rules of a pod's spec.
-pub fn validate_spec(spec: &At<'_>, options: Options, errors: &mut ErrorList) {
+/// The rules of a pod's spec, in upstream's order.
+pub fn validate_spec(spec: &At<'_>, options: Options<'_>, errors: &mut ErrorList) {
     let grace = spec.at("terminationGracePeriodSeconds");
     if !grace.present() {
         errors.required(&grace.path, "");
     }
     let volumes = volume::validate(&spec.at("volumes"), options, errors);
     resource_claims(&spec.at("resourceClaims"), errors);
-    container::validate_all(spec, &volumes, options, errors);
+    container::validate_all(spec, &volumes, errors);
+    pod_resources::validate(spec, errors);
+    container::host_network(spec, options, errors);
     spec.at("restartPolicy").required_one_of(errors, &["Always", "OnFailure", "Never"]);
-    dns(spec, errors);
-    affinity::validate(&spec.at("affinity"), errors);
-    affinity::tolerations(&spec.at("tolerations"), errors);
-    affinity::topology_spread(&spec.at("topologySpreadConstraints"), errors);
-    security::validate_pod(spec, errors);
-    names(spec, errors);
-    host_aliases(&spec.at("hostAliases"), errors);
-    gates(spec, options, errors);
-    numbers(spec, errors);
-    overhead(&spec.at("overhead"), errors);
+    let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    spec.at("dnsPolicy").required_one_of(errors, &policies);
     errors.append(rules::object_meta::labels(spec.at("nodeSelector").value, &spec.path.child("nodeSelector")));
+    security::validate_pod(spec, errors);
+    affinity::validate(&spec.at("affinity"), errors);
+    dns(spec, errors);
+    gates(spec, errors);
+    affinity::topology_spread(&spec.at("topologySpreadConstraints"), errors);
+    windows::host_process(spec, errors);
+    security::host_users(spec, errors);
+    names(spec, errors);
+    overhead(&spec.at("overhead"), errors);
+    windows::operating_system(spec, errors);
 }
 
 fn names(spec: &At<'_>, errors: &mut ErrorList) {
-    for name in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
-        let at = spec.at(name);
-        if !at.empty() {
-            at.follows(errors, is_dns1123_subdomain);
-        }
+    subdomains(spec, &["serviceAccountName", "nodeName"], errors);
+    let seconds = spec.at("activeDeadlineSeconds");
+    seconds.in_range(errors, 1, i64::from(i32::MAX));
+    for at in ["hostname", "subdomain"].map(|name| spec.at(name)).iter().filter(|at| !at.empty()) {
+        at.follows(errors, is_dns1123_label);
     }
-    for name in ["hostname", "subdomain"] {
-        let at = spec.at(name);
-        if !at.empty() {
-            at.follows(errors, is_dns1123_label);
-        }
+    affinity::tolerations(&spec.at("tolerations"), errors);
+    host_aliases(&spec.at("hostAliases"), errors);
+    subdomains(spec, &["priorityClassName"], errors);
+    if spec.at("runtimeClassName").present() {
+        spec.at("runtimeClassName").follows(errors, is_dns1123_subdomain);
     }
-    spec.at("schedulerName").required(errors, "");
-    for secret in spec.at("imagePullSecrets").items() {
-        if secret.at("name").text().is_empty() && !secret.value.is_object() {
-            secret.at("name").required(errors, "");
-        }
+    if spec.at("preemptionPolicy").present() {
+        spec.at("preemptionPolicy").required_one_of(errors, &["PreemptLowerPriority", "Never"]);
     }
 }
 
-fn numbers(spec: &At<'_>, errors: &mut ErrorList) {
-    let seconds = spec.at("activeDeadlineSeconds");
-    if let Some(value) = seconds.int().filter(|value| !(1..=i64::from(i32::MAX)).contains(value)) {
-        errors.invalid(&seconds.path, value, rules::range_error(1, i64::from(i32::MAX)));
-    }
-    spec.at("preemptionPolicy").one_of(errors, &["PreemptLowerPriority", "Never"]);
-    spec.at("os").at("name").one_of(errors, &["linux", "windows"]);
-    if spec.at("os").present() {
-        spec.at("os").at("name").required(errors, "");
+fn subdomains(spec: &At<'_>, names: &[&str], errors: &mut ErrorList) {
+    for at in names.iter().map(|name| spec.at(name)).filter(|at| !at.empty()) {
+        at.follows(errors, is_dns1123_subdomain);
     }
 }
 
 fn dns(spec: &At<'_>, errors: &mut ErrorList) {
     let policy = spec.at("dnsPolicy");
-    policy.required_one_of(errors, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
     let config = spec.at("dnsConfig");
     let servers = config.at("nameservers");
     if policy.text() == "None" && !config.present() {
@@ -152,12 +157,13 @@ fn resource_claims(claims: &At<'_>, errors: &mut ErrorList) {
             name.follows(errors, is_dns1123_label);
         }
         let sources = ["resourceClaimName", "resourceClaimTemplateName"].map(|name| claim.at(name));
-        let given = sources.iter().filter(|source| source.present()).count();
-        if given == 0 {
-            claim.invalid(errors, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
-        } else if given > 1 {
-            let detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
-            claim.invalid(errors, detail);
+        match sources.iter().filter(|source| source.present()).count() {
+            0 => claim.invalid(errors, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"),
+            1 => {}
+            _ => {
+                let detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
+                claim.invalid(errors, detail);
+            }
         }
         for source in sources.iter().filter(|source| source.present()) {
             source.follows(errors, is_dns1123_subdomain);
@@ -175,18 +181,15 @@ fn host_aliases(aliases: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn gates(spec: &At<'_>, options: Options, errors: &mut ErrorList) {
+fn gates(spec: &At<'_>, errors: &mut ErrorList) {
     for gate in spec.at("readinessGates").items() {
         gate.at("conditionType").follows(errors, rules::is_qualified_name);
     }
     let gates = spec.at("schedulingGates").items();
-    if options.create && !gates.is_empty() && !spec.at("nodeName").empty() {
-        errors.forbidden(&spec.path.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
-    }
     for (index, gate) in gates.iter().enumerate() {
         let name = gate.at("name");
         errors.invalid_all(&gate.path, name.text(), rules::is_qualified_name(name.text()));
-        if gates[..index].iter().any(|before| before.value == gate.value) {
+        if gates[..index].iter().any(|before| before.at("name").value == name.value) {
             errors.duplicate(&gate.path, name.text());
         }
     }
@@ -222,7 +225,9 @@ pub fn validate_template(template: &At<'_>, policies: &[&str], errors: &mut Erro
     errors
         .append(rules::object_meta::annotations(metadata.at("annotations").value, &template.path.child("annotations")));
     let spec = template.at("spec");
+    annotations::validate(metadata.at("annotations").value, &template.path.child("annotations"), &spec, errors);
     validate_spec(&spec, Options::default(), errors);
+    annotations::match_fields(metadata.at("annotations").value, &spec, errors);
     if spec.at("ephemeralContainers").present() {
         errors.forbidden(&spec.path.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
     }
@@ -240,3 +245,6 @@ pub fn validate_lasting_template(template: &At<'_>, kind: &str, errors: &mut Err
         errors.forbidden(&deadline.path, format!("activeDeadlineSeconds in {kind} is not Supported"));
     }
 }
+
+#[cfg(test)]
+mod tests;

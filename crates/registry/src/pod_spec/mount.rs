@@ -47,6 +47,11 @@ pub fn mounts(container: &At<'_>, volumes: &Volumes, errors: &mut ErrorList) {
             path.invalid(errors, "must be unique");
         }
         devices.check(&name, &path, "volumeDevices", errors);
+        if volumes.get(name.text()).is_some_and(|kind| kind == "image") {
+            for path in ["subPath", "subPathExpr"].map(|name| mount.at(name)).into_iter().filter(|path| !path.empty()) {
+                path.invalid(errors, "not allowed in image volume sources");
+            }
+        }
         sub_path(&mount, &mounts, errors);
         propagation(container, &mount, &mounts, errors);
         recursive_read_only(&mount, &mounts, errors);

@@ -30,9 +30,6 @@ pub fn handler(handler: &At<'_>, hook: bool, grace: Option<i64>, errors: &mut Er
     let names: &[&str] =
         if hook { &["exec", "httpGet", "tcpSocket", "sleep"] } else { &["exec", "httpGet", "tcpSocket", "grpc"] };
     let given: Vec<&&str> = names.iter().filter(|name| handler.at(name).present()).collect();
-    for extra in given.iter().skip(1) {
-        errors.forbidden(&handler.path.child(extra), "may not specify more than 1 handler type");
-    }
     let Some(first) = given.first() else {
         errors.required(&handler.path, "must specify a handler type");
         return;
@@ -43,11 +40,16 @@ pub fn handler(handler: &At<'_>, hook: bool, grace: Option<i64>, errors: &mut Er
         "httpGet" => http_get(&action, errors),
         "tcpSocket" => port_reference(&action.at("port"), errors),
         "grpc" => port_reference(&action.at("port"), errors),
-        _ => sleep(&action, grace.unwrap_or_default(), errors),
+        _ => sleep(&action, grace, errors),
+    }
+    for extra in given.iter().skip(1) {
+        errors.forbidden(&handler.path.child(extra), "may not specify more than 1 handler type");
     }
 }
 
-fn sleep(action: &At<'_>, grace: i64, errors: &mut ErrorList) {
+/// A missing grace period is another's fault.
+fn sleep(action: &At<'_>, grace: Option<i64>, errors: &mut ErrorList) {
+    let Some(grace) = grace else { return };
     let seconds = action.at("seconds").int().unwrap_or_default();
     if !(0..=grace).contains(&seconds) {
         let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");

@@ -2,8 +2,7 @@
 
 use apimachinery::field::{ErrorList, FieldError};
 use apimachinery::quantity::Quantity;
-use apimachinery::validation::is_qualified_name;
-use serde_json::Value;
+use apimachinery::validation::{is_dns1123_label, is_qualified_name};
 
 use crate::at::At;
 
@@ -33,19 +32,28 @@ const STANDARD_RESOURCES: [&str; 20] = [
     "services.loadbalancers",
 ];
 
-const HUGE_PAGES: &str = "hugepages-";
+pub const HUGE_PAGES: &str = "hugepages-";
+
+/// The name of any resource. Whether nothing is wrong with it.
+pub fn resource_name(name: &str, at: &At<'_>, errors: &mut ErrorList) -> bool {
+    let wrong = is_qualified_name(name);
+    let unknown = !name.contains('/') && !name.starts_with(HUGE_PAGES) && !STANDARD_RESOURCES.contains(&name);
+    if wrong.is_empty() && unknown {
+        errors.invalid(&at.path, name, "must be a standard resource type or fully qualified");
+    }
+    let fits = wrong.is_empty() && !unknown;
+    errors.invalid_all(&at.path, name, wrong);
+    fits
+}
 
 /// The name of a resource that a container may ask for.
 pub fn container_resource_name(name: &str, at: &At<'_>, errors: &mut ErrorList) {
-    let wrong = is_qualified_name(name);
-    let huge = name.starts_with(HUGE_PAGES);
-    if wrong.is_empty() && !name.contains('/') && !huge && !STANDARD_RESOURCES.contains(&name) {
-        errors.invalid(&at.path, name, "must be a standard resource type or fully qualified");
-    }
-    errors.invalid_all(&at.path, name, wrong);
-    if !name.contains('/') && !huge && !CONTAINER_RESOURCES.contains(&name) {
-        errors.invalid(&at.path, name, "must be a standard resource for containers");
-    } else if name.contains('/') && !is_native(name) && !is_extended(name) {
+    resource_name(name, at, errors);
+    if !name.contains('/') {
+        if !name.starts_with(HUGE_PAGES) && !CONTAINER_RESOURCES.contains(&name) {
+            errors.invalid(&at.path, name, "must be a standard resource for containers");
+        }
+    } else if !is_native(name) && !is_extended(name) {
         errors.invalid(&at.path, name, "doesn't follow extended resource name standard");
     }
 }
@@ -60,22 +68,31 @@ pub fn is_extended(name: &str) -> bool {
 }
 
 /// Extended resources and huge pages cannot be overcommitted.
-fn is_exact(name: &str) -> bool {
+pub fn is_exact(name: &str) -> bool {
     !is_native(name) || name.starts_with(HUGE_PAGES)
 }
 
 pub fn validate(resources: &At<'_>, errors: &mut ErrorList) {
+    requirements(resources, container_resource_name, errors);
+}
+
+/// Limits and requests, whose names are judged by `name_rule`.
+pub fn requirements(resources: &At<'_>, name_rule: impl Fn(&str, &At<'_>, &mut ErrorList), errors: &mut ErrorList) {
     let (limits, requests) = (resources.at("limits"), resources.at("requests"));
-    let all: Vec<(&str, At<'_>)> = limits.entries().into_iter().chain(requests.entries()).collect();
-    for (name, at) in &all {
-        container_resource_name(name, at, errors);
-        amount(name, at, errors);
+    for (name, at) in limits.entries() {
+        name_rule(name, &at, errors);
+        amount(name, &at, errors);
+        huge_pages(name, &at, errors);
     }
     for (name, at) in requests.entries() {
+        name_rule(name, &at, errors);
+        amount(name, &at, errors);
         compare(name, &at, &limits, &requests, errors);
+        huge_pages(name, &at, errors);
     }
-    let computes = all.iter().any(|(name, _)| ["cpu", "memory"].contains(name));
-    if !computes && all.iter().any(|(name, _)| name.starts_with(HUGE_PAGES)) {
+    let names: Vec<&str> = limits.entries().iter().chain(&requests.entries()).map(|(name, _)| *name).collect();
+    let computes = names.iter().any(|name| ["cpu", "memory"].contains(name));
+    if !computes && names.iter().any(|name| name.starts_with(HUGE_PAGES)) {
         errors.forbidden(&resources.path, "HugePages require cpu or memory");
     }
 }
@@ -85,27 +102,43 @@ pub fn overhead(overhead: &At<'_>, errors: &mut ErrorList) {
     for (name, at) in overhead.entries() {
         container_resource_name(name, &at, errors);
         amount(name, &at, errors);
+        huge_pages(name, &at, errors);
     }
 }
 
 /// Claims of the pod that a container uses.
 pub fn claims(claims: &At<'_>, known: &[&str], errors: &mut ErrorList) {
-    let mut seen = Vec::new();
+    let mut seen: Vec<(&str, &str)> = Vec::new();
     for claim in claims.items() {
-        let (name, request) = (claim.at("name").text(), claim.at("request").text());
+        let (name, request) = (claim.at("name").text(), claim.at("request"));
         if name.is_empty() {
             errors.required(&claim.path, "");
             continue;
         }
-        let again = |(other, part): &(&str, &str)| *other == name && (*part == request || part.is_empty());
-        if seen.iter().any(again) {
-            errors.duplicate(&claim.path, name);
+        let whole = seen.contains(&(name, ""));
+        if !whole && !request.empty() {
+            request.follows(errors, is_dns1123_label);
         }
-        seen.push((name, request));
+        if !whole && !request.empty() && seen.contains(&(name, request.text())) {
+            errors.duplicate(&claim.path, format!("{name}/{}", request.text()));
+        } else if whole || request.empty() {
+            let again = seen.iter().filter(|(other, _)| *other == name).count();
+            (0..if whole { 1 } else { again }).for_each(|_| errors.duplicate(&claim.path, name));
+        }
+        seen.push((name, request.text()));
         if !known.contains(&name) {
-            errors.push(FieldError::not_found(&claim.path, name));
+            errors.push(unknown_claim(&claim, name, known));
         }
     }
+}
+
+fn unknown_claim(claim: &At<'_>, name: &str, known: &[&str]) -> FieldError {
+    let mut error = FieldError::not_found(&claim.path, name);
+    let mut known = known.to_vec();
+    known.sort_unstable();
+    let listed = if known.is_empty() { " which is empty".to_owned() } else { format!(": {}", known.join(", ")) };
+    error.detail = format!("must be one of the names in pod.spec.resourceClaims{listed}");
+    error
 }
 
 fn amount(name: &str, at: &At<'_>, errors: &mut ErrorList) {
@@ -116,9 +149,13 @@ fn amount(name: &str, at: &At<'_>, errors: &mut ErrorList) {
     if is_extended(name) && !quantity.is_integer() {
         at.invalid(errors, "must be an integer");
     }
+}
+
+fn huge_pages(name: &str, at: &At<'_>, errors: &mut ErrorList) {
+    let quantity = Quantity::of(at.value);
     let page = name.strip_prefix(HUGE_PAGES).and_then(|size| size.parse::<Quantity>().ok());
-    if let Some(page) = page.filter(|page| quantity.value().checked_rem(page.value()) != Some(0)) {
-        at.invalid(errors, &format!("{quantity} is not positive integer multiple of {page}"));
+    if page.is_some_and(|page| quantity.value().checked_rem(page.value()) != Some(0)) {
+        at.invalid(errors, &format!("{quantity} is not positive integer multiple of {name}"));
     }
 }
 
@@ -174,27 +211,5 @@ fn divisor(divisor: &At<'_>, resource: &str, huge: bool, errors: &mut ErrorList)
         let listed = if shown == "cpu" { "1m and 1".to_owned() } else { units.join(", ") };
         let detail = format!("only divisor's values {listed} are supported with the {shown} resource");
         errors.invalid(&divisor.path, resource, detail);
-    }
-}
-
-/// `Guaranteed`, `Burstable` or `BestEffort`.
-pub fn qos_class(spec: &Value) -> &'static str {
-    let lists = ["containers", "initContainers"];
-    let containers = lists.iter().flat_map(|list| spec[*list].as_array().into_iter().flatten());
-    let (mut any, mut guaranteed) = (false, true);
-    for container in containers {
-        for name in ["cpu", "memory"] {
-            let (request, limit) = (
-                Quantity::of(&container["resources"]["requests"][name]),
-                Quantity::of(&container["resources"]["limits"][name]),
-            );
-            any |= !request.is_zero() || !limit.is_zero();
-            guaranteed &= !limit.is_zero() && request == limit;
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
     }
 }

@@ -1,28 +1,33 @@
 //! Validation of security contexts.
 
+use std::collections::HashSet;
+
 use apimachinery::field::{ErrorList, FieldError};
-use apimachinery::validation::{is_id, regex_error};
+use apimachinery::validation::is_id;
 
 use super::volume::descending_path;
-use crate::at::{At, duplicates};
+use super::windows;
+use crate::at::At;
 
 /// Of the pod, with the fields of the spec that belong to it.
 pub fn validate_pod(spec: &At<'_>, errors: &mut ErrorList) {
     let context = spec.at("securityContext");
-    ids(&context, &["runAsUser", "runAsGroup", "fsGroup"], errors);
-    let groups = context.at("supplementalGroups");
-    for id in groups.items().iter().filter_map(At::int) {
-        is_id(id).into_iter().for_each(|message| errors.invalid(&groups.path, id, message));
+    ids(&context, &["fsGroup", "runAsUser", "runAsGroup"], errors);
+    for group in context.at("supplementalGroups").items() {
+        let wrong = group.int().map(is_id).unwrap_or_default();
+        wrong.iter().for_each(|message| group.invalid(errors, message));
     }
-    context.at("fsGroupChangePolicy").one_of(errors, &["Always", "OnRootMismatch"]);
-    context.at("supplementalGroupsPolicy").one_of(errors, &["Merge", "Strict"]);
-    profiles(&context, errors);
-    sysctls(spec, &context.at("sysctls"), errors);
-    host_users(spec, errors);
     if spec.at("shareProcessNamespace").is_true() && spec.at("hostPID").is_true() {
         let at = context.at("shareProcessNamespace");
         errors.invalid(&at.path, true, "ShareProcessNamespace and HostPID cannot both be enabled");
     }
+    sysctls(spec, &context.at("sysctls"), errors);
+    context.at("fsGroupChangePolicy").one_of(errors, &["Always", "OnRootMismatch"]);
+    seccomp(&context.at("seccompProfile"), errors);
+    windows::options(&context.at("windowsOptions"), errors);
+    app_armor(&context.at("appArmorProfile"), errors);
+    context.at("supplementalGroupsPolicy").one_of(errors, &["Merge", "Strict"]);
+    context.at("seLinuxChangePolicy").one_of(errors, &["MountOption", "Recursive"]);
 }
 
 fn ids(context: &At<'_>, names: &[&str], errors: &mut ErrorList) {
@@ -34,36 +39,48 @@ fn ids(context: &At<'_>, names: &[&str], errors: &mut ErrorList) {
     }
 }
 
-fn profiles(context: &At<'_>, errors: &mut ErrorList) {
-    for (name, shown) in [("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")] {
-        let profile = context.at(name);
-        if !profile.present() {
-            continue;
+const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
+
+fn seccomp(profile: &At<'_>, errors: &mut ErrorList) {
+    if !profile.present() {
+        return;
+    }
+    let (kind, file) = (profile.at("type"), profile.at("localhostProfile"));
+    if kind.required(errors, "type is required when seccompProfile is set") {
+        kind.one_of(errors, &PROFILES);
+    }
+    match (kind.text() == "Localhost", file.present()) {
+        (true, false) => errors.required(&file.path, "must be set when seccomp type is Localhost"),
+        (true, true) => descending_path(&file, errors),
+        (false, true) => {
+            errors.invalid(&file.path, profile.value.clone(), "can only be set when seccomp type is Localhost");
         }
-        let kind = profile.at("type");
-        if kind.required(errors, &format!("type is required when {name} is set")) {
-            kind.one_of(errors, &["Localhost", "RuntimeDefault", "Unconfined"]);
-        }
-        let file = profile.at("localhostProfile");
-        if kind.text() != "Localhost" && file.present() {
-            file.invalid(errors, &format!("can only be set when {shown} type is Localhost"));
-        } else if kind.text() == "Localhost" {
-            localhost_profile(&file, name, shown, errors);
-        }
+        (false, false) => {}
     }
 }
 
-fn localhost_profile(file: &At<'_>, name: &str, shown: &str, errors: &mut ErrorList) {
+fn app_armor(profile: &At<'_>, errors: &mut ErrorList) {
+    if !profile.present() {
+        return;
+    }
+    let (kind, file) = (profile.at("type"), profile.at("localhostProfile"));
+    match kind.text() {
+        "Localhost" => app_armor_file(&file, errors),
+        "RuntimeDefault" | "Unconfined" if file.present() => {
+            file.invalid(errors, "can only be set when AppArmor type is Localhost");
+        }
+        "RuntimeDefault" | "Unconfined" => {}
+        "" => errors.required(&kind.path, "type is required when appArmorProfile is set"),
+        _ => kind.one_of(errors, &PROFILES),
+    }
+}
+
+fn app_armor_file(file: &At<'_>, errors: &mut ErrorList) {
     const LENGTH_MAX: usize = 4095;
-    let detail = format!("must be set when {shown} type is Localhost");
-    if !file.present() || name == "appArmorProfile" && file.text().trim().is_empty() {
-        return errors.required(&file.path, &detail);
-    }
-    if name == "seccompProfile" {
-        return descending_path(file, errors);
-    }
     if file.text() != file.text().trim() {
         file.invalid(errors, "must not be padded with whitespace");
+    } else if file.empty() {
+        errors.required(&file.path, "must be set when AppArmor type is Localhost");
     }
     if file.text().len() > LENGTH_MAX {
         errors.push(FieldError::too_long(&file.path, LENGTH_MAX));
@@ -71,7 +88,7 @@ fn localhost_profile(file: &At<'_>, name: &str, shown: &str, errors: &mut ErrorL
 }
 
 /// A pod with users of its own shares nothing with the host. The names of two fields are upstream's.
-fn host_users(spec: &At<'_>, errors: &mut ErrorList) {
+pub fn host_users(spec: &At<'_>, errors: &mut ErrorList) {
     if spec.at("hostUsers").value != false {
         return;
     }
@@ -95,17 +112,21 @@ fn is_of_host(spec: &At<'_>, name: &str) -> Option<&'static str> {
 
 fn sysctls(spec: &At<'_>, sysctls: &At<'_>, errors: &mut ErrorList) {
     const FORM: &str = "([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+    let mut seen = HashSet::new();
     for sysctl in sysctls.items() {
         let name = sysctl.at("name");
-        if name.required(errors, "") && !is_sysctl(name.text()) {
-            let detail = regex_error(&format!("must have at most {} characters and match regex", 253), FORM, &[]);
-            name.invalid(errors, &detail);
+        if name.empty() {
+            errors.required(&name.path, "");
+        } else if !is_sysctl(name.text()) {
+            name.invalid(errors, &format!("must have at most 253 characters and match regex ^{FORM}$"));
+        } else if seen.contains(name.text()) {
+            errors.duplicate(&name.path, name.text());
         }
         if let Some(why) = is_of_host(spec, name.text()) {
             name.invalid(errors, why);
         }
+        seen.insert(name.text());
     }
-    duplicates(errors, sysctls.items().iter().map(|sysctl| sysctl.at("name")));
 }
 
 fn is_sysctl(name: &str) -> bool {
@@ -122,15 +143,20 @@ fn is_sysctl(name: &str) -> bool {
 /// Of a container. `own_users`: the pod has a user namespace.
 pub fn validate_container(context: &At<'_>, own_users: bool, errors: &mut ErrorList) {
     ids(context, &["runAsUser", "runAsGroup"], errors);
-    profiles(context, errors);
     let proc_mount = context.at("procMount");
     proc_mount.one_of(errors, &["Default", "Unmasked"]);
     if proc_mount.text() == "Unmasked" && !own_users {
         proc_mount.invalid(errors, "`hostUsers` must be false to use `Unmasked`");
     }
-    if context.at("allowPrivilegeEscalation").value != false {
-        return;
+    seccomp(&context.at("seccompProfile"), errors);
+    if context.at("allowPrivilegeEscalation").value == false {
+        no_escalation(context, errors);
     }
+    windows::options(&context.at("windowsOptions"), errors);
+    app_armor(&context.at("appArmorProfile"), errors);
+}
+
+fn no_escalation(context: &At<'_>, errors: &mut ErrorList) {
     if context.at("privileged").is_true() {
         context.invalid(errors, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
     }
