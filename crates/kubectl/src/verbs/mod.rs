@@ -9,6 +9,7 @@ mod create;
 mod delete;
 mod describe;
 mod diff;
+mod drain;
 mod exec;
 mod explain;
 mod expose;
@@ -23,6 +24,7 @@ mod replace;
 mod rollout;
 mod run;
 mod scale;
+mod taint;
 mod version;
 mod wait;
 mod writing;
@@ -42,6 +44,10 @@ pub const ALL: &[&Command] = &[
     &version::CLUSTER_INFO,
     &diff::COMMAND,
     &apply::COMMAND,
+    &drain::CORDON,
+    &drain::UNCORDON,
+    &drain::DRAIN,
+    &taint::COMMAND,
     &describe::COMMAND,
     &logs::COMMAND,
     &attach::COMMAND,

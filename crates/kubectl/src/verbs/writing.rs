@@ -8,16 +8,20 @@ use crate::objects::Write;
 use crate::print::{Format, operation};
 use crate::session::Session;
 
-pub const FLAGS: &[Flag] = &[
-    Flag::new(
-        "dry-run",
-        Kind::Optional("unchanged"),
-        "Must be \"none\", \"server\", or \"client\". If client strategy, only print the object that would be sent, \
-         without sending it.",
-    )
-    .or("none"),
-    Flag::text("field-manager", "Name of the manager used to track field ownership."),
-];
+const DRY_RUN_FLAG: Flag = Flag::new(
+    "dry-run",
+    Kind::Optional("unchanged"),
+    "Must be \"none\", \"server\", or \"client\". If client strategy, only print the object that would be sent, without \
+     sending it.",
+)
+.or("none");
+
+pub const DRY_RUN: &[Flag] = &[DRY_RUN_FLAG];
+
+pub const FIELD_MANAGER: &[Flag] =
+    &[Flag::text("field-manager", "Name of the manager used to track field ownership.")];
+
+pub const FLAGS: &[Flag] = &[DRY_RUN_FLAG, FIELD_MANAGER[0]];
 
 pub const VALIDATE: &[Flag] =
     &[Flag::new("validate", Kind::Optional("strict"), "Must be one of: strict (or true), warn, ignore (or false).")
@@ -63,8 +67,8 @@ impl<'a> Writing<'a> {
         let validate = if parsed.has("validate") { Some(validation(parsed.text("validate"))?) } else { None };
         Ok(Self {
             session,
-            dry_run: DryRun::of(parsed)?,
-            manager: parsed.some("field-manager").unwrap_or(manager).to_owned(),
+            dry_run: if parsed.has("dry-run") { DryRun::of(parsed)? } else { DryRun::No },
+            manager: manager_of(parsed, manager),
             validate,
             format: Format::of_written(parsed)?,
         })
@@ -96,6 +100,11 @@ impl<'a> Writing<'a> {
     pub fn shows_objects(&self) -> bool {
         self.format.as_ref().is_some_and(|format| !matches!(format, Format::Name))
     }
+}
+
+fn manager_of(parsed: &Parsed, default: &str) -> String {
+    let given = if parsed.has("field-manager") { parsed.some("field-manager") } else { None };
+    given.unwrap_or(default).to_owned()
 }
 
 fn validation(text: &str) -> Result<&'static str, Failure> {
