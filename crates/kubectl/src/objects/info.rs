@@ -120,7 +120,7 @@ pub struct Write<'a> {
 }
 
 impl Write<'_> {
-    fn on(&self, call: Call) -> Call {
+    pub fn on(&self, call: Call) -> Call {
         call.maybe("dryRun", self.dry_run.then_some("All"))
             .maybe("fieldManager", Some(self.manager))
             .maybe("fieldValidation", self.validate)

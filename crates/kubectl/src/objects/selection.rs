@@ -10,7 +10,7 @@ use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
 use crate::session::Session;
 
-const NOTHING: &str = "You must provide one or more resources by argument or filename.
+pub const NOTHING: &str = "You must provide one or more resources by argument or filename.
 Example resource specifications include:
    '-f rsrc.yaml'
    '--filename=rsrc.json'

@@ -4,12 +4,16 @@ mod api_resources;
 mod apply;
 mod attach;
 mod auth;
+mod autoscale;
+mod certificate;
 mod config;
 mod create;
 mod delete;
 mod describe;
 mod diff;
 mod drain;
+mod edit;
+mod events;
 mod exec;
 mod explain;
 mod expose;
@@ -24,7 +28,9 @@ mod replace;
 mod rollout;
 mod run;
 mod scale;
+mod set;
 mod taint;
+mod top;
 mod version;
 mod wait;
 mod writing;
@@ -37,13 +43,18 @@ pub const ALL: &[&Command] = &[
     &explain::COMMAND,
     &expose::COMMAND,
     &run::COMMAND,
+    &set::COMMAND,
     &get::COMMAND,
+    &edit::COMMAND,
     &delete::COMMAND,
     &rollout::COMMAND,
     &scale::COMMAND,
+    &autoscale::COMMAND,
+    &certificate::COMMAND,
     &version::CLUSTER_INFO,
     &diff::COMMAND,
     &apply::COMMAND,
+    &top::COMMAND,
     &drain::CORDON,
     &drain::UNCORDON,
     &drain::DRAIN,
@@ -60,6 +71,7 @@ pub const ALL: &[&Command] = &[
     &label::LABEL,
     &label::ANNOTATE,
     &wait::COMMAND,
+    &events::COMMAND,
     &api_resources::RESOURCES,
     &api_resources::VERSIONS,
     &config::COMMAND,

@@ -23,7 +23,10 @@ pub const COMMAND: Command = Command {
 
 const FLAGS: &[Flag] = &[
     Flag::switch("all", "Select all nodes in the cluster"),
-    Flag::switch("overwrite", "If true, allow taints to be overwritten, otherwise reject taint updates that overwrite."),
+    Flag::switch(
+        "overwrite",
+        "If true, allow taints to be overwritten, otherwise reject taint updates that overwrite.",
+    ),
     Flag::text("selector", "Selector (label query) to filter on.").short('l'),
 ];
 
@@ -204,7 +207,9 @@ impl Change {
             }
             if change.add.iter().any(|known| known.replaces(&taint)) {
                 let Taint { key, value, effect, .. } = taint;
-                return Err(format!("duplicated taints with the same key and effect: {{{key} {value} {effect} <nil>}}"));
+                return Err(format!(
+                    "duplicated taints with the same key and effect: {{{key} {value} {effect} <nil>}}"
+                ));
             }
             change.add.push(taint);
         }
@@ -286,7 +291,10 @@ mod tests {
     #[test]
     fn bad_taints_are_told() {
         let why = |line: &str| Change::parse(&words(line)).expect_err("bad");
-        assert_eq!(why("a=b"), "invalid taint spec: a=b, name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')");
+        assert_eq!(
+            why("a=b"),
+            "invalid taint spec: a=b, name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+        );
         assert_eq!(why("a:Never"), "invalid taint effect: Never, unsupported taint effect");
         assert_eq!(
             why("a=b:NoExecute a=c:NoExecute"),

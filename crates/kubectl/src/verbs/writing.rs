@@ -18,8 +18,7 @@ const DRY_RUN_FLAG: Flag = Flag::new(
 
 pub const DRY_RUN: &[Flag] = &[DRY_RUN_FLAG];
 
-pub const FIELD_MANAGER: &[Flag] =
-    &[Flag::text("field-manager", "Name of the manager used to track field ownership.")];
+pub const FIELD_MANAGER: &[Flag] = &[Flag::text("field-manager", "Name of the manager used to track field ownership.")];
 
 pub const FLAGS: &[Flag] = &[DRY_RUN_FLAG, FIELD_MANAGER[0]];
 

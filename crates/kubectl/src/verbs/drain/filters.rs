@@ -197,25 +197,31 @@ mod tests {
 
     #[test]
     fn what_stands_in_the_way_is_named() {
-        check(Rules::default(), expect![[r#"
+        check(
+            Rules::default(),
+            expect![[r#"
             evict owned done leaving
             warn 
             cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore): n/daemon
             cannot delete daemonsets.apps "o" not found: n/orphan
             cannot delete Pods that declare no controller (use --force to override): n/bare
             cannot delete Pods with local storage (use --delete-emptydir-data to override): n/local
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn what_is_allowed_goes_with_a_warning() {
         let rules =
             Rules { force: true, ignore_daemon_sets: true, delete_empty_dir_data: true, skip_terminating_after: 60 };
-        check(rules, expect![[r#"
+        check(
+            rules,
+            expect![[r#"
             evict owned orphan bare local done
             warn ignoring DaemonSet-managed Pods: n/daemon; deleting Pods that declare no controller: n/bare
 
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

@@ -117,7 +117,8 @@ impl<'a> Nodes<'a> {
         }
         match infos.iter().find(|info| info.mapping.qualified() != "nodes") {
             Some(other) => {
-                let (group, version, resource) = (&other.mapping.group, &other.mapping.version, &other.mapping.resource);
+                let (group, version, resource) =
+                    (&other.mapping.group, &other.mapping.version, &other.mapping.resource);
                 fail!("expected resource of type node, got \"{group}/{version}, Resource={resource}\"")
             }
             None => Ok(Self { session, dry_run, infos }),
