@@ -34,6 +34,11 @@ impl Info {
         info
     }
 
+    /// The namespace that the object itself names.
+    pub fn own_namespace(&self) -> &str {
+        apimachinery::object::namespace(&self.object)
+    }
+
     pub fn path(&self) -> String {
         self.mapping.path(&self.namespace, &self.name)
     }

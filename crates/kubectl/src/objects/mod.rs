@@ -11,5 +11,5 @@ pub use call::Call;
 pub use catalog::{Catalog, Mapping};
 pub use info::{Info, Patch, Write};
 pub use manifest::{FILENAME_FLAGS, Files, decode_documents, members_of};
-pub use selection::{Asked, Matching, NOTHING, SELECTOR_FLAGS, Selection, members};
+pub use selection::{Asked, Matching, NOTHING, SELECTOR_FLAGS, Selection, members, other_namespace};
 pub use watch::Watcher;

@@ -10,7 +10,7 @@ use super::writing::{self, DryRun, Writing};
 use crate::command::{Command, runs};
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
-use crate::objects::{Asked, Call, FILENAME_FLAGS, Info};
+use crate::objects::{Asked, Call, FILENAME_FLAGS, Info, Selection};
 use crate::print::OUTPUT_FLAGS;
 use crate::session::Session;
 
@@ -45,7 +45,12 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     let mut writing = Writing::of(session, &parsed, "kubectl-autoscale")?;
     let wanted = Wanted::of(&parsed)?;
     let asked = Asked::of(session, &parsed)?;
-    let (infos, mut failures) = asked.select(session).await?.infos(session.client()?).await?;
+    let selection = asked.select(session).await?;
+    let (infos, mut failures) = match selection {
+        // What a file describes need not be there yet.
+        Selection::Written { .. } => selection.infos(session.client()?).await?,
+        _ => selection.fetched(session.client()?).await?,
+    };
     let mut count = 0;
     for info in infos {
         match autoscale(session, &parsed, &mut writing, &wanted, &info).await {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::command::{Command, runs};
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
-use crate::objects::{Asked, Call, FILENAME_FLAGS, Info};
+use crate::objects::{Asked, Call, FILENAME_FLAGS, Info, Selection};
 use crate::print::OUTPUT_FLAGS;
 use crate::session::Session;
 use crate::verbs::writing::Writing;
@@ -78,7 +78,13 @@ async fn run(session: &Session, parsed: &Parsed, decision: &Decision) -> Result<
     let full =
         |name: &String| if name.contains('/') { name.clone() } else { format!("certificatesigningrequests/{name}") };
     asked.arguments = names.iter().map(full).collect();
-    let (infos, mut failures) = asked.select(session).await?.fetched(session.client()?).await?;
+    let selection = asked.select(session).await?;
+    if let Selection::Named { infos, .. } = &selection
+        && infos.iter().any(|info| info.mapping.namespaced)
+    {
+        return fail!("namespace may not be empty when retrieving a resource by name");
+    }
+    let (infos, mut failures) = selection.fetched(session.client()?).await?;
     let mut found = 0;
     for info in infos {
         match decide(session, &info, decision, parsed.on("force")).await {

@@ -70,7 +70,7 @@ async fn fields_of(session: &Session, named: &str) -> Result<String, Failure> {
     if name.contains('/') {
         return fail!("arguments in resource/name form may not have more than one slash");
     }
-    let mapping = session.catalog().await?.resource(&resource.to_lowercase())?;
+    let mapping = session.catalog().await?.resource_alone(&resource.to_lowercase())?;
     let (kind, version) = (&mapping.kind, mapping.api_version());
     Ok(format!("involvedObject.kind={kind},involvedObject.apiVersion={version},involvedObject.name={name}"))
 }
@@ -119,6 +119,10 @@ impl Printer {
     /// An event, or a list of them.
     fn print(&mut self, value: &Value) -> Result<String, Failure> {
         if let Some(format) = &mut self.format {
+            // Upstream gives a list of events no name, nor its members.
+            if matches!(format, Format::Name) && value["items"].is_array() {
+                return Ok(String::new());
+            }
             return format.render(value);
         }
         let mut lines = String::new();
@@ -141,7 +145,7 @@ impl Printer {
         let involved = &event["involvedObject"];
         cells.extend([last_seen(event, now), text(&event["type"]), text(&event["reason"])]);
         cells.push(format!("{}/{}", text(&involved["kind"]), text(&involved["name"])));
-        cells.push(text(&event["message"]).trim().to_owned());
+        cells.push(escaped(event["message"].as_str().unwrap_or_default().trim()));
         cells.join("\t") + "\n"
     }
 }
@@ -188,7 +192,7 @@ mod tests {
         events.sort_by_key(time);
         assert_eq!(
             events.map(|event| last_seen(&event, now)),
-            ["<unknown>", "30s", "7s (x4 over 10m)", "5s (x3 over 10m)"]
+            ["30s", "<unknown>", "7s (x4 over 10m)", "5s (x3 over 10m)"]
         );
     }
 }

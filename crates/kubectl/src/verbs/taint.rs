@@ -63,7 +63,7 @@ fn split(arguments: &[String]) -> Result<(Vec<String>, Vec<String>), Failure> {
 
 async fn check_kind(session: &Session, resource: &str) -> Result<(), Failure> {
     let resource = resource.to_lowercase();
-    let mapping = session.catalog().await?.resource(&resource)?;
+    let mapping = session.catalog().await?.resource_alone(&resource)?;
     if mapping.kind != "Node" {
         return fail!("invalid resource type {resource}, only node types are supported");
     }
@@ -107,7 +107,7 @@ async fn taint_one(
         DryRun::Client => apimachinery::patch::merge::merged(info.object, &patch),
         _ => info.patch(session.client()?, Patch::Strategic, &patch, &writing.write()).await?,
     };
-    writing.report(&info.object, done)
+    writing.report_without_dry_run(&info.object, done)
 }
 
 fn items(value: &Value) -> &[Value] {
@@ -284,7 +284,7 @@ mod tests {
         check("a=b:NoSchedule", "a=c:NoSchedule", true, "modified a=c:NoSchedule");
         check("a=b:NoSchedule a:NoExecute", "a-", false, "untainted");
         check("a=b:NoSchedule a:NoExecute", "a:NoExecute-", false, "untainted a=b:NoSchedule");
-        check("a=b:NoSchedule", "c:NoExecute a-", false, "untainted c:NoExecute");
+        check("a=b:NoSchedule", "c:NoExecute a-", false, "modified c:NoExecute");
         check("", "a:NoExecute-", false, "taint \"a:NoExecute\" not found");
     }
 

@@ -59,6 +59,8 @@ pub struct Writing<'a> {
     manager: String,
     validate: Option<&'static str>,
     format: Option<Format>,
+    /// Whether an object was shown already: YAML keeps them apart.
+    shown: bool,
 }
 
 impl<'a> Writing<'a> {
@@ -70,6 +72,7 @@ impl<'a> Writing<'a> {
             manager: manager_of(parsed, manager),
             validate,
             format: Format::of_written(parsed)?,
+            shown: false,
         })
     }
 
@@ -88,10 +91,18 @@ impl<'a> Writing<'a> {
 
     /// Says what was done, or shows the object in the format that was asked for.
     pub fn report(&mut self, object: &Value, done: &str) -> Result<(), Failure> {
+        let suffix = self.dry_run.suffix();
+        self.report_without_dry_run(object, &format!("{done}{suffix}"))
+    }
+
+    /// As [`Writing::report`], for a verb whose words leave out that it was a dry run.
+    pub fn report_without_dry_run(&mut self, object: &Value, done: &str) -> Result<(), Failure> {
         let text = match &mut self.format {
-            None => operation(object, &format!("{done}{}", self.dry_run.suffix())),
+            None => operation(object, done),
+            Some(format) if format.is_yaml() && self.shown => format!("---\n{}", format.render(object)?),
             Some(format) => format.render(object)?,
         };
+        self.shown = true;
         self.session.streams.print(text)
     }
 

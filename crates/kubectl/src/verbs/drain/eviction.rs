@@ -158,7 +158,7 @@ impl<'a> Drainer<'a> {
         while let Some(evicted) = evictions.next().await {
             failures.extend(evicted.err());
         }
-        Failure::all(failures)
+        several(failures)
     }
 
     async fn evict(&self, pod: &Value, deadline: Instant) -> Result<(), Failure> {
@@ -299,7 +299,12 @@ async fn evicts(session: &Session) -> Result<bool, Failure> {
 }
 
 fn refused(judged: &Judged) -> Result<(), Failure> {
-    Failure::all(judged.refusals().into_iter().map(Failure::Plain).collect())
+    several(judged.refusals().into_iter().map(Failure::Plain).collect())
+}
+
+/// Even one is told as one of several, without a word before it.
+fn several(failures: Vec<Failure>) -> Result<(), Failure> {
+    if failures.is_empty() { Ok(()) } else { Err(Failure::Many(failures)) }
 }
 
 fn namespace_ends(failure: &Failure) -> bool {

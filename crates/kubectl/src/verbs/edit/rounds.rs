@@ -9,7 +9,7 @@ use super::editor::Editor;
 use super::text::{Reason, go_syntax, has_lines, header, same, uncommented, validate};
 use crate::failure::{Failure, fail};
 use crate::flags::Parsed;
-use crate::objects::{Asked, Info, Patch, Write, decode_documents, members_of};
+use crate::objects::{Asked, Info, Patch, Write, decode_documents, members_of, other_namespace};
 use crate::print::{compact_json, to_json, to_yaml};
 use crate::session::Session;
 use crate::verbs::apply::{LAST_APPLIED, set_last_applied, two_way};
@@ -217,11 +217,7 @@ impl Rounds<'_> {
         }
         for info in &mut updated {
             if info.mapping.namespaced && info.namespace != here {
-                let own = &info.namespace;
-                return fail!(
-                    "the namespace from the provided object {own:?} does not match the namespace {here:?}. You must \
-                     pass '--namespace={own}' to perform this operation."
-                );
+                return Err(other_namespace(&info.namespace, &here));
             }
             if self.parsed.has("save-config") && self.parsed.on("save-config") {
                 set_last_applied(&mut info.object);

@@ -18,7 +18,7 @@ use super::writing::{DryRun, Writing};
 use crate::command::Command;
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
-use crate::objects::{Asked, Info, Mapping};
+use crate::objects::{Asked, Info, Mapping, other_namespace};
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {
@@ -130,6 +130,9 @@ fn local(asked: &Asked) -> Result<Vec<Info>, Failure> {
     let mut infos = Vec::new();
     for document in documents {
         match typed(document.object) {
+            Ok(info) if asked.namespace_given && !["", asked.namespace.as_str()].contains(&info.own_namespace()) => {
+                failures.push(other_namespace(info.own_namespace(), &asked.namespace));
+            }
             Ok(info) => infos.push(info),
             Err(why) => failures.push(Failure::Plain(format!("unable to decode {:?}: {why}", document.source))),
         }

@@ -64,7 +64,7 @@ fn list(spec: &str) -> Result<Vec<(String, String)>, Failure> {
     let mut list = Vec::new();
     for part in spec.split(',').filter(|_| !spec.is_empty()) {
         let [name, quantity] = part.split('=').collect::<Vec<_>>()[..] else {
-            return fail!("invalid argument syntax {part}, expected <resource>=<value>");
+            return fail!("Invalid argument syntax {part}, expected <resource>=<value>");
         };
         let quantity: Quantity = quantity.parse().map_err(|error| Failure::Plain(format!("{error}")))?;
         list.push((name.to_owned(), quantity.to_string()));
@@ -93,7 +93,7 @@ mod tests {
     fn lists_of_resources_are_read() {
         let read = list("cpu=1000m,memory=1024Mi").expect("good");
         assert_eq!(read, [("cpu".into(), "1".into()), ("memory".into(), "1Gi".into())]);
-        assert_eq!(list("cpu").expect_err("bad").text(), "invalid argument syntax cpu, expected <resource>=<value>");
+        assert_eq!(list("cpu").expect_err("bad").text(), "Invalid argument syntax cpu, expected <resource>=<value>");
         assert!(list("").expect("empty").is_empty() && list("cpu=x").is_err());
     }
 }

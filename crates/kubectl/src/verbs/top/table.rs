@@ -225,9 +225,9 @@ mod tests {
         check(
             &node_table(usages, available, &swap),
             expect![[r#"
-            a      1501m       75%         512Mi       50%         <unknown>   <unknown>
-            b      250m        12%         512Mi       50%         <unknown>   <unknown>
-            c      <unknown>   <unknown>   <unknown>   <unknown>   <unknown>   <unknown>
+            a     1501m       75%         512Mi       50%         <unknown>   <unknown>
+            b     250m        12%         512Mi       50%         <unknown>   <unknown>
+            c     <unknown>   <unknown>   <unknown>   <unknown>   <unknown>   <unknown>
         "#]],
         );
     }
