@@ -258,18 +258,18 @@ const LINES: &[(&str, &str)] = &[
     ("", "set subject deploy web --user=a"),
     ("", "set subject -f {binding} --user=b --local -o yaml"),
     ("", "get rolebinding bound -o jsonpath={.subjects}"),
-    ("sed -i s/replicas:.3/replicas:.4/", "edit deploy/web"),
+    ("sed -i \"s/replicas: 3/replicas: 4/\"", "edit deploy/web"),
     ("true", "edit deploy/web"),
     ("false", "edit deploy/web"),
     ("no-such-editor", "edit deploy/web"),
     ("no-such editor", "edit deploy/web"),
     ("sed -i d", "edit deploy/web"),
     ("cp /dev/null", "edit deploy/web"),
-    ("sed -i s/replicas:.4/replicas:.-1/", "edit deploy/web"),
-    ("sed -i s/replicas:.4/replicas:.x/", "edit deploy/web"),
+    ("sed -i \"s/replicas: 4/replicas: -1/\"", "edit deploy/web"),
+    ("sed -i \"s/replicas: 4/replicas: x/\"", "edit deploy/web"),
     ("sed -i s/replicas:/replicax:/", "edit deploy/web"),
-    ("sed -i s/kind:.Deployment/kind:.Nonsense/", "edit deploy/web"),
-    ("sed -i s/^..name:.web/..name:.other/", "edit deploy/web"),
+    ("sed -i \"s/kind: Deployment/kind: Nonsense/\"", "edit deploy/web"),
+    ("sed -i \"s/^  name: web/  name: other/\"", "edit deploy/web"),
     ("sed -i s/^metadata/[/", "edit deploy/web"),
     ("sed -i s/uid:/uidx:/", "edit cm/settings"),
     ("sed -i s/value/new/", "edit cm/settings svc/web"),
@@ -279,10 +279,10 @@ const LINES: &[(&str, &str)] = &[
     ("sed -i \"s/newest/last one/\"", "edit cm settings"),
     ("true", "edit cm missing"),
     ("true", "edit"),
-    ("sed -i s/replicas:.4/replicas:.5/", "edit deploy/web --subresource=status"),
+    ("sed -i \"s/replicas: 4/replicas: 5/\"", "edit deploy/web --subresource=status"),
     ("", "get cm settings -o jsonpath={.data}{.metadata.annotations}"),
-    ("sed -i s/name:.x$/name:.x2/", "create -f {create} --edit"),
-    ("sed -i s/name:.x$/name:.x3/", "create -f {create} --edit --save-config"),
+    ("sed -i \"s/name: x$/name: x2/\"", "create -f {create} --edit"),
+    ("sed -i \"s/name: x$/name: x3/\"", "create -f {create} --edit --save-config"),
     ("true", "create -f {create} --edit"),
     ("", "apply -f {applied}"),
     ("", "apply view-last-applied cm/applied"),
@@ -292,7 +292,7 @@ const LINES: &[(&str, &str)] = &[
     ("", "apply view-last-applied svc/web"),
     ("", "apply view-last-applied -f {create2}"),
     ("", "apply view-last-applied"),
-    ("sed -i s/b:.y/b:.z/", "apply edit-last-applied cm/applied"),
+    ("sed -i \"s/: y/: z/\"", "apply edit-last-applied cm/applied"),
     ("true", "apply edit-last-applied cm/applied"),
     ("true", "apply edit-last-applied svc/web"),
     ("", "apply view-last-applied cm/applied"),
@@ -407,7 +407,8 @@ async fn both_change_the_same() {
 async fn an_object_is_edited_before_it_is_created() {
     let cluster = Cluster::start().await;
     let file = cluster.file("x.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n");
-    let made = ours_with(&cluster, "default", &["create", "-f", &file, "--edit"], "sed -i s/name:.x$/name:.x2/").await;
+    let made =
+        ours_with(&cluster, "default", &["create", "-f", &file, "--edit"], "sed -i \"s/name: x$/name: x2/\"").await;
     assert_eq!((made.err.as_str(), made.out.as_str(), made.code), ("", "configmap/x2 created\n", 0));
     cluster.stop().await;
 }

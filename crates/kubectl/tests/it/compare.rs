@@ -54,8 +54,8 @@ pub async fn ours(cluster: &Cluster, namespace: &str, line: &[&str]) -> Outcome 
 
 pub async fn ours_with(cluster: &Cluster, namespace: &str, line: &[&str], editor: &str) -> Outcome {
     let (out, err) = (Sink::default(), Sink::default());
-    let variables = [("KUBE_EDITOR".to_owned(), editor.to_owned())].into_iter().collect();
-    let streams = kubectl::Streams::new(out.clone(), err.clone()).with_variables(variables);
+    let variables = [("KUBE_EDITOR".to_owned(), editor.to_owned()), ("TMPDIR".to_owned(), cluster.directory())];
+    let streams = kubectl::Streams::new(out.clone(), err.clone()).with_variables(variables.into_iter().collect());
     let code = kubectl::run(arguments(cluster, namespace, line), streams).await;
     Outcome { out: out.text(), err: err.text(), code: code.into() }
 }
@@ -90,6 +90,7 @@ async fn real(kubectl: &Path, cluster: &Cluster, namespace: &str, line: &[&str],
         .args(arguments(cluster, namespace, line))
         .env_remove("KUBECONFIG")
         .env("KUBE_EDITOR", editor)
+        .env("TMPDIR", cluster.directory())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

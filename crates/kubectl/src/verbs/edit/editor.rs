@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Streams;
 use crate::failure::{Failure, fail};
@@ -12,26 +12,29 @@ pub struct Editor {
     words: Vec<String>,
     /// The last word is a line for a shell.
     shell: bool,
+    /// Where the files go.
+    directory: PathBuf,
 }
 
 impl Editor {
     /// From `KUBE_EDITOR` or `EDITOR`.
     pub fn of(streams: &Streams) -> Self {
+        let directory = streams.variable("TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
         let named = ["KUBE_EDITOR", "EDITOR"].into_iter().find_map(|name| streams.variable(name));
         let editor = named.unwrap_or_else(|| "vi".to_owned());
         if !editor.contains(' ') {
-            return Self { words: vec![editor], shell: false };
+            return Self { words: vec![editor], shell: false, directory };
         }
         if !editor.contains(['"', '\'', '\\']) {
-            return Self { words: editor.split(' ').map(str::to_owned).collect(), shell: false };
+            return Self { words: editor.split(' ').map(str::to_owned).collect(), shell: false, directory };
         }
         let shell = streams.variable("SHELL").unwrap_or_else(|| "/bin/bash".to_owned());
-        Self { words: vec![shell, "-c".to_owned(), editor], shell: true }
+        Self { words: vec![shell, "-c".to_owned(), editor], shell: true, directory }
     }
 
     /// Writes the text to a file and lets the user have it. The file stays.
     pub async fn edit(&self, extension: &str, text: &str) -> Result<(PathBuf, String), Failure> {
-        let path = create(extension, text)?;
+        let path = create(&self.directory, extension, text)?;
         self.launch(&path.display().to_string()).await?;
         let edited = std::fs::read(&path).map_err(|error| format!("open {}: {error}", path.display()))?;
         Ok((path, String::from_utf8_lossy(&edited).into_owned()))
@@ -56,10 +59,10 @@ impl Editor {
 }
 
 /// A file that nobody else can read, and that was not there.
-fn create(extension: &str, text: &str) -> Result<PathBuf, Failure> {
+fn create(directory: &Path, extension: &str, text: &str) -> Result<PathBuf, Failure> {
     loop {
         let name = format!("kubectl-edit-{}{extension}", random_number());
-        let path = std::env::temp_dir().join(name);
+        let path = directory.join(name);
         let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
