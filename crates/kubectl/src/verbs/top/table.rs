@@ -87,7 +87,7 @@ fn sort(usages: &mut [Usage], layout: &Layout<'_>) {
             let places = if layout.namespace { one.namespace.cmp(&other.namespace) } else { std::cmp::Ordering::Equal };
             places.then_with(|| one.name.cmp(&other.name))
         }),
-        resource => usages.sort_by(|one, other| other.amount(resource).cmp(&one.amount(resource))),
+        resource => usages.sort_by_key(|usage| std::cmp::Reverse(usage.amount(resource))),
     }
 }
 
@@ -161,8 +161,7 @@ pub fn pod_table(metrics: Vec<Value>, layout: &Layout<'_>) -> String {
             (apimachinery::object::namespace(metrics), apimachinery::object::name(metrics))
                 == (pod.namespace.as_str(), pod.name.as_str())
         };
-        let mut parts: Vec<Usage> =
-            metrics.iter().filter(own).flat_map(|metrics| containers(metrics)).map(Usage::of_container).collect();
+        let mut parts: Vec<Usage> = metrics.iter().filter(own).flat_map(containers).map(Usage::of_container).collect();
         sort(&mut parts, layout);
         for part in parts {
             text.push_str(&format!("{place}{}\t{}\t{}\n", pod.name, part.name, part.cells(resources)));
