@@ -42,9 +42,36 @@ fn nanos(unit: &str) -> Option<f64> {
     })
 }
 
+/// As Go prints it: `1h2m3.5s`.
+pub fn format(duration: std::time::Duration) -> String {
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    if seconds == 0 {
+        return match nanos {
+            0 => "0s".to_owned(),
+            1..1_000 => format!("{nanos}ns"),
+            1_000..1_000_000 => format!("{}µs", f64::from(nanos) / 1e3),
+            _ => format!("{}ms", f64::from(nanos) / 1e6),
+        };
+    }
+    let rest = if nanos == 0 { String::new() } else { format!(".{}", format!("{nanos:09}").trim_end_matches('0')) };
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}{rest}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}{rest}s"),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}{rest}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written() {
+        let written = |text: &str| format(std::time::Duration::from_nanos(parse(text).expect(text).unsigned_abs()));
+        for text in ["0s", "5s", "1m0s", "1h2m3.5s", "1.25ms", "3µs"] {
+            assert_eq!(written(text), text);
+        }
+    }
 
     #[test]
     fn durations_are_read() {

@@ -100,6 +100,17 @@ impl Failure {
         }
     }
 
+    /// As it stands in another message: a refusal without who refused.
+    pub fn bare(&self) -> String {
+        match self {
+            Self::Server(status) => status.message.clone(),
+            Self::Many(failures) if failures.len() > 1 => {
+                format!("[{}]", failures.iter().map(Self::bare).collect::<Vec<_>>().join(", "))
+            }
+            other => other.text(),
+        }
+    }
+
     /// Without the prefix that a lone message gets.
     pub fn text(&self) -> String {
         match self {

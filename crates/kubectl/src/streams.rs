@@ -1,5 +1,6 @@
 //! Where a command reads and writes.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -9,11 +10,13 @@ use crate::failure::Failure;
 
 type Sink = Arc<Mutex<dyn Write + Send>>;
 
-/// Standard output and error of a command. Cheap to clone.
+/// Standard output and error of a command, and its environment. Cheap to clone.
 #[derive(Clone)]
 pub struct Streams {
     out: Sink,
     err: Sink,
+    /// What the environment is to say in place of the process's own.
+    variables: Arc<BTreeMap<String, String>>,
 }
 
 impl Streams {
@@ -23,12 +26,24 @@ impl Streams {
     }
 
     pub fn new(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
-        Self { out: Arc::new(Mutex::new(out)), err: Arc::new(Mutex::new(err)) }
+        Self { out: Arc::new(Mutex::new(out)), err: Arc::new(Mutex::new(err)), variables: Arc::default() }
+    }
+
+    /// With these variables in the environment.
+    #[must_use]
+    pub fn with_variables(self, variables: BTreeMap<String, String>) -> Self {
+        Self { variables: Arc::new(variables), ..self }
+    }
+
+    /// A variable of the environment, unless it is empty.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let own = || std::env::var(name).ok();
+        self.variables.get(name).cloned().or_else(own).filter(|value| !value.is_empty())
     }
 
     /// With errors told among the output.
     pub(crate) fn errors_in_output(&self) -> Self {
-        Self { out: self.out.clone(), err: self.out.clone() }
+        Self { err: self.out.clone(), ..self.clone() }
     }
 
     /// Writes at once. A reader that went away ends the command silently.

@@ -149,6 +149,11 @@ impl Catalog {
         }
     }
 
+    /// As [`Catalog::resource`], for what is no list of resources: upstream words its complaint in another way.
+    pub fn resource_alone(&self, argument: &str) -> Result<Arc<Mapping>, Failure> {
+        self.resource(argument).map_err(|failure| Failure::Verbatim(failure.text()))
+    }
+
     /// A full name goes before a short one, a group's name before its beginning.
     fn called(&self, name: &str, group: &str) -> Option<Arc<Mapping>> {
         let short = |mapping: &Mapping| mapping.short_names.iter().any(|short| short == name);

@@ -34,6 +34,11 @@ impl Info {
         info
     }
 
+    /// The namespace that the object itself names.
+    pub fn own_namespace(&self) -> &str {
+        apimachinery::object::namespace(&self.object)
+    }
+
     pub fn path(&self) -> String {
         self.mapping.path(&self.namespace, &self.name)
     }
@@ -120,7 +125,7 @@ pub struct Write<'a> {
 }
 
 impl Write<'_> {
-    fn on(&self, call: Call) -> Call {
+    pub fn on(&self, call: Call) -> Call {
         call.maybe("dryRun", self.dry_run.then_some("All"))
             .maybe("fieldManager", Some(self.manager))
             .maybe("fieldValidation", self.validate)

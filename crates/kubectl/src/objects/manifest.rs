@@ -54,7 +54,7 @@ impl Files {
         for (source, path) in self.expand()? {
             match read(path.as_deref()).and_then(|text| parse_file(&source, &text)) {
                 Ok(objects) => documents.extend(
-                    objects.into_iter().flat_map(flatten).map(|object| Document { source: source.clone(), object }),
+                    objects.into_iter().flat_map(members_of).map(|object| Document { source: source.clone(), object }),
                 ),
                 Err(failure) => failures.push(failure),
             }
@@ -176,12 +176,12 @@ fn decode_yaml(document: &str) -> Result<Value, String> {
 }
 
 /// The members of a list of objects, or the object itself.
-fn flatten(object: Value) -> Vec<Value> {
+pub fn members_of(object: Value) -> Vec<Value> {
     let is_list = object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
     match object {
         Value::Object(mut map) if is_list && map.get("items").is_some_and(Value::is_array) => match map.remove("items")
         {
-            Some(Value::Array(items)) => items.into_iter().flat_map(flatten).collect(),
+            Some(Value::Array(items)) => items.into_iter().flat_map(members_of).collect(),
             _ => Vec::new(),
         },
         object => vec![object],
@@ -205,6 +205,6 @@ mod tests {
     #[test]
     fn lists_are_taken_apart() {
         let list = json!({"kind": "List", "items": [{"kind": "Pod"}, {"kind": "PodList", "items": [{"kind": "Pod", "n": 1}]}]});
-        assert_eq!(flatten(list), [json!({"kind": "Pod"}), json!({"kind": "Pod", "n": 1})]);
+        assert_eq!(members_of(list), [json!({"kind": "Pod"}), json!({"kind": "Pod", "n": 1})]);
     }
 }

@@ -10,6 +10,6 @@ mod watch;
 pub use call::Call;
 pub use catalog::{Catalog, Mapping};
 pub use info::{Info, Patch, Write};
-pub use manifest::{FILENAME_FLAGS, Files, decode_documents};
-pub use selection::{Asked, Matching, SELECTOR_FLAGS, Selection, members};
+pub use manifest::{FILENAME_FLAGS, Files, decode_documents, members_of};
+pub use selection::{Asked, Matching, NOTHING, SELECTOR_FLAGS, Selection, members, other_namespace};
 pub use watch::Watcher;

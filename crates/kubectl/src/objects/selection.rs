@@ -10,7 +10,7 @@ use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
 use crate::session::Session;
 
-const NOTHING: &str = "You must provide one or more resources by argument or filename.
+pub const NOTHING: &str = "You must provide one or more resources by argument or filename.
 Example resource specifications include:
    '-f rsrc.yaml'
    '--filename=rsrc.json'
@@ -254,17 +254,21 @@ impl Asked {
             if own.is_empty() {
                 apimachinery::object::set_namespace(&mut object, &self.namespace);
             } else if self.namespace_given && own != self.namespace {
-                return fail!(
-                    "the namespace from the provided object {own:?} does not match the namespace {:?}. You must pass \
-                     '--namespace={own}' to perform this operation.",
-                    self.namespace
-                );
+                return Err(other_namespace(&own, &self.namespace));
             }
         }
         let mut info = Info::of_object(&mapping, object);
         info.source = Some(source.to_owned());
         Ok(info)
     }
+}
+
+/// An object's namespace is not the one that was asked for.
+pub fn other_namespace(own: &str, asked: &str) -> Failure {
+    Failure::Plain(format!(
+        "the namespace from the provided object {own:?} does not match the namespace {asked:?}. You must pass \
+         '--namespace={own}' to perform this operation."
+    ))
 }
 
 /// Says so when a short name is ambiguous.

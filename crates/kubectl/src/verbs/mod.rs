@@ -4,6 +4,8 @@ mod api_resources;
 mod apply;
 mod attach;
 mod auth;
+mod autoscale;
+mod certificate;
 pub mod completion;
 mod config;
 mod cp;
@@ -12,7 +14,10 @@ mod debug;
 mod delete;
 mod describe;
 mod diff;
+mod drain;
 mod dump;
+mod edit;
+mod events;
 mod exec;
 mod explain;
 mod expose;
@@ -29,6 +34,9 @@ mod replace;
 mod rollout;
 mod run;
 mod scale;
+mod set;
+mod taint;
+mod top;
 mod version;
 mod wait;
 mod writing;
@@ -41,13 +49,22 @@ pub const ALL: &[&Command] = &[
     &explain::COMMAND,
     &expose::COMMAND,
     &run::COMMAND,
+    &set::COMMAND,
     &get::COMMAND,
+    &edit::COMMAND,
     &delete::COMMAND,
     &rollout::COMMAND,
     &scale::COMMAND,
+    &autoscale::COMMAND,
+    &certificate::COMMAND,
     &version::CLUSTER_INFO,
     &diff::COMMAND,
     &apply::COMMAND,
+    &top::COMMAND,
+    &drain::CORDON,
+    &drain::UNCORDON,
+    &drain::DRAIN,
+    &taint::COMMAND,
     &describe::COMMAND,
     &logs::COMMAND,
     &attach::COMMAND,
@@ -62,6 +79,7 @@ pub const ALL: &[&Command] = &[
     &label::LABEL,
     &label::ANNOTATE,
     &wait::COMMAND,
+    &events::COMMAND,
     &api_resources::RESOURCES,
     &api_resources::VERSIONS,
     &completion::COMMAND,

@@ -65,8 +65,8 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     let service = parsed.on("expose").then(|| service(&parsed, &pod, name));
     for (index, object) in service.into_iter().chain([pod]).enumerate() {
         if index > 0 && writing.shows_objects() {
-            // Upstream writes one, and its YAML printer another.
-            session.streams.line(if parsed.text("output") == "yaml" { "---\n---" } else { "---" })?;
+            // The YAML printer writes another.
+            session.streams.line("---")?;
         }
         create(session, &parsed, &mut writing, object).await?;
     }

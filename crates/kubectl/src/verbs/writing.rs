@@ -8,16 +8,19 @@ use crate::objects::Write;
 use crate::print::{Format, operation};
 use crate::session::Session;
 
-pub const FLAGS: &[Flag] = &[
-    Flag::new(
-        "dry-run",
-        Kind::Optional("unchanged"),
-        "Must be \"none\", \"server\", or \"client\". If client strategy, only print the object that would be sent, \
-         without sending it.",
-    )
-    .or("none"),
-    Flag::text("field-manager", "Name of the manager used to track field ownership."),
-];
+const DRY_RUN_FLAG: Flag = Flag::new(
+    "dry-run",
+    Kind::Optional("unchanged"),
+    "Must be \"none\", \"server\", or \"client\". If client strategy, only print the object that would be sent, without \
+     sending it.",
+)
+.or("none");
+
+pub const DRY_RUN: &[Flag] = &[DRY_RUN_FLAG];
+
+pub const FIELD_MANAGER: &[Flag] = &[Flag::text("field-manager", "Name of the manager used to track field ownership.")];
+
+pub const FLAGS: &[Flag] = &[DRY_RUN_FLAG, FIELD_MANAGER[0]];
 
 pub const VALIDATE: &[Flag] =
     &[Flag::new("validate", Kind::Optional("strict"), "Must be one of: strict (or true), warn, ignore (or false).")
@@ -56,6 +59,8 @@ pub struct Writing<'a> {
     manager: String,
     validate: Option<&'static str>,
     format: Option<Format>,
+    /// Whether an object was shown already: YAML keeps them apart.
+    shown: bool,
 }
 
 impl<'a> Writing<'a> {
@@ -63,10 +68,11 @@ impl<'a> Writing<'a> {
         let validate = if parsed.has("validate") { Some(validation(parsed.text("validate"))?) } else { None };
         Ok(Self {
             session,
-            dry_run: DryRun::of(parsed)?,
-            manager: parsed.some("field-manager").unwrap_or(manager).to_owned(),
+            dry_run: if parsed.has("dry-run") { DryRun::of(parsed)? } else { DryRun::No },
+            manager: manager_of(parsed, manager),
             validate,
             format: Format::of_written(parsed)?,
+            shown: false,
         })
     }
 
@@ -85,16 +91,29 @@ impl<'a> Writing<'a> {
 
     /// Says what was done, or shows the object in the format that was asked for.
     pub fn report(&mut self, object: &Value, done: &str) -> Result<(), Failure> {
-        match &mut self.format {
-            None => self.session.streams.print(operation(object, &format!("{done}{}", self.dry_run.suffix()))),
-            Some(format) => format.show(object, &self.session.streams),
+        let suffix = self.dry_run.suffix();
+        self.report_without_dry_run(object, &format!("{done}{suffix}"))
+    }
+
+    /// As [`Writing::report`], for a verb whose words leave out that it was a dry run.
+    pub fn report_without_dry_run(&mut self, object: &Value, done: &str) -> Result<(), Failure> {
+        let streams = &self.session.streams;
+        let Some(format) = &mut self.format else { return streams.print(operation(object, done)) };
+        if std::mem::replace(&mut self.shown, true) && format.is_yaml() {
+            streams.line("---")?;
         }
+        format.show(object, streams)
     }
 
     /// Whether whole objects are shown; several then belong into one list.
     pub fn shows_objects(&self) -> bool {
         self.format.as_ref().is_some_and(|format| !matches!(format, Format::Name))
     }
+}
+
+fn manager_of(parsed: &Parsed, default: &str) -> String {
+    let given = if parsed.has("field-manager") { parsed.some("field-manager") } else { None };
+    given.unwrap_or(default).to_owned()
 }
 
 fn validation(text: &str) -> Result<&'static str, Failure> {

@@ -39,22 +39,35 @@ impl Sink {
     }
 }
 
+/// `{ns}` in a line is the namespace, and the name of what has none.
 fn arguments(cluster: &Cluster, namespace: &str, line: &[&str]) -> Vec<String> {
     let kubeconfig = cluster.kubeconfig.display().to_string();
     let mut all = vec!["--kubeconfig".to_owned(), kubeconfig, "--namespace".to_owned(), namespace.to_owned()];
-    all.extend(line.iter().map(|word| (*word).to_owned()));
+    all.extend(line.iter().map(|word| word.replace("{ns}", namespace)));
     all
 }
 
 /// Ours, in this process.
 pub async fn ours(cluster: &Cluster, namespace: &str, line: &[&str]) -> Outcome {
-    our_line(arguments(cluster, namespace, line)).await
+    ours_with(cluster, namespace, line, "false").await
+}
+
+/// Ours, with an editor.
+pub async fn ours_with(cluster: &Cluster, namespace: &str, line: &[&str], editor: &str) -> Outcome {
+    let variables = [("KUBE_EDITOR".to_owned(), editor.to_owned()), ("TMPDIR".to_owned(), cluster.directory())];
+    run_ours(arguments(cluster, namespace, line), variables.into_iter().collect()).await
 }
 
 /// Ours, on a line as it is.
 pub async fn our_line(line: Vec<String>) -> Outcome {
+    run_ours(line, Variables::new()).await
+}
+
+type Variables = std::collections::BTreeMap<String, String>;
+
+async fn run_ours(line: Vec<String>, variables: Variables) -> Outcome {
     let (out, err) = (Sink::default(), Sink::default());
-    let streams = kubectl::Streams::new(out.clone(), err.clone());
+    let streams = kubectl::Streams::new(out.clone(), err.clone()).with_variables(variables);
     let code = kubectl::run(line, streams).await;
     Outcome { out: out.text(), err: err.text(), code: code.into() }
 }
@@ -84,13 +97,19 @@ pub async fn release(kubectl: &Path) -> Option<Release> {
     Some(Release { minor, plain: !client["gitVersion"].as_str()?.contains('-') })
 }
 
-async fn real(kubectl: &Path, cluster: &Cluster, namespace: &str, line: &[&str]) -> Outcome {
-    real_line(kubectl, arguments(cluster, namespace, line)).await
+async fn real(kubectl: &Path, cluster: &Cluster, namespace: &str, line: &[&str], editor: &str) -> Outcome {
+    let mut command = tokio::process::Command::new(kubectl);
+    command.env("KUBE_EDITOR", editor).env("TMPDIR", cluster.directory());
+    run_real(command, arguments(cluster, namespace, line)).await
 }
 
 /// The real one, on a line as it is.
 pub async fn real_line(kubectl: &Path, line: Vec<String>) -> Outcome {
-    let child = tokio::process::Command::new(kubectl).args(line).env_remove("KUBECONFIG").stdin(Stdio::null()).output();
+    run_real(tokio::process::Command::new(kubectl), line).await
+}
+
+async fn run_real(mut command: tokio::process::Command, line: Vec<String>) -> Outcome {
+    let child = command.args(line).env_remove("KUBECONFIG").stdin(Stdio::null()).kill_on_drop(true).output();
     let output = child.await.expect("kubectl runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     Outcome { out: text(output.stdout), err: text(output.stderr), code: output.status.code().unwrap_or(-1) }
@@ -98,12 +117,23 @@ pub async fn real_line(kubectl: &Path, line: Vec<String>) -> Outcome {
 
 /// Both on their own namespaces; the names, and what is never twice the same, are made equal.
 pub async fn compare(kubectl: &Path, cluster: &Cluster, line: &[&str]) -> Result<(), String> {
-    let (theirs, own) = (real(kubectl, cluster, REAL, line).await, ours(cluster, OURS, line).await);
+    compare_with(kubectl, cluster, line, "false").await
+}
+
+/// With a program that edits what an editor gets.
+pub async fn compare_with(kubectl: &Path, cluster: &Cluster, line: &[&str], editor: &str) -> Result<(), String> {
+    let theirs = ending(real(kubectl, cluster, REAL, line, editor)).await.ok_or("the real one does not end")?;
+    let own = ending(ours_with(cluster, OURS, line, editor)).await.ok_or("ours does not end")?;
     let (theirs, own) = (settled(theirs, REAL), settled(own, OURS));
     if theirs == own {
         return Ok(());
     }
     Err(format!("kubectl {}\n--- real: {theirs:#?}\n--- ours: {own:#?}", line.join(" ")))
+}
+
+/// No line waits for anything: one that takes so long never ends, and the others shall be compared all the same.
+async fn ending(outcome: impl Future<Output = Outcome>) -> Option<Outcome> {
+    tokio::time::timeout(std::time::Duration::from_secs(60), outcome).await.ok()
 }
 
 fn settled(outcome: Outcome, namespace: &str) -> Outcome {
@@ -122,6 +152,9 @@ const VARYING: &[(&str, &str)] = &[
     (r"kubectl-1\.[0-9]+ ", "kubectl "),
     (r"debugger-((?:[a-z]+-)*)[b-z2-9]{5}\b", "debugger-${1}LETTERS"),
     ("kube-api-access-[b-z2-9]{5}", "kube-api-access-LETTERS"),
+    (r#"[^ "]*/kubectl(-1\.[0-9]+)?-edit-[0-9]+"#, "EDITED"),
+    (r#"(resourceVersion\\?":\\?")[0-9]+"#, "${1}RV"),
+    ("lastUpdateTime: .*", "lastUpdateTime: TIME"),
     ("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
     (r#"resourceVersion"?: ?"?[0-9]+"?"#, "resourceVersion: RV"),
     ("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z", "TIME"),

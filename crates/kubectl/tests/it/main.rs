@@ -2,6 +2,7 @@
 //!
 //! The server runs in this process. Without a real kubectl the comparison is skipped, and says so.
 
+mod changes;
 mod compare;
 mod config;
 mod copy;

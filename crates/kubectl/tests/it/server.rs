@@ -41,6 +41,11 @@ impl Cluster {
         path.display().to_string()
     }
 
+    /// Where files of the test go.
+    pub fn directory(&self) -> String {
+        self.directory.path().display().to_string()
+    }
+
     pub async fn stop(self) {
         self.tasks.shutdown().await;
     }

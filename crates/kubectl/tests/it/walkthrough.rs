@@ -119,7 +119,7 @@ const CHANGED: &[(&str, u32)] = &[("--dry-run=client -o yaml", 34), ("describe "
 /// Complaints about flags, which wrappers of kubectl word themselves.
 const OF_FLAGS: &[&str] = &["create deployment nothing", "get --nonsense", "run x"];
 
-fn is_of(release: Release, line: &str) -> bool {
+pub fn is_of(release: Release, line: &str) -> bool {
     let laid_out = CHANGED.iter().all(|(part, since)| release.minor >= *since || !line.contains(part));
     laid_out && (release.plain || !OF_FLAGS.contains(&line))
 }

@@ -6,11 +6,12 @@ mod three_way;
 use serde_json::{Value, json};
 
 use super::delete::Removal;
+use super::edit;
 use super::writing::{self, DryRun, Writing, check_type};
 use crate::command::{Command, runs};
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Kind, Parsed};
-use crate::objects::{Asked, Call, FILENAME_FLAGS, Files, Info, Patch, Write};
+use crate::objects::{Asked, Call, FILENAME_FLAGS, Files, Info, Mapping, Patch, Write};
 use crate::print::{OUTPUT_FLAGS, compact_json};
 use crate::session::Session;
 
@@ -22,6 +23,7 @@ pub const COMMAND: Command = Command {
     about: "Apply a configuration to a resource by file name or stdin",
     usage: "(-f FILENAME | -k DIRECTORY) [options]",
     flags: &[OUTPUT_FLAGS, FILENAME_FLAGS, writing::FLAGS, writing::VALIDATE, FLAGS],
+    children: &[&edit::EDIT_LAST_APPLIED, &edit::SET_LAST_APPLIED, &edit::VIEW_LAST_APPLIED],
     run: runs!(run),
     ..Command::EMPTY
 };
@@ -252,7 +254,7 @@ fn server_side(info: &Info, write: &Write<'_>, force: bool) -> Call {
         .query("force", if force { "true" } else { "false" })
 }
 
-fn described(info: &Info) -> String {
+pub fn described(info: &Info) -> String {
     let Info { mapping, name, namespace, .. } = info;
     format!(
         "Resource: \"{}, Resource={}\", GroupVersionKind: \"{}, Kind={}\"\nName: {name:?}, Namespace: {namespace:?}",
@@ -277,6 +279,14 @@ fn patch_of(info: &Info, current: &Value) -> Result<(Patch, Value), Failure> {
     let schema = definition.map(api::schema::Definition::node);
     let patch = three_way::patch(&original, &info.object, current, schema);
     Ok((if schema.is_some() { Patch::Strategic } else { Patch::Merge }, patch))
+}
+
+/// The patch from an object to what it is to become.
+pub fn two_way(mapping: &Mapping, before: &Value, after: &Value) -> (Patch, Value) {
+    let definition = api::schema::kind(&mapping.group, &mapping.version, &mapping.kind);
+    let schema = definition.map(api::schema::Definition::node);
+    let kind = if schema.is_some() { Patch::Strategic } else { Patch::Merge };
+    (kind, three_way::patch(before, after, before, schema))
 }
 
 /// Writes down, in an annotation, what the file says.

@@ -16,6 +16,7 @@ pub use plain::pairs;
 use serde_json::Value;
 
 use super::apply::set_last_applied;
+use super::edit;
 use super::writing::{self, DryRun, Writing, check_type};
 use crate::command::{Command, runs};
 use crate::failure::{Failure, fail};
@@ -28,7 +29,7 @@ pub const COMMAND: Command = Command {
     name: "create",
     about: "Create a resource from a file or from stdin",
     usage: "-f FILENAME [options]",
-    flags: &[OUTPUT_FLAGS, FILENAME_FLAGS, writing::FLAGS, writing::VALIDATE, SAVE_CONFIG, FLAGS],
+    flags: &[OUTPUT_FLAGS, FILENAME_FLAGS, writing::FLAGS, writing::VALIDATE, SAVE_CONFIG, edit::LINE_ENDINGS, FLAGS],
     children: &[
         &rbac::CLUSTER_ROLE,
         &rbac::CLUSTER_ROLE_BINDING,
@@ -52,9 +53,12 @@ pub const COMMAND: Command = Command {
     ..Command::EMPTY
 };
 
-const FLAGS: &[Flag] = &[Flag::text("selector", "Selector (label query) to filter on.").short('l')];
+const FLAGS: &[Flag] = &[
+    Flag::switch("edit", "Edit the API resource before creating"),
+    Flag::text("selector", "Selector (label query) to filter on.").short('l'),
+];
 
-const SAVE_CONFIG: &[Flag] =
+pub const SAVE_CONFIG: &[Flag] =
     &[Flag::switch("save-config", "If true, the configuration of current object will be saved in its annotation.")];
 
 async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
@@ -63,6 +67,9 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     }
     if !parsed.given("filename") {
         return fail!("must specify one of -f and -k");
+    }
+    if parsed.on("edit") {
+        return edit_before_create(session, &parsed).await;
     }
     let mut writing = Writing::of(session, &parsed, "kubectl-create")?;
     let (documents, mut failures) = Files::of(&parsed)?.read()?;
@@ -86,6 +93,17 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     }
     if count == 0 && failures.is_empty() {
         return fail!("no objects passed to create");
+    }
+    Failure::all(failures)
+}
+
+/// Each object in a file of its own.
+async fn edit_before_create(session: &Session, parsed: &Parsed) -> Result<(), Failure> {
+    let asked = Asked { arguments: Vec::new(), labels: None, ..Asked::of(session, parsed)? };
+    let (infos, mut failures) = asked.select(session).await?.infos(session.client()?).await?;
+    for info in infos {
+        let writing = Writing::of(session, parsed, "kubectl-create")?;
+        failures.extend(edit::edit_all(session, parsed, writing, edit::Mode::Create, vec![info]).await.err());
     }
     Failure::all(failures)
 }
