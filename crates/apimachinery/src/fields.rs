@@ -43,6 +43,15 @@ impl Selector {
         (Self(of_these), Self(others))
     }
 
+    /// The same of fields by other names; the field that has none is the error.
+    pub fn renamed<'a>(&'a self, name: impl Fn(&'a str) -> Option<&'a str>) -> Result<Self, &'a str> {
+        let rename = |term: &'a Requirement| {
+            let field = name(&term.field).ok_or(term.field.as_str())?.to_owned();
+            Ok::<_, &'a str>(Requirement { field, ..term.clone() })
+        };
+        Ok(Self(self.0.iter().map(rename).collect::<Result<_, _>>()?))
+    }
+
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let terms = split_terms(text);
         let terms = terms.iter().filter(|term| !term.is_empty());

@@ -59,7 +59,9 @@ pub enum Offer {
     Documents,
     /// Objects, also as Tables and as metadata only.
     Objects,
-    /// The same, but protobuf for metadata only: what custom resources have.
+    /// The same without Tables: what is answered at once and never stored.
+    Reviews,
+    /// Objects in every form, but protobuf for metadata only: what custom resources have.
     CustomObjects,
     /// Nothing but aggregated discovery.
     AggregatedDiscovery,
@@ -73,6 +75,7 @@ impl Offer {
             (Offer::CustomObjects, Shape::Object) => format != Format::Protobuf,
             (_, Shape::Object) => true,
             (Offer::Documents, _) => false,
+            (Offer::Reviews, Shape::Table) => false,
             (_, Shape::Table) => format != Format::Protobuf,
             (_, Shape::PartialMetadata | Shape::PartialMetadataList) => true,
         }
@@ -85,7 +88,8 @@ impl Offer {
     }
 
     fn serves_version(self, version: &str) -> bool {
-        version.is_empty() || (version == "v1" && matches!(self, Offer::Objects | Offer::CustomObjects))
+        version.is_empty()
+            || (version == "v1" && matches!(self, Offer::Objects | Offer::Reviews | Offer::CustomObjects))
     }
 }
 
@@ -208,6 +212,8 @@ mod tests {
             negotiate("application/json;as=Unknown;v=v1;g=meta.k8s.io,application/json"),
             Some((Format::Json, Shape::Object))
         );
+        assert_eq!(choose(Offer::Reviews, kubectl), Some((Format::Json, Shape::Object)));
+        assert_eq!(choose(Offer::Reviews, "application/json;as=Table;v=v1;g=meta.k8s.io"), None);
         assert_eq!(negotiate("application/*"), None);
         assert_eq!(choose(Offer::CustomObjects, "application/*"), Some((Format::Json, Shape::Object)));
         assert_eq!(negotiate("application/*, application/yaml;q=0.5"), Some((Format::Yaml, Shape::Object)));

@@ -248,6 +248,11 @@ pub trait Strategy: Sync + Send {
         Vec::new()
     }
 
+    /// What [`Strategy::fields`] calls a field that a selector names; `None` where selectors may not name it.
+    fn selected_field<'a>(&self, label: &'a str) -> Option<&'a str> {
+        Some(label)
+    }
+
     fn scale(&self) -> Option<ScalePaths<'_>> {
         None
     }

@@ -12,6 +12,7 @@ pub mod engine;
 mod event_log;
 mod key;
 mod object;
+mod recent;
 mod snapshot;
 mod store;
 mod writer;

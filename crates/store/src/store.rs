@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{Engine, EngineError, Loaded, Record, Stored};
 use crate::event_log::{EventLog, Retention};
+use crate::recent::Recent;
 use crate::writer::{Operation, Write, Writer};
 use crate::{Compacted, Draft, Event, Indexer, Key, Object, Prefix, Revision, Snapshot, Watcher, WriteError};
 
@@ -23,13 +24,22 @@ pub struct Options {
     pub history_bytes_max: usize,
     /// Revisions of which a whole snapshot is kept, for the pages of long lists.
     pub snapshots_max: usize,
+    /// How long such a snapshot is kept after the next revision.
+    pub snapshots_age_max: Duration,
     /// Writes that may wait for the writer; more wait at the door.
     pub queue_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { history_events_max: 20_000, history_bytes_max: 16 << 20, snapshots_max: 4096, queue_max: 1024 }
+        Self {
+            history_events_max: 20_000,
+            history_bytes_max: 16 << 20,
+            snapshots_max: 4096,
+            // As often as upstream compacts: clients that page slowly are to learn of it here as there.
+            snapshots_age_max: Duration::from_secs(300),
+            queue_max: 1024,
+        }
     }
 }
 
@@ -68,8 +78,7 @@ pub enum UpdateError<E> {
 /// The published state: what readers and watchers see.
 pub(crate) struct Published {
     current: ArcSwap<Snapshot>,
-    recent: Mutex<VecDeque<Snapshot>>,
-    snapshots_max: usize,
+    recent: Recent,
     log: EventLog,
     failed: watch::Sender<bool>,
 }
@@ -87,15 +96,8 @@ impl Published {
         };
         let revision = newest.revision;
         self.current.store(Arc::new(newest));
-        self.remember(snapshots);
+        self.recent.remember(snapshots, Instant::now());
         self.log.append(events, revision);
-    }
-
-    fn remember(&self, snapshots: VecDeque<Snapshot>) {
-        let mut recent = self.recent.lock();
-        recent.extend(snapshots);
-        let surplus = recent.len().saturating_sub(self.snapshots_max);
-        recent.drain(..surplus);
     }
 
     pub fn floor(&self) -> Revision {
@@ -152,11 +154,7 @@ impl Store {
         if revision >= current.revision {
             return Ok(current);
         }
-        let recent = self.published.recent.lock();
-        let index = recent.partition_point(|snapshot| snapshot.revision <= revision);
-        let oldest = recent.front().map_or(current.revision, |snapshot| snapshot.revision);
-        let found = index.checked_sub(1).and_then(|index| recent.get(index)).cloned();
-        found.ok_or(Compacted { requested: revision, oldest })
+        self.published.recent.at(revision, Instant::now())
     }
 
     /// Every commit to the range after `from`, in order.
@@ -241,9 +239,8 @@ fn publish_loaded(loaded: Loaded, indexer: &dyn Indexer, options: Options) -> Re
     log.append(events.collect::<Result<_, _>>()?, loaded.revision);
     let current = Snapshot { revision: loaded.revision, objects };
     Ok(Published {
-        recent: Mutex::new(VecDeque::from([current.clone()])),
+        recent: Recent::new(current.clone(), options.snapshots_max, options.snapshots_age_max),
         current: ArcSwap::from_pointee(current),
-        snapshots_max: options.snapshots_max,
         log,
         failed: watch::Sender::new(false),
     })

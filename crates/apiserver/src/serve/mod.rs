@@ -17,9 +17,10 @@ use std::sync::Arc;
 
 use apimachinery::Status;
 use auth::pki::{ClientTrust, ServerIdentity};
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, header};
 use serde_json::json;
 
+use crate::accept::Clause;
 use crate::body::Body;
 use crate::call::Call;
 use crate::encode;
@@ -95,9 +96,15 @@ fn root(call: &mut Call) -> Result<Response<Body>, Status> {
     Ok(encode::json_response(call, &json!({"paths": paths})))
 }
 
-fn key_set(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
-    call.negotiate(false)?;
-    Ok(encode::json_response(call, &server.pki.service_accounts.key_set()))
+fn key_set(server: &Inner, call: &Call) -> Result<Response<Body>, Status> {
+    const MEDIA_TYPE: &str = "application/jwk-set+json";
+    let accept = call.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let fits = |clause: &Clause<'_>| clause.is("*", "*") || clause.is("application", "jwk-set+json");
+    if !accept.is_empty() && !Clause::parse_all(accept).iter().any(fits) {
+        return Err(Status::not_acceptable(&[MEDIA_TYPE]));
+    }
+    let keys = server.pki.service_accounts.key_set().to_string();
+    Ok(encode::plain(StatusCode::OK, MEDIA_TYPE, keys.into()))
 }
 
 fn openid_configuration(call: &mut Call) -> Result<Response<Body>, Status> {

@@ -52,7 +52,9 @@ impl Filter {
     /// Refuses fields that the kind does not know.
     pub fn new(resource: &Resource, options: &ListOptions) -> Result<Filter, Status> {
         let known = resource.strategy.fields(&Value::Object(Map::new()));
-        for requirement in options.fields.requirements() {
+        let selected = options.fields.renamed(|label| resource.strategy.selected_field(label));
+        let selected = selected.map_err(|label| unknown_field(&known, label))?;
+        for requirement in selected.requirements() {
             let field = requirement.field.as_str();
             let general = field == "metadata.name" || (resource.namespaced && field == "metadata.namespace");
             if !general && !known.iter().any(|(name, _)| *name == field) {
@@ -60,7 +62,7 @@ impl Filter {
             }
         }
         let is_custom = resource.custom.is_some();
-        let (in_object, fields) = options.fields.split(|field| is_custom && !field.starts_with("metadata."));
+        let (in_object, fields) = selected.split(|field| is_custom && !field.starts_with("metadata."));
         Ok(Filter { labels: options.labels.clone(), fields, in_object })
     }
 

@@ -39,7 +39,7 @@ pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<B
     }
     let verb = allowed_verb(resource, call)?;
     warn_of_deprecation(call, resource);
-    call.negotiate_offer(if resource.custom.is_some() { Offer::CustomObjects } else { Offer::Objects })?;
+    call.negotiate_offer(offer(resource))?;
     check_table_options(call)?;
     match verb {
         "get" => get::run(server, call, resource).await,
@@ -50,6 +50,14 @@ pub async fn dispatch(server: &Arc<Inner>, call: &mut Call) -> Result<Response<B
         "patch" => patch::run(server, call, resource, Part::Main).await,
         "delete" => delete::run(server, call, resource).await,
         _ => delete::collection(server, call, resource).await,
+    }
+}
+
+fn offer(resource: &Resource) -> Offer {
+    match resource.verbs {
+        _ if resource.custom.is_some() => Offer::CustomObjects,
+        ["create"] => Offer::Reviews,
+        _ => Offer::Objects,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::ownership::controller_of;
 use crate::pods::is_deleted;
 use crate::resources::Resources;
 use graph::Graph;
-use plan::{Action, OwnerState};
+use plan::{Action, Dependents, OwnerState};
 
 const NAME: &str = "generic-garbage-collector";
 const WORKERS: usize = 4;
@@ -103,8 +103,7 @@ impl Reconciler for Collector {
             owners.push((owner.clone(), self.owner_state(&object, owner).await?));
         }
         let dependents = self.graph.dependents(object.uid());
-        let blocking = dependents.iter().filter(|dependent| self.graph.blocks(dependent, object.uid())).count();
-        for action in plan::plan(&object, &owners, dependents.len(), blocking) {
+        for action in plan::plan(&object, &owners, self.count(&object, &dependents)) {
             self.apply(node, &object, &dependents, action).await?;
         }
         Ok(Requeue::AwaitChange)
@@ -112,11 +111,20 @@ impl Reconciler for Collector {
 }
 
 impl Collector {
+    fn count(&self, object: &PartialObject, dependents: &[Node]) -> Dependents {
+        let blocking = dependents.iter().filter(|dependent| self.graph.blocks(dependent, object.uid())).count();
+        let waiting = dependents.iter().filter(|dependent| self.graph.is_foreground(dependent)).count();
+        Dependents { all: dependents.len(), blocking, waiting }
+    }
+
     /// The cache answers for owners that live; of one that it lacks, the server is asked.
     async fn owner_state(&self, object: &PartialObject, owner: &OwnerReference) -> Result<OwnerState, Error> {
         if let Some(node) = self.graph.find_owner(object.namespace(), owner) {
-            let waits = owner.block_owner_deletion == Some(true) && self.graph.is_foreground(&node);
-            return Ok(if waits { OwnerState::WaitsForDependents } else { OwnerState::Lives });
+            return Ok(if self.graph.is_foreground(&node) {
+                OwnerState::WaitsForDependents
+            } else {
+                OwnerState::Lives
+            });
         }
         let Some(resource) = self.graph.resource_of(&owner.api_version, &owner.kind) else {
             return Ok(OwnerState::Lives); // of a kind not served now: nothing is known of it
@@ -146,6 +154,7 @@ impl Collector {
                     self.drop_owners(dependent, &found, &[object.uid().to_owned()]).await?;
                 }
             }
+            Action::UnblockOwners => self.unblock_owners(node, object).await?,
             Action::RemoveFinalizer(finalizer) => self.remove_finalizer(node, object, finalizer).await?,
         }
         Ok(())
@@ -170,6 +179,13 @@ impl Collector {
         let left: Vec<_> =
             object.metadata.owner_references.iter().flatten().filter(|owner| !uids.contains(&owner.uid)).collect();
         let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "uid": object.uid(), "ownerReferences": left}});
+        ignore_not_found(self.api(node).patch(&node.key.name, &Patch::Merge(patch)).await)
+    }
+
+    async fn unblock_owners(&self, node: &Node, object: &PartialObject) -> Result<(), Error> {
+        let mut owners = object.metadata.owner_references.clone();
+        owners.iter_mut().flatten().for_each(|owner| owner.block_owner_deletion = Some(false));
+        let patch = json!({"metadata": {"resourceVersion": object.resource_version(), "uid": object.uid(), "ownerReferences": owners}});
         ignore_not_found(self.api(node).patch(&node.key.name, &Patch::Merge(patch)).await)
     }
 

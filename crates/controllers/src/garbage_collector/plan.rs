@@ -11,7 +11,7 @@ pub(super) const ORPHAN: &str = "orphan";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnerState {
     Lives,
-    /// It is deleted in the foreground, and this object holds it up.
+    /// It is deleted in the foreground.
     WaitsForDependents,
     Absent,
 }
@@ -22,6 +22,8 @@ pub(super) enum Action {
     /// Owner references with these UIDs.
     DropOwners(Vec<String>),
     OrphanDependents,
+    /// It no longer holds up the deletion of its owners.
+    UnblockOwners,
     RemoveFinalizer(&'static str),
 }
 
@@ -42,18 +44,26 @@ pub(super) fn looks_the_same(old: &PartialObject, new: &PartialObject) -> bool {
         && is_deleted(&old.metadata) == is_deleted(&new.metadata)
 }
 
-/// `dependents` name the object as an owner, `blocking` of them hold up its deletion.
+/// How many name an object as an owner.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Dependents {
+    pub all: usize,
+    /// They hold up its deletion.
+    pub blocking: usize,
+    /// They wait for their own dependents, of which the object may be one.
+    pub waiting: usize,
+}
+
 pub(super) fn plan(
     object: &PartialObject,
     owners: &[(OwnerReference, OwnerState)],
-    dependents: usize,
-    blocking: usize,
+    dependents: Dependents,
 ) -> Vec<Action> {
     if is_deleted(&object.metadata) {
         if has_finalizer(object, ORPHAN) {
             return vec![Action::OrphanDependents, Action::RemoveFinalizer(ORPHAN)];
         }
-        let done = has_finalizer(object, FOREGROUND) && blocking == 0;
+        let done = has_finalizer(object, FOREGROUND) && dependents.blocking == 0;
         return if done { vec![Action::RemoveFinalizer(FOREGROUND)] } else { Vec::new() };
     }
     let of = |state| owners.iter().filter(move |(_, found)| *found == state).map(|(owner, _)| owner.uid.clone());
@@ -64,12 +74,19 @@ pub(super) fn plan(
     if of(OwnerState::Lives).next().is_some() {
         return vec![Action::DropOwners(gone)];
     }
-    let waited_for = of(OwnerState::WaitsForDependents).next().is_some();
+    let waited_for = of(OwnerState::WaitsForDependents).next().is_some() && dependents.all > 0;
+    if waited_for && dependents.waiting > 0 && blocks(owners) {
+        return vec![Action::UnblockOwners]; // what follows from that is decided when it is seen
+    }
     vec![Action::Delete(match () {
         () if has_finalizer(object, ORPHAN) => Propagation::Orphan,
-        () if has_finalizer(object, FOREGROUND) || (waited_for && dependents > 0) => Propagation::Foreground,
+        () if has_finalizer(object, FOREGROUND) || waited_for => Propagation::Foreground,
         () => Propagation::Background,
     })]
+}
+
+fn blocks(owners: &[(OwnerReference, OwnerState)]) -> bool {
+    owners.iter().any(|(owner, _)| owner.block_owner_deletion == Some(true))
 }
 
 #[cfg(test)]
@@ -85,12 +102,14 @@ mod tests {
             value["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z".into();
         }
         let object: PartialObject = serde_json::from_value(value).expect("an object");
-        let owners: Vec<_> = owners
-            .iter()
-            .enumerate()
-            .map(|(number, state)| (OwnerReference { uid: number.to_string(), ..OwnerReference::default() }, *state))
-            .collect();
-        assert_eq!(plan(&object, &owners, dependents, blocking), want);
+        let owner = |uid: String| {
+            let block_owner_deletion = has("blocks").then_some(true);
+            OwnerReference { uid, block_owner_deletion, ..OwnerReference::default() }
+        };
+        let owners: Vec<_> =
+            owners.iter().enumerate().map(|(number, state)| (owner(number.to_string()), *state)).collect();
+        let dependents = Dependents { all: dependents, blocking, waiting: usize::from(has("circular")) };
+        assert_eq!(plan(&object, &owners, dependents), want);
     }
 
     #[test]
@@ -103,6 +122,9 @@ mod tests {
         check("orphan", &[Absent], 0, 0, &[Action::Delete(Propagation::Orphan)]);
         check("", &[WaitsForDependents], 2, 0, &[Action::Delete(Propagation::Foreground)]);
         check("", &[WaitsForDependents], 0, 0, &[Action::Delete(Propagation::Background)]);
+        check("blocks circular", &[WaitsForDependents], 1, 0, &[Action::UnblockOwners]);
+        check("circular", &[WaitsForDependents], 1, 0, &[Action::Delete(Propagation::Foreground)]);
+        check("blocks circular", &[Absent], 1, 0, &[Action::Delete(Propagation::Background)]);
     }
 
     #[test]

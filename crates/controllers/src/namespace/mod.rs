@@ -117,8 +117,7 @@ impl NamespaceReconciler {
                 for finalizer in left.iter().flat_map(|object| object.metadata.finalizers.iter().flatten()) {
                     *remains.finalizers.entry(finalizer.clone()).or_default() += 1;
                 }
-                let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
-                remains.objects.push((format!("{}{group}", resource.name), left.len()));
+                remains.objects.push((format!("{}.{}", resource.name, resource.group), left.len()));
             }
             // Reviews and the like can be named but not listed.
             Err(error) if error.is_not_found() || error.code() == Some(405) => {}

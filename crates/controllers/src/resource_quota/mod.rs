@@ -49,7 +49,9 @@ pub(crate) fn start(context: &Context, resources: &Arc<Resources>) {
     let queue = wakes.queue.clone();
     wakes.quotas.subscribe(move |change: &Change<ResourceQuota>| {
         let same = change.old().is_some_and(|old| plan::hard(old) == plan::hard(change.object()));
-        if matches!(change, Change::Added(_) | Change::Replaced { .. }) || !same {
+        // Somebody else may have written the status.
+        let strayed = plan::has_strayed(change.object());
+        if matches!(change, Change::Added(_) | Change::Replaced { .. }) || !same || strayed {
             queue.add(Key { quota: change.object().key(), cause: Cause::Anew });
         }
     });

@@ -24,6 +24,12 @@ pub(super) fn hard(quota: &ResourceQuota) -> Usage {
     amounts(quota.spec.as_ref().and_then(|spec| spec.hard.as_ref()))
 }
 
+/// Whether its status allows something else.
+pub(super) fn has_strayed(quota: &ResourceQuota) -> bool {
+    let said = quota.status.as_ref().and_then(|status| status.hard.as_ref());
+    said.is_some() && amounts(said) != hard(quota)
+}
+
 pub(super) fn concerns(quota: &ResourceQuota, evaluator: &Evaluator) -> bool {
     let hard = quota.spec.iter().flat_map(|spec| spec.hard.iter().flatten());
     hard.into_iter().any(|(name, _)| evaluator.counts(name))

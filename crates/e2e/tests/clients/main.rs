@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bare;
+mod conformance;
 mod helm;
 mod kube_rs;
 mod kubectl;

@@ -96,6 +96,10 @@ impl Strategy for Event {
         fields(&self.to_storage(event.clone()))
     }
 
+    fn selected_field<'a>(&self, label: &'a str) -> Option<&'a str> {
+        SELECTED.iter().find(|(own, _)| *own == label).map(|(_, core)| *core)
+    }
+
     fn to_storage(&self, event: Value) -> Value {
         renamed(event, "v1", &FORMS, false)
     }
@@ -108,6 +112,22 @@ impl Strategy for Event {
         event
     }
 }
+
+/// What selectors name in this form and in the core form.
+const SELECTED: [(&str, &str); 12] = [
+    ("metadata.name", "metadata.name"),
+    ("metadata.namespace", "metadata.namespace"),
+    ("reason", "reason"),
+    ("type", "type"),
+    ("reportingController", "reportingComponent"),
+    ("regarding.kind", "involvedObject.kind"),
+    ("regarding.namespace", "involvedObject.namespace"),
+    ("regarding.name", "involvedObject.name"),
+    ("regarding.uid", "involvedObject.uid"),
+    ("regarding.apiVersion", "involvedObject.apiVersion"),
+    ("regarding.resourceVersion", "involvedObject.resourceVersion"),
+    ("regarding.fieldPath", "involvedObject.fieldPath"),
+];
 
 /// What the core form always shows and this one only where it says something.
 const OMITTED: [&str; 2] = ["reportingController", "reportingInstance"];
