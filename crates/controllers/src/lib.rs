@@ -36,6 +36,7 @@ mod stateful_set;
 mod storage_protection;
 mod token_secrets;
 mod ttl_after_finished;
+mod validating_admission_policy_status;
 mod volume_binder;
 
 pub use context::{Config, Context};
@@ -68,4 +69,5 @@ pub fn start(context: &Context) {
     volume_binder::start(context);
     token_secrets::start(context);
     certificates::start(context);
+    validating_admission_policy_status::start(context);
 }
