@@ -56,10 +56,10 @@ pub fn start(context: &Context) {
     ttl_after_finished::start(context);
     slices::start(context);
     endpoints::start(context);
-    namespace::start(context);
     service_account::start(context);
     root_ca::start(context);
     let resources = resources::start(context);
+    namespace::start(context, &resources);
     garbage_collector::start(context, &resources);
     resource_quota::start(context, &resources);
     node_ipam::start(context);
