@@ -1,11 +1,20 @@
 //! Tokens of OpenID Connect issuers. Whoever can speak to the network brings the issuer's keys.
 
+mod configuration;
+mod mapping;
+
 use std::collections::BTreeMap;
 
+use apimachinery::field::{ErrorList, Path};
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
+
+pub use configuration::{Anonymous, Authentication, AuthenticationConfiguration};
+
+use configuration::{ClaimMappings, ClaimValidationRule, IssuerReference, JwtAuthenticator, PrefixedClaimOrExpression};
+use mapping::Mapping;
 
 use crate::UserInfo;
 use crate::token::{TokenError, now};
@@ -38,18 +47,74 @@ pub enum OidcError {
     Token(#[from] TokenError),
     #[error("the claim {0:?} is missing or unfit")]
     Claim(String),
+    #[error("{0}")]
+    Expression(String),
+}
+
+/// What a structured configuration allows.
+const ALGORITHMS: [Algorithm; 8] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+
+impl IssuerConfig {
+    /// The same in the structured form.
+    fn structured(&self) -> JwtAuthenticator {
+        let claim = if self.username_claim.is_empty() { "sub" } else { &self.username_claim };
+        let mapped = |claim: &str, prefix: String| PrefixedClaimOrExpression {
+            claim: claim.to_owned(),
+            prefix: Some(prefix),
+            expression: String::new(),
+        };
+        let required = self.required_claims.iter().map(|(claim, value)| ClaimValidationRule {
+            claim: claim.clone(),
+            required_value: value.clone(),
+            ..ClaimValidationRule::default()
+        });
+        JwtAuthenticator {
+            issuer: IssuerReference {
+                url: self.url.clone(),
+                certificate_authority: self.ca_pem.clone().unwrap_or_default(),
+                audiences: vec![self.client_id.clone()],
+                ..IssuerReference::default()
+            },
+            claim_validation_rules: required.collect(),
+            claim_mappings: ClaimMappings {
+                username: mapped(claim, self.prefix_of(claim)),
+                groups: mapped(&self.groups_claim, self.groups_prefix.clone()),
+                ..ClaimMappings::default()
+            },
+            ..JwtAuthenticator::default()
+        }
+    }
+
+    fn prefix_of(&self, claim: &str) -> String {
+        match self.username_prefix.as_str() {
+            "-" => String::new(),
+            "" if claim == "email" => String::new(),
+            "" => format!("{}#", self.url),
+            prefix => prefix.to_string(),
+        }
+    }
 }
 
 /// One issuer that is trusted.
 pub struct Issuer {
-    pub config: IssuerConfig,
+    reference: IssuerReference,
+    mapping: Mapping,
     algorithms: Vec<Algorithm>,
     keys: ArcSwapOption<JwkSet>,
 }
 
 impl Issuer {
-    /// None when an algorithm is unknown, or no public-key one: a shared secret proves nothing here.
-    pub fn new(config: IssuerConfig) -> Option<Issuer> {
+    /// By flags. None when an algorithm is unknown, or no public-key one: a shared secret proves nothing here.
+    pub fn new(config: &IssuerConfig) -> Option<Issuer> {
         let names = if config.signing_algorithms.is_empty() {
             vec!["RS256".to_string()]
         } else {
@@ -57,12 +122,35 @@ impl Issuer {
         };
         let algorithms = names.iter().map(|name| name.parse::<Algorithm>().ok().filter(|_| !name.starts_with("HS")));
         let algorithms = algorithms.collect::<Option<Vec<_>>>()?;
-        Some(Issuer { config, algorithms, keys: ArcSwapOption::empty() })
+        let structured = config.structured();
+        let mapping = Mapping::compile(&structured, &Path::new("jwt"), &mut ErrorList::new());
+        Some(Issuer { algorithms, ..Issuer::structured(structured.issuer, mapping) })
+    }
+
+    fn structured(reference: IssuerReference, mapping: Mapping) -> Issuer {
+        Issuer { reference, mapping, algorithms: ALGORITHMS.to_vec(), keys: ArcSwapOption::empty() }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.reference.url
+    }
+
+    /// Where the discovery document is.
+    pub fn discovery_url(&self) -> String {
+        match self.reference.discovery_url.as_str() {
+            "" => format!("{}/.well-known/openid-configuration", self.url().trim_end_matches('/')),
+            url => url.to_owned(),
+        }
+    }
+
+    /// The authority of the issuer's server, unless it is one of the system's.
+    pub fn ca_pem(&self) -> Option<&str> {
+        Some(self.reference.certificate_authority.as_str()).filter(|pem| !pem.is_empty())
     }
 
     /// Whether a token says that it is from here. Says nothing of whether that is true.
     pub fn issued(&self, token: &str) -> bool {
-        unverified(token).is_some_and(|claims| claims.get("iss").and_then(Value::as_str) == Some(&self.config.url))
+        unverified(token).is_some_and(|claims| claims.get("iss").and_then(Value::as_str) == Some(self.url()))
     }
 
     /// Takes the keys of the issuer's key set.
@@ -72,45 +160,7 @@ impl Issuer {
     }
 
     pub fn verify(&self, token: &str) -> Result<UserInfo, OidcError> {
-        let claims = self.verified(token)?;
-        let config = &self.config;
-        let claim = if config.username_claim.is_empty() { "sub" } else { &config.username_claim };
-        let name = text(&claims, claim)?;
-        if claim == "email" && claims.get("email_verified").is_some_and(|verified| *verified != true) {
-            return Err(OidcError::Claim("email_verified".into()));
-        }
-        for (key, value) in &config.required_claims {
-            if text(&claims, key)? != value {
-                return Err(OidcError::Claim(key.clone()));
-            }
-        }
-        let name = format!("{}{name}", self.username_prefix(claim));
-        Ok(UserInfo { name, groups: self.groups(&claims)?, ..UserInfo::default() })
-    }
-
-    fn username_prefix(&self, claim: &str) -> String {
-        match self.config.username_prefix.as_str() {
-            "-" => String::new(),
-            "" if claim == "email" => String::new(),
-            "" => format!("{}#", self.config.url),
-            prefix => prefix.to_string(),
-        }
-    }
-
-    /// A list, or a single text.
-    fn groups(&self, claims: &Value) -> Result<Vec<String>, OidcError> {
-        let IssuerConfig { groups_claim, groups_prefix, .. } = &self.config;
-        let unfit = || OidcError::Claim(groups_claim.clone());
-        let prefixed = |group: &str| format!("{groups_prefix}{group}");
-        match claims.get(groups_claim.as_str()) {
-            _ if groups_claim.is_empty() => Ok(Vec::new()),
-            None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::String(group)) => Ok(vec![prefixed(group)]),
-            Some(Value::Array(list)) => {
-                list.iter().map(|group| group.as_str().map(prefixed).ok_or_else(unfit)).collect()
-            }
-            Some(_) => Err(unfit()),
-        }
+        self.mapping.user(&self.verified(token)?)
     }
 
     fn verified(&self, token: &str) -> Result<Value, OidcError> {
@@ -120,8 +170,8 @@ impl Issuer {
             return Err(OidcError::UnknownKey);
         }
         let mut validation = Validation::new(header.alg);
-        validation.set_issuer(&[&self.config.url]);
-        validation.set_audience(&[&self.config.client_id]);
+        validation.set_issuer(&[self.url()]);
+        validation.set_audience(&self.reference.audiences);
         validation.validate_exp = false;
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         let fits = |id: &Option<String>| header.kid.is_none() || *id == header.kid;
@@ -160,10 +210,6 @@ fn check_times(claims: &Value) -> Result<(), TokenError> {
     Ok(())
 }
 
-fn text<'a>(claims: &'a Value, claim: &str) -> Result<&'a str, OidcError> {
-    claims.get(claim).and_then(Value::as_str).ok_or_else(|| OidcError::Claim(claim.to_string()))
-}
-
 fn unverified(token: &str) -> Option<Value> {
     use base64::Engine;
     let payload = token.split('.').nth(1)?;
@@ -190,7 +236,7 @@ mod tests {
             ..IssuerConfig::default()
         };
         change(&mut config);
-        let issuer = Issuer::new(config).unwrap();
+        let issuer = Issuer::new(&config).unwrap();
         issuer.set_keys(pki.service_accounts.key_set().to_string().as_bytes()).unwrap();
         issuer
     }
@@ -234,5 +280,70 @@ mod tests {
         for hostile in ["", ".", "..", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", "\u{0}.\u{0}.\u{0}"] {
             assert!(issuer.verify(hostile).is_err() && !issuer.issued(hostile));
         }
+    }
+
+    fn configured(jwt: &Value) -> Result<Issuer, String> {
+        let whole =
+            json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": [jwt]});
+        let config: AuthenticationConfiguration = serde_json::from_value(whole).unwrap();
+        let compiled = config.compile(crate::token::ISSUER).map_err(|errors| errors.to_string())?;
+        Ok(compiled.issuers.into_iter().next().unwrap())
+    }
+
+    #[test]
+    fn expressions_map_claims_and_rules_refuse() {
+        let pki = Pki::ephemeral().unwrap();
+        let issuer = configured(&json!({
+            "issuer": {"url": URL, "audiences": ["kubernetes", "other"], "audienceMatchPolicy": "MatchAny"},
+            "claimValidationRules": [{"expression": "claims.exp - claims.iat <= 3600", "message": "too long"}],
+            "claimMappings": {
+                "username": {"expression": "claims.sub + ':oidc'"},
+                "groups": {"expression": "claims.roles.split(',')"},
+                "uid": {"claim": "id"},
+                "extra": [{"key": "example.com/tenant", "valueExpression": "claims.tenant"}]},
+            "userValidationRules": [{"expression": "!user.username.startsWith('system:')", "message": "reserved"}]}))
+        .unwrap();
+        issuer.set_keys(pki.service_accounts.key_set().to_string().as_bytes()).unwrap();
+        let claims = |name: &str, life: u64| {
+            json!({"sub": name, "aud": "other", "iat": now(), "exp": now() + life, "roles": "a,b", "id": "7",
+                "tenant": "t", "jti": "x"})
+        };
+        let user = issuer.verify(&token(&pki, &claims("jane", 60))).unwrap();
+        assert_eq!((user.name.as_str(), user.uid.as_str(), user.groups.len()), ("jane:oidc", "7", 2));
+        assert_eq!(user.extra["example.com/tenant"], ["t"]);
+        assert_eq!(user.extra["authentication.kubernetes.io/credential-id"], ["JTI=x"]);
+        let told = |claims: Value| issuer.verify(&token(&pki, &claims)).unwrap_err().to_string();
+        assert!(told(claims("jane", 7200)).ends_with("failed: too long"));
+        assert!(told(claims("system:x", 60)).ends_with("failed: reserved"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_configuration_is_told_with_its_place() {
+        let issuer = json!({"url": "http://issuer.example?x=1", "audiences": ["a", "b"]});
+        let mappings = json!({"username": {"expression": "claims.email"}, "groups": {"claim": "g"},
+            "extra": [{"key": "Foo", "valueExpression": "1 +"}]});
+        let told = configured(&json!({"issuer": issuer, "claimMappings": mappings})).err().unwrap();
+        for part in [
+            "jwt[0].issuer.url: Invalid value: \"http://issuer.example?x=1\": URL scheme must be https",
+            "audienceMatchPolicy must be MatchAny for multiple audiences",
+            "jwt[0].claimMappings.groups.prefix: Required value",
+            "jwt[0].claimMappings.extra[0].key: Invalid value: \"Foo\": must be a domain-prefixed path",
+            "claims.email_verified must be used in",
+            "compilation failed: ERROR: <input>:1:4: Syntax error",
+        ] {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+        let own = json!({"url": crate::token::ISSUER, "audiences": ["a"]});
+        let told = configured(&json!({"issuer": own})).err().unwrap();
+        assert!(told.contains("URL must not overlap with disallowed issuers"));
+    }
+
+    #[test]
+    fn anonymous_requests_may_be_limited_to_paths() {
+        let anonymous: Anonymous =
+            serde_json::from_value(json!({"enabled": true, "conditions": [{"path": "/livez"}]})).unwrap();
+        assert!(anonymous.allows("/livez") && !anonymous.allows("/livez/ping"));
+        assert!(Anonymous { enabled: true, conditions: Vec::new() }.allows("/api"));
+        assert!(!Anonymous::default().allows("/livez"));
     }
 }
