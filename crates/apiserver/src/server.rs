@@ -105,7 +105,7 @@ impl Server {
         crate::flow::keep::start(&inner, tasks).await;
         crate::issuer_keys::spawn(&inner, tasks);
         crate::authentication_config::follow(&inner, tasks);
-        bootstrap::authentication_info::keep(&inner, tasks).await.map_err(refused)?;
+        bootstrap::authentication_info::keep(&inner, tasks).await;
         crate::event_ttl::spawn(&inner, tasks);
         crate::identity::keep(&inner, tasks).await;
         crate::allocate::repair::spawn(&inner, tasks);

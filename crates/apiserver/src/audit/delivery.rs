@@ -150,7 +150,7 @@ mod tests {
             parts(&batch, size_max, limits.as_ref()).iter().map(|part| part.len()).collect::<Vec<_>>()
         };
         assert_eq!(sizes(2, None), [2, 2, 1]);
-        assert_eq!(sizes(10, Some(300)), [2, 2, 1]);
+        assert_eq!(sizes(10, Some(350)), [2, 2, 1]);
         assert_eq!(sizes(10, Some(1)), [1; 5]);
         assert!(parts(&[], 2, None).is_empty());
     }

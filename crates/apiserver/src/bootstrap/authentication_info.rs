@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apimachinery::Status;
 use auth::pki::bundle;
 use http::Method;
-use rt::TaskSet;
+use rt::{Backoff, TaskSet};
 use serde_json::{Value, json};
 use store::{Key, Prefix};
 
@@ -15,25 +16,37 @@ use crate::server::Inner;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_mins(5);
 const CERTIFICATES: [&str; 2] = ["client-ca-file", "requestheader-client-ca-file"];
 
-/// Writes the config map, then puts back what somebody takes out of it.
-pub async fn keep(server: &Arc<Inner>, tasks: &TaskSet) -> Result<(), Status> {
-    sync(server).await?;
+/// Writes the config map, then puts back what somebody takes out of it. Admission may refuse it for a while.
+pub async fn keep(server: &Arc<Inner>, tasks: &TaskSet) {
+    note(&sync(server).await);
     let server = server.clone();
     tasks.spawn_until_cancelled("cluster-authentication-info", async move {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, 2.0);
         loop {
             let revision = server.store.revision();
-            if let Err(status) = sync(&server).await {
-                tracing::warn!(%status, "the authentication info of extension servers was not written");
+            let written = sync(&server).await;
+            note(&written);
+            if written.is_err() {
+                tokio::time::sleep(backoff.next()).await;
+                continue;
             }
+            backoff.reset();
             let prefix = Prefix::of_key(&Key::new("", "configmaps", NAMESPACE, NAME));
             let Ok(mut changes) = server.store.watch(prefix, revision) else { continue };
             // A watch that lags begins anew; what it missed is looked at first.
             let _ = changes.next().await;
         }
     });
-    Ok(())
+}
+
+fn note(written: &Result<(), Status>) {
+    if let Err(status) = written {
+        tracing::warn!(%status, "the authentication info of extension servers was not written");
+    }
 }
 
 async fn sync(server: &Arc<Inner>) -> Result<(), Status> {
