@@ -5,6 +5,7 @@
 //!
 //! Must not know: how requests come in, authentication, how objects are written. Start at [`Plugin`].
 
+mod configuration;
 mod match_conditions;
 mod matching;
 mod plugins;
@@ -17,6 +18,7 @@ pub mod webhook;
 use apimachinery::Status;
 use async_trait::async_trait;
 
+pub use configuration::{Configuration, ConfigurationError};
 pub use request::{Operation, Origin, Request};
 pub use services::{GROUP, Services};
 
@@ -72,7 +74,7 @@ pub async fn mutate(request: &mut Request<'_>) -> Result<(), Status> {
 }
 
 async fn admit(request: &mut Request<'_>) -> Result<(), Status> {
-    for plugin in CHAIN {
+    for plugin in running(request.services) {
         plugin.admit(request).await?;
     }
     Ok(())
@@ -80,10 +82,15 @@ async fn admit(request: &mut Request<'_>) -> Result<(), Status> {
 
 /// Runs the refusing half of the chain.
 pub async fn validate(request: &Request<'_>) -> Result<(), Status> {
-    for plugin in CHAIN {
+    for plugin in running(request.services) {
         plugin.validate(request).await?;
     }
     Ok(())
+}
+
+/// The plugins that the configuration leaves on.
+fn running(services: &Services) -> impl Iterator<Item = &'static dyn Plugin> + use<'_> {
+    CHAIN.iter().copied().filter(|plugin| services.configuration.runs(plugin.name()))
 }
 
 /// The names of the chain, in order.

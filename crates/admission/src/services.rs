@@ -5,6 +5,7 @@ use std::sync::Arc;
 use auth::Authorizer;
 use serde_json::Value;
 
+use crate::Configuration;
 use crate::policy::{Index, Mutations, Validations};
 use crate::webhook::{Hooks, WebhookCaller};
 
@@ -16,13 +17,14 @@ pub struct Services {
     pub(crate) validating_policies: Index<Validations>,
     pub(crate) caller: Arc<dyn WebhookCaller>,
     pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) configuration: Configuration,
 }
 
 /// The group whose configurations the chain follows.
 pub const GROUP: &str = "admissionregistration.k8s.io";
 
 impl Services {
-    pub fn new(caller: Arc<dyn WebhookCaller>, authorizer: Arc<Authorizer>) -> Services {
+    pub fn new(caller: Arc<dyn WebhookCaller>, authorizer: Arc<Authorizer>, configuration: Configuration) -> Services {
         Services {
             mutating: Hooks::default(),
             validating: Hooks::default(),
@@ -30,6 +32,7 @@ impl Services {
             validating_policies: Index::default(),
             caller,
             authorizer,
+            configuration,
         }
     }
 

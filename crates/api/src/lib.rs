@@ -30,6 +30,7 @@ pub use k8s_openapi::api::networking::v1 as networkingv1;
 pub use k8s_openapi::api::node::v1 as nodev1;
 pub use k8s_openapi::api::policy::v1 as policyv1;
 pub use k8s_openapi::api::rbac::v1 as rbacv1;
+pub use k8s_openapi::api::resource::v1 as resourcev1;
 pub use k8s_openapi::api::scheduling::v1 as schedulingv1;
 pub use k8s_openapi::api::storage::v1 as storagev1;
 pub use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensionsv1;

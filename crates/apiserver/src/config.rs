@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use auth::oidc::IssuerConfig;
 use auth::pki::Pki;
+use auth::request_header::RequestHeaderConfig;
 use store::Store;
 
-use crate::audit::AuditConfig;
+use crate::audit::{AuditConfig, AuditDelivery};
 
 /// Where objects are kept.
 #[derive(Clone, Default)]
@@ -40,8 +41,14 @@ pub struct Config {
     /// The password of the join token; without it no node can join by token.
     pub join_password: Option<String>,
     pub audit: AuditConfig,
+    pub audit_delivery: AuditDelivery,
+    /// Which plugins run, and their settings.
+    pub admission: admission::Configuration,
     /// Issuers of OpenID Connect whose tokens are taken.
     pub oidc_issuers: Vec<IssuerConfig>,
+    /// An AuthenticationConfiguration, instead of those issuers. It is followed.
+    pub authentication_config: Option<PathBuf>,
+    pub request_header: RequestHeaderConfig,
     pub mutating_in_flight_max: usize,
     pub readonly_in_flight_max: usize,
 }
@@ -59,7 +66,11 @@ impl Default for Config {
             tls_sans: Vec::new(),
             join_password: None,
             audit: AuditConfig::default(),
+            audit_delivery: AuditDelivery::default(),
+            admission: admission::Configuration::default(),
             oidc_issuers: Vec::new(),
+            authentication_config: None,
+            request_header: RequestHeaderConfig::default(),
             mutating_in_flight_max: 200,
             readonly_in_flight_max: 400,
         }

@@ -35,11 +35,15 @@ pub struct IssuerKeys {
 }
 
 impl IssuerKeys {
+    /// The issuers are others now: what was asked of the former says nothing of them.
+    pub async fn forget(&self) {
+        self.asked.lock().await.clear();
+    }
+
     /// Fetches an issuer's keys unless that was done a moment ago; whether there are new ones to try.
     pub async fn refreshed(&self, server: &Inner, url: &str) -> bool {
-        let Some(issuer) = server.authenticator.issuers().iter().find(|issuer| issuer.config.url == url) else {
-            return false;
-        };
+        let issuers = server.authenticator.issuers();
+        let Some(issuer) = issuers.iter().find(|issuer| issuer.url() == url) else { return false };
         // Requests with the same unknown key wait for one fetch.
         let mut asked = self.asked.lock().await;
         let now = Instant::now();
@@ -57,10 +61,10 @@ impl IssuerKeys {
     }
 }
 
-/// Asks every issuer once at the start, so that the first token need not wait.
+/// Asks every issuer once, so that the first token need not wait.
 pub fn spawn(server: &Arc<Inner>, tasks: &TaskSet) {
-    for issuer in server.authenticator.issuers() {
-        let (server, url) = (server.clone(), issuer.config.url.clone());
+    for issuer in server.authenticator.issuers().iter() {
+        let (server, url) = (server.clone(), issuer.url().to_owned());
         tasks.spawn_until_cancelled("issuer-keys", async move {
             server.issuer_keys.refreshed(&server, &url).await;
         });
@@ -74,11 +78,10 @@ struct Discovery {
 }
 
 async fn fetch_keys(issuer: &Issuer) -> Result<(), FetchError> {
-    let url = format!("{}/.well-known/openid-configuration", issuer.config.url.trim_end_matches('/'));
-    let discovery = fetch(issuer, &url).await?;
+    let discovery = fetch(issuer, &issuer.discovery_url()).await?;
     let unfit = |_| FetchError::Unfit("a discovery document");
     let discovery: Discovery = serde_json::from_slice(&discovery).map_err(unfit)?;
-    if discovery.issuer != issuer.config.url {
+    if discovery.issuer != issuer.url() {
         return Err(FetchError::Unfit("its own name"));
     }
     let keys = fetch(issuer, &discovery.jwks_uri).await?;
@@ -86,7 +89,7 @@ async fn fetch_keys(issuer: &Issuer) -> Result<(), FetchError> {
 }
 
 async fn fetch(issuer: &Issuer, url: &str) -> Result<Bytes, FetchError> {
-    let endpoint = Endpoint::new(url, issuer.config.ca_pem.as_deref(), None)?;
+    let endpoint = Endpoint::new(url, issuer.ca_pem(), None)?;
     if !endpoint.is_encrypted() {
         return Err(FetchError::Plain(url.to_string()));
     }

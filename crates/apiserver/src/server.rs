@@ -18,6 +18,7 @@ use store::{Key, OpenError, Options, Store};
 use crate::aggregate::Remotes;
 use crate::allocate::Allocators;
 use crate::audit::{AuditError, Auditor};
+use crate::authentication_config::AuthenticationError;
 use crate::body::Body;
 use crate::config::{Config, Storage};
 use crate::custom::definitions::Definitions;
@@ -44,6 +45,8 @@ pub enum StartError {
     Engine(#[source] EngineError),
     #[error("load the objects")]
     Store(#[source] OpenError),
+    #[error("set up authentication")]
+    Authentication(#[from] AuthenticationError),
     #[error("prepare the certificates")]
     Pki(#[from] PkiError),
     #[error("listen on {address}")]
@@ -101,7 +104,10 @@ impl Server {
         inner.indexes.settle(&inner).await;
         crate::flow::keep::start(&inner, tasks).await;
         crate::issuer_keys::spawn(&inner, tasks);
+        crate::authentication_config::follow(&inner, tasks);
+        bootstrap::authentication_info::keep(&inner, tasks).await;
         crate::event_ttl::spawn(&inner, tasks);
+        crate::identity::keep(&inner, tasks).await;
         crate::allocate::repair::spawn(&inner, tasks);
         let address = match inner.config.bind {
             Some(address) => Some(serve::listen::start(&inner, address, tasks).await?),
@@ -152,12 +158,10 @@ impl Inner {
         let authorizer = Arc::new(Authorizer::default());
         let webhooks = Arc::new(HttpsCaller::new(tasks.clone()));
         Ok(Inner {
-            authenticator: Authenticator::new(trust, pki.clone(), live)
-                .with_proxies(RequestHeader::new(ClientTrust::new(&pki.front_proxy)?))
-                .with_issuers(issuers(&config.oidc_issuers)?),
+            authenticator: authenticator(&config, trust, &pki, live)?,
             issuer_keys: IssuerKeys::default(),
-            auditor: Auditor::open(&config.audit, tasks)?,
-            admission: admission::Services::new(webhooks, authorizer.clone()),
+            auditor: Auditor::open(&config.audit, &config.audit_delivery, tasks)?,
+            admission: admission::Services::new(webhooks, authorizer.clone(), config.admission.clone()),
             authorizer,
             catalog: catalog::Current::default(),
             definitions: Definitions::default(),
@@ -201,10 +205,26 @@ impl Inner {
     }
 }
 
+fn authenticator(
+    config: &Config,
+    trust: ClientTrust,
+    pki: &Arc<Pki>,
+    live: Arc<Living>,
+) -> Result<Authenticator, StartError> {
+    let headers = &config.request_header;
+    let proxies = ClientTrust::with_bundle(&pki.front_proxy, headers.ca_pem.as_deref().unwrap_or_default())?;
+    let authenticator = Authenticator::new(trust, pki.clone(), live).with_proxies(RequestHeader::new(proxies, headers));
+    match &config.authentication_config {
+        Some(path) => crate::authentication_config::load(path, &authenticator)?,
+        None => authenticator.configure(issuers(&config.oidc_issuers)?, None),
+    }
+    Ok(authenticator)
+}
+
 fn issuers(configured: &[IssuerConfig]) -> Result<Vec<Arc<Issuer>>, StartError> {
     let issuer = |config: &IssuerConfig| {
         let unfit = || StartError::Issuer { url: config.url.clone() };
-        Issuer::new(config.clone()).map(Arc::new).ok_or_else(unfit)
+        Issuer::new(config).map(Arc::new).ok_or_else(unfit)
     };
     configured.iter().map(issuer).collect()
 }

@@ -6,14 +6,16 @@ use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::oidc::{Issuer, OidcError};
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use crate::oidc::{Anonymous, Issuer, OidcError};
 use crate::pki::ClientTrust;
 use crate::remembered::Remembered;
 use crate::request_header::RequestHeader;
 use crate::token::{self, Claims, ISSUER, Reference, ServiceAccountKey, TokenError};
 use crate::{UserInfo, bootstrap_token};
 
-const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+pub(crate) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 /// What authentication must know about living objects.
 pub trait LiveObjects: Send + Sync {
@@ -59,7 +61,9 @@ pub struct Verified {
 pub struct Authenticator {
     trust: ClientTrust,
     proxies: Option<RequestHeader>,
-    issuers: Vec<Arc<Issuer>>,
+    /// Exchanged as a whole when their configuration changes.
+    issuers: ArcSwap<Vec<Arc<Issuer>>>,
+    anonymous: ArcSwapOption<Anonymous>,
     key: Arc<crate::pki::Pki>,
     live: Arc<dyn LiveObjects>,
     certificates: Remembered<Certified>,
@@ -74,7 +78,15 @@ struct Certified {
 impl Authenticator {
     pub fn new(trust: ClientTrust, pki: Arc<crate::pki::Pki>, live: Arc<dyn LiveObjects>) -> Self {
         let certificates = Remembered::default();
-        Authenticator { trust, proxies: None, issuers: Vec::new(), key: pki, live, certificates }
+        Authenticator {
+            trust,
+            proxies: None,
+            issuers: ArcSwap::default(),
+            anonymous: ArcSwapOption::empty(),
+            key: pki,
+            live,
+            certificates,
+        }
     }
 
     /// Believes these front proxies.
@@ -83,18 +95,24 @@ impl Authenticator {
         Authenticator { proxies: Some(proxies), ..self }
     }
 
-    /// Takes tokens of these issuers too.
-    #[must_use]
-    pub fn with_issuers(self, issuers: Vec<Arc<Issuer>>) -> Self {
-        Authenticator { issuers, ..self }
+    /// Takes tokens of these issuers from now on, and of no others. Without a word on anonymous requests, whoever asks this
+    /// authenticator decides on them.
+    pub fn configure(&self, issuers: Vec<Arc<Issuer>>, anonymous: Option<Anonymous>) {
+        self.issuers.store(Arc::new(issuers));
+        self.anonymous.store(anonymous.map(Arc::new));
+    }
+
+    /// Whether a request for a path may be anonymous; none when nothing was said of that.
+    pub fn allows_anonymous(&self, path: &str) -> Option<bool> {
+        self.anonymous.load().as_ref().map(|anonymous| anonymous.allows(path))
     }
 
     pub fn proxies(&self) -> Option<&RequestHeader> {
         self.proxies.as_ref()
     }
 
-    pub fn issuers(&self) -> &[Arc<Issuer>] {
-        &self.issuers
+    pub fn issuers(&self) -> Arc<Vec<Arc<Issuer>>> {
+        self.issuers.load_full()
     }
 
     /// The user that a front proxy names, if one speaks and is believed.
@@ -155,8 +173,8 @@ impl Authenticator {
     pub fn token(&self, token: &str, audiences: &[String]) -> Result<Verified, AuthnError> {
         let user = if let Some((id, secret)) = bootstrap_token::parse(token) {
             self.bootstrap_token(id, secret)?
-        } else if let Some(issuer) = self.issuers.iter().find(|issuer| issuer.issued(token)) {
-            let refused = |source| AuthnError::Oidc { issuer: issuer.config.url.clone(), source };
+        } else if let Some(issuer) = self.issuers.load().iter().find(|issuer| issuer.issued(token)) {
+            let refused = |source| AuthnError::Oidc { issuer: issuer.url().to_owned(), source };
             issuer.verify(token).map_err(refused)?
         } else {
             return self.service_account(token, audiences);

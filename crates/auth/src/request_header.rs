@@ -15,17 +15,42 @@ pub struct RequestHeader {
     pub extra_prefixes: Vec<String>,
 }
 
-impl RequestHeader {
-    /// With the names that upstream's extension servers are told.
-    pub fn new(trust: ClientTrust) -> RequestHeader {
+/// The flags of upstream's `--requestheader-*`, as extension servers are told them.
+#[derive(Clone, Debug)]
+pub struct RequestHeaderConfig {
+    /// Authorities of front proxies besides the cluster's own.
+    pub ca_pem: Option<String>,
+    pub allowed_names: Vec<String>,
+    pub username_headers: Vec<String>,
+    pub uid_headers: Vec<String>,
+    pub group_headers: Vec<String>,
+    pub extra_prefixes: Vec<String>,
+}
+
+impl Default for RequestHeaderConfig {
+    fn default() -> Self {
         let own = |name: &str| vec![name.to_string()];
+        RequestHeaderConfig {
+            ca_pem: None,
+            allowed_names: own("front-proxy-client"),
+            username_headers: own("X-Remote-User"),
+            uid_headers: own("X-Remote-Uid"),
+            group_headers: own("X-Remote-Group"),
+            extra_prefixes: own("X-Remote-Extra-"),
+        }
+    }
+}
+
+impl RequestHeader {
+    pub fn new(trust: ClientTrust, config: &RequestHeaderConfig) -> RequestHeader {
+        let lower = |names: &[String]| names.iter().map(|name| name.to_ascii_lowercase()).collect();
         RequestHeader {
             trust,
-            allowed_names: own("front-proxy-client"),
-            username_headers: own("x-remote-user"),
-            uid_headers: own("x-remote-uid"),
-            group_headers: own("x-remote-group"),
-            extra_prefixes: own("x-remote-extra-"),
+            allowed_names: config.allowed_names.clone(),
+            username_headers: lower(&config.username_headers),
+            uid_headers: lower(&config.uid_headers),
+            group_headers: lower(&config.group_headers),
+            extra_prefixes: lower(&config.extra_prefixes),
         }
     }
 
@@ -100,7 +125,7 @@ mod tests {
     #[test]
     fn a_proxys_word_is_taken_and_nobody_elses() {
         let pki = Pki::ephemeral().unwrap();
-        let proxy = RequestHeader::new(ClientTrust::new(&pki.front_proxy).unwrap());
+        let proxy = RequestHeader::new(ClientTrust::new(&pki.front_proxy).unwrap(), &RequestHeaderConfig::default());
         let headers = [
             ("x-remote-user", "jane"),
             ("x-remote-group", "a"),
@@ -115,5 +140,22 @@ mod tests {
         let cluster = CertificateDer::from_pem_slice(cluster.as_bytes()).unwrap();
         assert_eq!(proxy.user(&[cluster], &headers), None);
         assert!(proxy.owns("x-remote-extra-x") && !proxy.owns("x-forwarded-for"));
+    }
+
+    #[test]
+    fn an_administrators_proxy_and_headers_are_believed_too() {
+        let (pki, other) = (Pki::ephemeral().unwrap(), Pki::ephemeral().unwrap());
+        let config = RequestHeaderConfig {
+            allowed_names: Vec::new(),
+            username_headers: vec!["X-My-User".into()],
+            ..RequestHeaderConfig::default()
+        };
+        let trust = ClientTrust::with_bundle(&pki.front_proxy, other.front_proxy.pem()).unwrap();
+        let proxy = RequestHeader::new(trust, &config);
+        let headers = [("x-my-user", "jane")];
+        for pki in [&pki, &other] {
+            assert_eq!(proxy.user(&chain(pki, "anybody"), &headers).unwrap().name, "jane");
+        }
+        assert_eq!(proxy.user(&chain(&pki, "anybody"), &[("x-remote-user", "jane")]), None);
     }
 }

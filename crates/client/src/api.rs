@@ -282,6 +282,16 @@ impl<K: Object> Api<K> {
         self.client.json(build(Method::PATCH, &self.path(name, subresource), Some((kind, bytes.into())))?).await
     }
 
+    /// Lays a configuration of the status over the object, and takes the fields from whoever owned them.
+    pub async fn apply_status(&self, name: &str, manager: &str, configuration: &Value) -> Result<K, Error> {
+        let mut query = Query::default();
+        query.text("fieldManager", Some(manager));
+        query.text("force", Some("true"));
+        let bytes = serde_json::to_vec(configuration).map_err(Error::Encode)?;
+        let content = Some(("application/apply-patch+yaml", bytes.into()));
+        self.client.json(build(Method::PATCH, &query.on(&self.path(name, "status")), content)?).await
+    }
+
     /// Deletes, or begins to. Gone already is [`Error::is_not_found`].
     pub async fn delete(&self, name: &str, params: &DeleteParams) -> Result<(), Error> {
         let request = build_json(Method::DELETE, &self.path(name, ""), &params.body()?)?;

@@ -37,6 +37,7 @@ mod stateful_set;
 mod storage_protection;
 mod token_secrets;
 mod ttl_after_finished;
+mod validating_admission_policy_status;
 mod volume_binder;
 
 use client::Client;
@@ -65,10 +66,10 @@ pub fn start(context: &Context) {
     ttl_after_finished::start(context);
     slices::start(context);
     endpoints::start(context);
-    namespace::start(context);
     service_account::start(context);
     root_ca::start(context);
     let resources = resources::start(context);
+    namespace::start(context, &resources);
     garbage_collector::start(context, &resources);
     resource_quota::start(context, &resources);
     node_ipam::start(context);
@@ -78,4 +79,5 @@ pub fn start(context: &Context) {
     volume_binder::start(context);
     token_secrets::start(context);
     certificates::start(context);
+    validating_admission_policy_status::start(context);
 }

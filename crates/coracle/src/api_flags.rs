@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use apiserver::{AuditConfig, LogConfig};
+use apiserver::{AdmissionConfiguration, AuditConfig, AuditDelivery, LogConfig};
 use auth::oidc::IssuerConfig;
+use auth::request_header::RequestHeaderConfig;
 use clap::Args;
+
+use crate::audit_flags::AuditFlags;
 
 #[derive(Args)]
 pub struct ApiFlags {
@@ -28,6 +31,8 @@ pub struct ApiFlags {
     /// A kubeconfig that names a receiver of audit events
     #[arg(long)]
     audit_webhook_config_file: Option<PathBuf>,
+    #[command(flatten)]
+    audit: AuditFlags,
     /// An OpenID Connect issuer whose tokens are taken
     #[arg(long, requires = "oidc_client_id")]
     oidc_issuer_url: Option<String>,
@@ -50,6 +55,32 @@ pub struct ApiFlags {
     /// The authority of the issuer's server [default: the system's]
     #[arg(long)]
     oidc_ca_file: Option<PathBuf>,
+    /// An AuthenticationConfiguration: issuers of tokens, and who may be anonymous. It is read again when it changes
+    #[arg(long, conflicts_with = "oidc_issuer_url")]
+    authentication_config: Option<PathBuf>,
+    /// The authority of front proxies besides the cluster's own
+    #[arg(long)]
+    requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of front proxies; the cluster's own is one
+    #[arg(long, value_delimiter = ',')]
+    requestheader_allowed_names: Vec<String>,
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-User")]
+    requestheader_username_headers: Vec<String>,
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Uid")]
+    requestheader_uid_headers: Vec<String>,
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Group")]
+    requestheader_group_headers: Vec<String>,
+    #[arg(long, value_delimiter = ',', default_value = "X-Remote-Extra-")]
+    requestheader_extra_headers_prefix: Vec<String>,
+    /// Settings of admission plugins: an AdmissionConfiguration
+    #[arg(long)]
+    admission_control_config_file: Option<PathBuf>,
+    /// Admission plugins that run besides those that run anyway
+    #[arg(long, value_delimiter = ',')]
+    enable_admission_plugins: Vec<String>,
+    /// Admission plugins that do not run
+    #[arg(long, value_delimiter = ',')]
+    disable_admission_plugins: Vec<String>,
     /// Reading requests at once; with the mutating ones, the seats of priority and fairness
     #[arg(long, default_value_t = 400)]
     pub max_requests_inflight: usize,
@@ -70,6 +101,39 @@ impl ApiFlags {
             log: self.audit_log_path.as_ref().map(log),
             webhook: self.audit_webhook_config_file.clone(),
         }
+    }
+
+    pub fn audit_delivery(&self) -> anyhow::Result<AuditDelivery> {
+        self.audit.delivery()
+    }
+
+    pub fn authentication_config(&self) -> Option<PathBuf> {
+        self.authentication_config.clone()
+    }
+
+    pub fn admission(&self) -> anyhow::Result<AdmissionConfiguration> {
+        let file = self.admission_control_config_file.as_deref();
+        AdmissionConfiguration::load(file, &self.enable_admission_plugins, &self.disable_admission_plugins)
+            .context("configure admission")
+    }
+
+    pub fn request_header(&self) -> anyhow::Result<RequestHeaderConfig> {
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path)
+                .with_context(|| format!("read the front proxies' authority {}", path.display()))
+        };
+        let mut allowed_names = RequestHeaderConfig::default().allowed_names;
+        let given = self.requestheader_allowed_names.iter().filter(|name| !allowed_names.contains(name));
+        let given: Vec<String> = given.cloned().collect();
+        allowed_names.extend(given);
+        Ok(RequestHeaderConfig {
+            ca_pem: self.requestheader_client_ca_file.as_ref().map(read).transpose()?,
+            allowed_names,
+            username_headers: self.requestheader_username_headers.clone(),
+            uid_headers: self.requestheader_uid_headers.clone(),
+            group_headers: self.requestheader_group_headers.clone(),
+            extra_prefixes: self.requestheader_extra_headers_prefix.clone(),
+        })
     }
 
     pub fn oidc_issuers(&self) -> anyhow::Result<Vec<IssuerConfig>> {

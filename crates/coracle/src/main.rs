@@ -5,6 +5,7 @@
 mod addons;
 mod agent;
 mod api_flags;
+mod audit_flags;
 mod components;
 mod config_file;
 mod dev;

@@ -131,7 +131,11 @@ async fn start_api(arguments: &Arguments, pki: &Arc<Pki>, tasks: &TaskSet) -> an
         tls_sans: arguments.tls_san.clone(),
         join_password: Some(join_password(arguments, &directory)?),
         audit: arguments.api.audit(),
+        audit_delivery: arguments.api.audit_delivery()?,
         oidc_issuers: arguments.api.oidc_issuers()?,
+        authentication_config: arguments.api.authentication_config(),
+        request_header: arguments.api.request_header()?,
+        admission: arguments.api.admission()?,
         mutating_in_flight_max: arguments.api.max_mutating_requests_inflight,
         readonly_in_flight_max: arguments.api.max_requests_inflight,
         ..apiserver::Config::default()

@@ -89,4 +89,30 @@ impl Expr {
             _ => None,
         }
     }
+
+    /// Whether the field of a variable is read anywhere: `name.field`, or `name.?field`.
+    pub fn selects(&self, name: &str, field: &str) -> bool {
+        let is_name = |expr: &Expr| matches!(&expr.kind, Kind::Ident(known) if known == name);
+        let is_field = |expr: &Expr| matches!(&expr.kind, Kind::Literal(Literal::String(known)) if **known == *field);
+        let here = match &self.kind {
+            Kind::Select { operand, field: known, .. } => known == field && is_name(operand),
+            Kind::Call { target: None, args, .. } => {
+                matches!(args.as_slice(), [operand, known] if is_name(operand) && is_field(known))
+            }
+            _ => false,
+        };
+        here || self.children().into_iter().any(|child| child.selects(name, field))
+    }
+
+    fn children(&self) -> Vec<&Expr> {
+        match &self.kind {
+            Kind::Literal(_) | Kind::Ident(_) => Vec::new(),
+            Kind::Select { operand, .. } => vec![operand],
+            Kind::Call { target, args, .. } => target.iter().map(AsRef::as_ref).chain(args).collect(),
+            Kind::List(items) => items.iter().map(|item| &item.value).collect(),
+            Kind::Map(entries) => entries.iter().flat_map(|entry| [&entry.key, &entry.value]).collect(),
+            Kind::Struct { fields, .. } => fields.iter().map(|field| &field.value).collect(),
+            Kind::Fold(fold) => vec![&fold.range, &fold.init, &fold.condition, &fold.step, &fold.result],
+        }
+    }
 }

@@ -111,6 +111,11 @@ impl Program {
         self.references.iter().any(|name| name == variable)
     }
 
+    /// Whether the expression reads the field of the variable, e.g. `email` of `claims`.
+    pub fn selects(&self, variable: &str, field: &str) -> bool {
+        self.root.selects(variable, field)
+    }
+
     /// The value for these bindings. The cost is taken from the budget also when there is none.
     pub fn evaluate<'a>(&self, bindings: &Bindings<'a>, budget: &mut Budget) -> Result<Value<'a>, EvalError> {
         eval::evaluate(self, bindings, budget)

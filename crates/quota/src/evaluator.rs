@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::scopes::ScopeSelector;
 use crate::usage::{self, Usage};
-use crate::{claim, pod, service};
+use crate::{claim, device_claim, pod, service};
 
 /// How the objects of a resource are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Evaluator {
     Pods,
     Services,
     Claims,
+    /// ResourceClaims, with their devices.
+    DeviceClaims,
     /// Only their number: `count/name.group`, and for some core resources the bare name.
     Objects {
         count: String,
@@ -50,6 +52,7 @@ impl Evaluator {
             ("", "pods") => Evaluator::Pods,
             ("", "services") => Evaluator::Services,
             ("", "persistentvolumeclaims") => Evaluator::Claims,
+            ("resource.k8s.io", "resourceclaims") => Evaluator::DeviceClaims,
             _ => {
                 let alias = ALIASES.iter().copied().find(|alias| group.is_empty() && *alias == resource);
                 Evaluator::Objects { count: count_name(group, resource), alias }
@@ -61,7 +64,7 @@ impl Evaluator {
     pub fn counts_updates(&self, subresource: &str) -> bool {
         match self {
             Evaluator::Pods => subresource == "resize",
-            Evaluator::Services | Evaluator::Claims => subresource.is_empty(),
+            Evaluator::Services | Evaluator::Claims | Evaluator::DeviceClaims => subresource.is_empty(),
             Evaluator::Objects { .. } => false,
         }
     }
@@ -72,6 +75,7 @@ impl Evaluator {
             Evaluator::Pods => pod::usage(object, now),
             Evaluator::Services => service::usage(object),
             Evaluator::Claims => claim::usage(object),
+            Evaluator::DeviceClaims => device_claim::usage(object),
             Evaluator::Objects { count, alias } => {
                 let names = std::iter::once(count.clone()).chain(alias.map(str::to_owned));
                 names.map(|name| (name, usage::count(1))).collect()
@@ -85,6 +89,7 @@ impl Evaluator {
             Evaluator::Pods => pod::counts(name),
             Evaluator::Services => service::NAMES.contains(&name),
             Evaluator::Claims => claim::counts(name),
+            Evaluator::DeviceClaims => device_claim::counts(name),
             Evaluator::Objects { count, alias } => name == count || Some(name) == *alias,
         }
     }
@@ -93,8 +98,13 @@ impl Evaluator {
         match self {
             Evaluator::Pods => selector.matches_pod(object),
             Evaluator::Claims => selector.matches_claim(object),
-            Evaluator::Services | Evaluator::Objects { .. } => false,
+            Evaluator::Services | Evaluator::DeviceClaims | Evaluator::Objects { .. } => false,
         }
+    }
+
+    /// Those of the scopes that an object is in.
+    pub fn matching_scopes(&self, object: &Value, selectors: &[ScopeSelector]) -> Vec<ScopeSelector> {
+        selectors.iter().filter(|selector| self.in_scope(selector, object)).cloned().collect()
     }
 
     /// Whether an object counts against a quota: by one of its names at least, and by all of its scopes.
@@ -119,9 +129,12 @@ mod tests {
 
     use super::*;
 
+    fn check_text(group: &str, resource: &str, object: Value) -> String {
+        usage::show(&Evaluator::of(group, resource).unwrap().usage(&object, 0))
+    }
+
     fn check(group: &str, resource: &str, object: Value, want: Expect) {
-        let evaluator = Evaluator::of(group, resource).unwrap();
-        want.assert_eq(&usage::show(&evaluator.usage(&object, 0)));
+        want.assert_eq(&check_text(group, resource, object));
     }
 
     #[test]
@@ -166,6 +179,18 @@ mod tests {
             balanced,
             expect!["count/services=1,services=1,services.loadbalancers=1,services.nodeports=0"],
         );
+    }
+
+    #[test]
+    fn device_claims_use_devices_of_their_classes() {
+        let asks =
+            |class: &str, count: i64| json!({"deviceClassName": class, "allocationMode": "ExactCount", "count": count});
+        let all = json!({"deviceClassName": "nic", "allocationMode": "All"});
+        let claim = json!({"spec": {"devices": {"requests": [{"exactly": asks("gpu", 2)}, {"exactly": all},
+            {"firstAvailable": [asks("gpu", 1), asks("gpu", 3), asks("old", 8)]}]}}});
+        let name = ".deviceclass.resource.k8s.io/devices";
+        let told = check_text("resource.k8s.io", "resourceclaims", claim).replace(name, "*");
+        assert_eq!(told, "count/resourceclaims.resource.k8s.io=1,gpu*=5,nic*=32,old*=8");
     }
 
     #[test]

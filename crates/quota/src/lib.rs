@@ -6,6 +6,7 @@
 //! Must not know: stores, requests, who counts.
 
 mod claim;
+mod device_claim;
 mod evaluator;
 mod pod;
 mod pod_resources;

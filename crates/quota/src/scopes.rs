@@ -21,20 +21,28 @@ pub fn scope_selectors(quota: &Value) -> Vec<ScopeSelector> {
         values: Vec::new(),
     });
     let expressions = quota.pointer("/spec/scopeSelector/matchExpressions").and_then(Value::as_array);
-    plain.chain(expressions.into_iter().flatten().map(selector)).collect()
+    plain.chain(expressions.into_iter().flatten().map(ScopeSelector::of)).collect()
 }
 
-fn selector(expression: &Value) -> ScopeSelector {
-    let text = |field: &str| expression[field].as_str().unwrap_or_default().to_owned();
-    let values = expression["values"].as_array().into_iter().flatten();
-    ScopeSelector {
-        scope: text("scopeName"),
-        operator: text("operator"),
-        values: values.filter_map(Value::as_str).map(str::to_owned).collect(),
+/// As upstream prints it in messages.
+impl std::fmt::Display for ScopeSelector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{{{} {} [{}]}}", self.scope, self.operator, self.values.join(" "))
     }
 }
 
 impl ScopeSelector {
+    /// From an item of `matchExpressions`.
+    pub fn of(expression: &Value) -> ScopeSelector {
+        let text = |field: &str| expression[field].as_str().unwrap_or_default().to_owned();
+        let values = expression["values"].as_array().into_iter().flatten();
+        ScopeSelector {
+            scope: text("scopeName"),
+            operator: text("operator"),
+            values: values.filter_map(Value::as_str).map(str::to_owned).collect(),
+        }
+    }
+
     pub fn matches_pod(&self, pod: &Value) -> bool {
         match self.scope.as_str() {
             "Terminating" => is_terminating(pod),

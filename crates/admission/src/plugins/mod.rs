@@ -5,6 +5,7 @@ mod claim_resize;
 mod default_class;
 mod default_toleration_seconds;
 mod limit_ranger;
+pub mod limited;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;

@@ -46,22 +46,42 @@ fn namespace(request: &Request<'_>, new: &Value) -> Result<(), Status> {
     if !request.subresource.is_empty() {
         return Ok(());
     }
-    let (policy, errors) = Policy::of(object::labels(new));
+    let configuration = &request.services.configuration.pod_security;
+    let (policy, errors) = Policy::of(object::labels(new), &configuration.defaults);
     let invalid = || {
         let status = Status::invalid(&GroupKind::new("", "Namespace"), object::name(new), &errors);
         Status { message: request.forbidden(&status.message).message, ..status }
     };
+    let exempt = configuration.exempts_namespace(object::name(new));
     let Some(old) = request.old else {
-        return if errors.is_empty() { Ok(()) } else { Err(invalid()) };
+        if !errors.is_empty() {
+            return Err(invalid());
+        }
+        if exempt {
+            warn_of_exemption(request, object::name(new), policy);
+        }
+        return Ok(());
     };
-    let (old_policy, old_errors) = Policy::of(object::labels(old));
+    let (old_policy, old_errors) = Policy::of(object::labels(old), &configuration.defaults);
     if !errors.is_empty() && errors.to_string() != old_errors.to_string() {
         return Err(invalid());
     }
-    if is_stricter(policy.enforce, old_policy.enforce) {
+    if exempt {
+        warn_of_exemption(request, object::name(new), policy);
+    } else if is_stricter(policy.enforce, old_policy.enforce) {
         warn_of_existing(request, object::name(new), policy.enforce);
     }
     Ok(())
+}
+
+/// Tells that a policy that labels ask for does nothing.
+fn warn_of_exemption(request: &Request<'_>, namespace: &str, policy: Policy) {
+    if !policy.is_privileged(true) && policy != request.services.configuration.pod_security.defaults {
+        let shown = policy.show();
+        request.warn(format!(
+            "namespace {namespace:?} is exempt from Pod Security, and the policy ({shown}) will be ignored"
+        ));
+    }
 }
 
 fn is_stricter(new: LevelVersion, old: LevelVersion) -> bool {
@@ -117,7 +137,8 @@ fn policy(request: &Request<'_>, with_enforce: bool) -> Result<Option<Policy>, S
         let why = format!("failed to lookup namespace {:?}", request.namespace);
         Status { message: request.forbidden(&why).message, ..Status::internal(&why) }
     })?;
-    let (policy, errors) = Policy::of(object::labels(&namespace.value()));
+    let defaults = &request.services.configuration.pod_security.defaults;
+    let (policy, errors) = Policy::of(object::labels(&namespace.value()), defaults);
     if errors.is_empty() && policy.is_privileged(with_enforce) {
         return Ok(None);
     }
@@ -127,12 +148,32 @@ fn policy(request: &Request<'_>, with_enforce: bool) -> Result<Option<Policy>, S
     Ok(Some(policy))
 }
 
+/// Whether the configuration lets the request pass, which audit is told.
+fn is_exempt(request: &Request<'_>) -> bool {
+    let configuration = &request.services.configuration.pod_security;
+    let why = match () {
+        () if configuration.exempts_namespace(request.namespace) => "namespace",
+        () if configuration.exempts_user(&request.user.name) => "user",
+        () => return false,
+    };
+    request.annotate("pod-security.kubernetes.io/exempt", why);
+    true
+}
+
+fn has_exempt_class(request: &Request<'_>, pod: &Value) -> bool {
+    let exempt = request.services.configuration.pod_security.exempts_runtime_class(pod);
+    if exempt {
+        request.annotate("pod-security.kubernetes.io/exempt", "runtimeClass");
+    }
+    exempt
+}
+
 fn pod(request: &Request<'_>, pod: &Value) -> Result<(), Status> {
-    if IGNORED.contains(&request.subresource) {
+    if IGNORED.contains(&request.subresource) || is_exempt(request) {
         return Ok(());
     }
     let Some(policy) = policy(request, true)? else { return Ok(()) };
-    if request.old.is_some_and(|old| !is_significant(pod, old)) {
+    if request.old.is_some_and(|old| !is_significant(pod, old)) || has_exempt_class(request, pod) {
         return Ok(());
     }
     request.annotate("pod-security.kubernetes.io/enforce-policy", policy.enforce.to_string());
@@ -150,7 +191,10 @@ fn pod(request: &Request<'_>, pod: &Value) -> Result<(), Status> {
 }
 
 fn controller(request: &Request<'_>, template: &Value) -> Result<(), Status> {
-    if let Some(policy) = policy(request, false)? {
+    if is_exempt(request) {
+        return Ok(());
+    }
+    if let Some(policy) = policy(request, false)?.filter(|_| !has_exempt_class(request, template)) {
         audit(request, &policy, template);
         warn(request, &policy, template);
     }

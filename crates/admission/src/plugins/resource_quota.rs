@@ -12,6 +12,7 @@ use quota::usage::{self, Usage};
 use serde_json::Value;
 use store::{Draft, Key, Object, WriteError};
 
+use super::limited::{Covered, Demands};
 use crate::{Operation, Plugin, Request};
 
 pub struct ResourceQuota;
@@ -62,21 +63,37 @@ struct Charge {
     used: Usage,
 }
 
-/// The charges of all quotas that the object counts against; an error when one has no room.
+/// The charges of all quotas that the object counts against; an error when one has no room, or none is there that must be.
 fn plan(request: &Request<'_>, evaluator: &Evaluator) -> Result<Vec<Charge>, Status> {
     let quotas = request.list("", "resourcequotas", Some(request.namespace));
-    let Some(object) = request.object.as_deref().filter(|_| !quotas.is_empty()) else { return Ok(Vec::new()) };
-    let mut interested = Vec::new();
+    let idle = quotas.is_empty() && request.services.configuration.limited.is_empty();
+    let Some(object) = request.object.as_deref().filter(|_| !idle) else { return Ok(Vec::new()) };
+    let usage = evaluator.usage(object, seconds_now());
+    let demands = Demands::of(request, evaluator, object, &usage);
+    let (mut interested, mut covered) = (Vec::new(), Covered::default());
     for stored in quotas {
         let value = stored.value();
         let hard = usage::of(value.pointer("/status/hard"));
+        covered.scopes.extend(evaluator.matching_scopes(object, &quota::scope_selectors(&value)));
         if evaluator.matches(&value, &hard, object) {
             check(request, evaluator, &value, &hard, object)?;
+            covered.names.extend(hard.keys().filter(|name| evaluator.counts(name)).cloned());
             interested.push((stored, value, hard));
         }
     }
-    let delta = delta(request, evaluator, object)?;
-    let charges = interested.into_iter().map(|(stored, value, hard)| charge(request, stored, value, &hard, &delta));
+    refuse_negative(request, &usage)?;
+    let deltas: Vec<Usage> =
+        interested.iter().map(|(_, value, hard)| delta(request, evaluator, &usage, Some((value, hard)))).collect();
+    let idle = match deltas.is_empty() {
+        true => delta(request, evaluator, &usage, None).is_empty(),
+        false => deltas.iter().all(Usage::is_empty),
+    };
+    if idle {
+        return Ok(Vec::new());
+    }
+    demands.check(request, &covered)?;
+    let charges = interested.into_iter().zip(deltas);
+    let charges = charges.map(|((stored, value, hard), delta)| charge(request, stored, value, &hard, &delta));
     Ok(charges.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
@@ -101,21 +118,25 @@ fn check(
     Ok(())
 }
 
-/// What the write uses beyond what the old object used, without zeros.
-fn delta(request: &Request<'_>, evaluator: &Evaluator, object: &Value) -> Result<Usage, Status> {
-    let now = seconds_now();
-    let usage = evaluator.usage(object, now);
-    let negative: Vec<&str> =
-        usage.iter().filter(|(_, amount)| amount.is_negative()).map(|(name, _)| name.as_str()).collect();
-    if !negative.is_empty() {
-        return Err(request.forbidden(format!("quota usage is negative for resource(s): {}", negative.join(","))));
+fn refuse_negative(request: &Request<'_>, usage: &Usage) -> Result<(), Status> {
+    let negative = usage.iter().filter(|(_, amount)| amount.is_negative());
+    let negative: Vec<&str> = negative.map(|(name, _)| name.as_str()).collect();
+    if negative.is_empty() {
+        return Ok(());
     }
-    let mut delta = match request.old.filter(|_| request.operation == Operation::Update) {
-        Some(old) => usage::subtract(usage, &evaluator.usage(old, now)),
-        None => usage,
+    Err(request.forbidden(format!("quota usage is negative for resource(s): {}", negative.join(","))))
+}
+
+/// What the write uses beyond what the old object used of the same quota. What is given back is for the controller to see.
+fn delta(request: &Request<'_>, evaluator: &Evaluator, usage: &Usage, quota: Option<(&Value, &Usage)>) -> Usage {
+    let counted = |old: &&Value| quota.is_none_or(|(quota, hard)| evaluator.matches(quota, hard, old));
+    let old = request.old.filter(|_| request.operation == Operation::Update).filter(counted);
+    let mut delta = match old {
+        Some(old) => usage::subtract(usage.clone(), &evaluator.usage(old, seconds_now())),
+        None => usage.clone(),
     };
-    delta.retain(|_, amount| !amount.is_zero());
-    Ok(delta)
+    delta.retain(|_, amount| !amount.is_zero() && !amount.is_negative());
+    delta
 }
 
 fn seconds_now() -> i64 {

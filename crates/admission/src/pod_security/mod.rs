@@ -4,6 +4,7 @@
 
 mod baseline;
 mod checks;
+mod configuration;
 mod policy;
 mod restricted;
 mod setters;
@@ -11,4 +12,5 @@ mod setters;
 mod tests;
 
 pub use checks::evaluate;
+pub use configuration::Configuration;
 pub use policy::{Level, LevelVersion, Policy};

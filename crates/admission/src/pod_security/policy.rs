@@ -76,7 +76,7 @@ pub struct LevelVersion {
 }
 
 impl LevelVersion {
-    const DEFAULT: LevelVersion = LevelVersion { level: Level::Privileged, version: Version::Latest };
+    pub(super) const DEFAULT: LevelVersion = LevelVersion { level: Level::Privileged, version: Version::Latest };
 
     #[cfg(test)]
     pub fn new(level: Level, version: Version) -> LevelVersion {
@@ -101,13 +101,17 @@ pub struct Policy {
 const PREFIX: &str = "pod-security.kubernetes.io/";
 
 impl Policy {
-    /// The policy that labels choose, and what is wrong with them. What cannot be read is enforced as `restricted:latest`,
+    /// Everything is taken.
+    pub const PRIVILEGED: Policy =
+        Policy { enforce: LevelVersion::DEFAULT, audit: LevelVersion::DEFAULT, warn: LevelVersion::DEFAULT };
+
+    /// The policy that labels choose over the defaults, and what is wrong with them. What cannot be read is enforced as `restricted:latest`,
     /// and neither audited nor warned of.
-    pub fn of(labels: Option<&Map<String, Value>>) -> (Policy, ErrorList) {
+    pub fn of(labels: Option<&Map<String, Value>>, defaults: &Policy) -> (Policy, ErrorList) {
         let mut reader = Reader { labels, errors: ErrorList::new() };
-        let (enforce, enforce_given) = reader.level_version("enforce", Level::Restricted);
-        let (audit, _) = reader.level_version("audit", Level::Privileged);
-        let (mut warn, _) = reader.level_version("warn", Level::Privileged);
+        let (enforce, enforce_given) = reader.level_version("enforce", defaults.enforce, Level::Restricted);
+        let (audit, _) = reader.level_version("audit", defaults.audit, Level::Privileged);
+        let (mut warn, _) = reader.level_version("warn", defaults.warn, Level::Privileged);
         // A more restrictive level that is enforced is also warned of, unless the labels say otherwise.
         if !reader.has("warn") && enforce_given && enforce.level > warn.level {
             warn.level = enforce.level;
@@ -116,6 +120,13 @@ impl Policy {
             }
         }
         (Policy { enforce, audit, warn }, reader.errors)
+    }
+
+    /// The modes that forbid anything: `enforce=baseline:latest, warn=restricted:v1.30`.
+    pub fn show(&self) -> String {
+        let modes = [("enforce", self.enforce), ("audit", self.audit), ("warn", self.warn)];
+        let strict = modes.iter().filter(|(_, chosen)| chosen.level != Level::Privileged);
+        strict.map(|(mode, chosen)| format!("{mode}={chosen}")).collect::<Vec<_>>().join(", ")
     }
 
     pub fn is_privileged(&self, with_enforce: bool) -> bool {
@@ -140,16 +151,16 @@ impl Reader<'_> {
     }
 
     /// And whether a level was given that can be read.
-    fn level_version(&mut self, mode: &str, fallback: Level) -> (LevelVersion, bool) {
-        let mut chosen = LevelVersion::DEFAULT;
+    fn level_version(&mut self, mode: &str, default: LevelVersion, fallback: Level) -> (LevelVersion, bool) {
+        let mut chosen = default;
         let mut given = false;
         match self.parse::<Level>(mode) {
             Some(Ok(level)) => (chosen.level, given) = (level, true),
             Some(Err(())) => chosen.level = fallback,
             None => {}
         }
-        if let Some(Ok(version)) = self.parse::<Version>(&format!("{mode}-version")) {
-            chosen.version = version;
+        if let Some(version) = self.parse::<Version>(&format!("{mode}-version")) {
+            chosen.version = version.unwrap_or(Version::Latest);
         }
         (chosen, given)
     }

@@ -107,7 +107,7 @@ fn root_of_a_user_namespace_is_let_in() {
 }
 
 fn check_labels(labels: Value, want: Expect) {
-    let (policy, errors) = Policy::of(labels.as_object());
+    let (policy, errors) = Policy::of(labels.as_object(), &Policy::PRIVILEGED);
     let Policy { enforce, audit, warn } = policy;
     want.assert_eq(&format!("enforce={enforce} audit={audit} warn={warn} errors={}", errors.len()));
 }

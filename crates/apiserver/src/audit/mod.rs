@@ -3,6 +3,9 @@
 //! The pipeline opens a [`Record`] for every request once it knows its user, and closes it with the answer; a record that
 //! is dropped before says so itself, so that no request is left out. Start at [`Auditor`].
 
+mod buffer;
+mod counts;
+mod delivery;
 mod event;
 mod log;
 mod policy;
@@ -11,15 +14,21 @@ mod webhook;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use rt::TaskSet;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+pub use counts::Counts;
+pub use delivery::{AuditDelivery, Batching, Delivery, Throttle, Truncation};
 pub use event::{RESPONSE_BYTES_MAX, response_status};
 pub use log::LogConfig;
 pub use policy::{Level, PolicyError, Stage};
 
 use crate::call::Call;
+use buffer::{Buffer, Receiver};
+use counts::Plugin;
+use delivery::Event;
 use log::Log;
 use policy::{Decision, Policy};
 use webhook::Webhook;
@@ -50,28 +59,104 @@ pub enum AuditError {
 
 pub struct Auditor {
     policy: Policy,
-    log: Option<Log>,
-    webhook: Option<Webhook>,
+    log: Option<LogSink>,
+    webhook: Option<(Buffer, Option<Truncation>)>,
+    counts: Arc<Counts>,
+}
+
+/// The log, at once or behind a buffer.
+struct LogSink {
+    log: Arc<Log>,
+    buffer: Option<Buffer>,
+    truncation: Option<Truncation>,
+}
+
+impl LogSink {
+    fn open(
+        config: &LogConfig,
+        delivery: &Delivery,
+        counts: &Arc<Counts>,
+        tasks: &TaskSet,
+    ) -> Result<LogSink, AuditError> {
+        let failed = |source| AuditError::Log { path: config.path.clone(), source };
+        let log = Arc::new(Log::open(config.clone()).map_err(failed)?);
+        let lines = || Lines { log: log.clone(), counts: counts.clone() };
+        let truncation = delivery.truncation;
+        let buffer = delivery.batching.clone();
+        let buffer = buffer.map(|config| Buffer::start("audit-log", config, truncation, lines(), counts, tasks));
+        Ok(LogSink { log, buffer, truncation })
+    }
+
+    fn send(&self, event: &Event, counts: &Arc<Counts>) {
+        let Some(event) = truncated(event, self.truncation.as_ref(), counts) else { return };
+        match &self.buffer {
+            Some(buffer) => buffer.send(event),
+            None => write(&self.log, &event, counts),
+        }
+    }
+}
+
+/// Batches as lines of the log.
+struct Lines {
+    log: Arc<Log>,
+    counts: Arc<Counts>,
+}
+
+#[async_trait]
+impl Receiver for Lines {
+    async fn take(&self, batch: &[Event], _patient: bool) {
+        batch.iter().for_each(|event| write(&self.log, event, &self.counts));
+    }
+}
+
+fn write(log: &Log, event: &Event, counts: &Counts) {
+    let mut line = serde_json::to_vec(event).unwrap_or_default();
+    line.push(b'\n');
+    if let Err(error) = log.write(&line) {
+        counts.error(Plugin::Log, 1);
+        tracing::error!(error = &error as &dyn std::error::Error, "an audit event was not written");
+    }
+}
+
+/// The event as the receiver's limits allow it.
+fn truncated(event: &Event, limits: Option<&Truncation>, counts: &Counts) -> Option<Event> {
+    let Some(limits) = limits else { return Some(event.clone()) };
+    let kept = limits.apply(event);
+    if kept.is_none() {
+        counts.error(Plugin::Truncate, 1);
+        tracing::error!("an audit event was dropped: it is too large even after truncating");
+    }
+    kept
 }
 
 impl Auditor {
     /// None when nothing is to be recorded.
-    pub fn open(config: &AuditConfig, tasks: &TaskSet) -> Result<Option<Arc<Auditor>>, AuditError> {
+    pub fn open(
+        config: &AuditConfig,
+        delivery: &AuditDelivery,
+        tasks: &TaskSet,
+    ) -> Result<Option<Arc<Auditor>>, AuditError> {
         let Some(path) = &config.policy else { return Ok(None) };
-        let open = |config: &LogConfig| {
-            Log::open(config.clone()).map_err(|source| AuditError::Log { path: config.path.clone(), source })
-        };
-        Ok(Some(Arc::new(Auditor {
-            policy: Policy::load(path)?,
-            log: config.log.as_ref().map(open).transpose()?,
-            webhook: config.webhook.as_ref().map(|path| Webhook::start(path, tasks)).transpose()?,
-        })))
+        let counts = Arc::new(Counts::default());
+        let log = config.log.as_ref().map(|log| LogSink::open(log, &delivery.log, &counts, tasks)).transpose()?;
+        let webhook = config.webhook.as_ref().map(|path| Webhook::new(path, &counts)).transpose()?;
+        let limits = delivery.webhook_truncation;
+        let webhook = webhook.map(|webhook| {
+            let batching = delivery.webhook.clone();
+            (Buffer::start("audit-webhook", batching, limits, webhook, &counts, tasks), limits)
+        });
+        Ok(Some(Arc::new(Auditor { policy: Policy::load(path)?, log, webhook, counts })))
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Begins a record, if the policy wants one. `authenticated` is false for a request whose user is not known.
     pub fn begin(self: &Arc<Self>, call: &Call, authenticated: bool) -> Option<Record> {
         let user = authenticated.then_some(&call.user);
         let decision = self.policy.decide(user, &call.info);
+        self.counts.level(decision.level);
         if decision.level == Level::None {
             return None;
         }
@@ -79,16 +164,15 @@ impl Auditor {
         Some(Record { auditor: self.clone(), decision, event: Mutex::new(base), open: true })
     }
 
-    fn emit(&self, event: &Map<String, Value>) {
-        let mut line = serde_json::to_vec(event).unwrap_or_default();
-        line.push(b'\n');
-        if let Some(log) = &self.log
-            && let Err(error) = log.write(&line)
-        {
-            tracing::error!(error = &error as &dyn std::error::Error, "an audit event was not written");
+    fn emit(&self, event: &Event) {
+        self.counts.event();
+        if let Some(log) = &self.log {
+            log.send(event, &self.counts);
         }
-        if let Some(webhook) = &self.webhook {
-            webhook.send(event);
+        if let Some((buffer, limits)) = &self.webhook
+            && let Some(event) = truncated(event, limits.as_ref(), &self.counts)
+        {
+            buffer.send(event);
         }
     }
 }
@@ -97,7 +181,7 @@ impl Auditor {
 pub struct Record {
     auditor: Arc<Auditor>,
     decision: Decision,
-    event: Mutex<Map<String, Value>>,
+    event: Mutex<Event>,
     open: bool,
 }
 

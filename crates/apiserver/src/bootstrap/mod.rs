@@ -1,5 +1,6 @@
 //! The objects that every cluster has, written at start where they are missing.
 
+pub mod authentication_info;
 pub mod kubernetes_service;
 mod rbac;
 
@@ -35,26 +36,11 @@ pub async fn run(server: &Inner) -> Result<(), Status> {
         let class = json!({"value": value, "description": description, "metadata": {"name": name}});
         ensure(server, "scheduling.k8s.io", "priorityclasses", "", name, class).await?;
     }
-    ca_config_map(server).await
+    Ok(())
 }
 
 fn namespace(name: &str) -> Value {
     json!({"metadata": {"name": name}})
-}
-
-/// The authorities that extension servers need.
-async fn ca_config_map(server: &Inner) -> Result<(), Status> {
-    let name = "extension-apiserver-authentication";
-    let map = json!({"metadata": {"name": name, "namespace": "kube-system"}, "data": {
-        "client-ca-file": server.pki.ca_pem(),
-        "requestheader-client-ca-file": server.pki.front_proxy.pem(),
-        "requestheader-allowed-names": "[\"front-proxy-client\"]",
-        "requestheader-username-headers": "[\"X-Remote-User\"]",
-        "requestheader-uid-headers": "[\"X-Remote-Uid\"]",
-        "requestheader-group-headers": "[\"X-Remote-Group\"]",
-        "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
-    }});
-    ensure(server, "", "configmaps", "kube-system", name, map).await
 }
 
 /// Creates an object, defaulted by its kind, unless it is there.

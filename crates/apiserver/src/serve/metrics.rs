@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::histogram::Histogram;
 use super::process;
+use crate::audit::Counts;
 use crate::body::Body;
 use crate::call::Call;
 use crate::encode;
@@ -137,6 +138,7 @@ impl Metrics {
         self.requests(&mut text);
         self.gauges(&mut text);
         storage(server, &mut text);
+        audit(server, &mut text);
         server.flow.write_metrics(&mut text);
         process::write(&mut text);
         encode::plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())
@@ -188,6 +190,14 @@ impl Labels {
 
 pub fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// Zeros where nothing is recorded.
+fn audit(server: &Inner, out: &mut String) {
+    match &server.auditor {
+        Some(auditor) => auditor.counts().write(out),
+        None => Counts::default().write(out),
+    }
 }
 
 /// Counted once a minute.

@@ -45,7 +45,7 @@ async fn stranger(server: &Inner, extensions: &Extensions, call: &Call) -> Resul
     }
     match answer {
         Ok(Some(user)) => Ok(user),
-        Ok(None) if is_public(&call.info.path) => Ok(UserInfo::anonymous()),
+        Ok(None) if may_be_anonymous(server, &call.info.path) => Ok(UserInfo::anonymous()),
         Ok(None) => Err(Status::unauthorized()),
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, path = call.info.path, "authentication failed");
@@ -62,6 +62,10 @@ fn proxied(server: &Inner, chain: &[rustls_pki_types::CertificateDer<'_>], heade
     let texts: Vec<(&str, &str)> =
         headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
     server.authenticator.proxied(chain, &texts)
+}
+
+fn may_be_anonymous(server: &Inner, path: &str) -> bool {
+    server.authenticator.allows_anonymous(path).unwrap_or_else(|| is_public(path))
 }
 
 fn is_public(path: &str) -> bool {

@@ -6,6 +6,7 @@ mod access;
 mod admission;
 mod aggregation;
 mod applying;
+mod configuration;
 mod control;
 mod conversion;
 mod encodings;

@@ -4,6 +4,7 @@
 //! near their end or their names change. Start at [`Pki::open`].
 
 mod authority;
+pub mod bundle;
 mod files;
 mod leaf;
 mod requested;

@@ -33,7 +33,22 @@ pub struct ClientTrust(Arc<dyn ClientCertVerifier>);
 
 impl ClientTrust {
     pub fn new(ca: &Authority) -> Result<ClientTrust, PkiError> {
-        let builder = WebPkiClientVerifier::builder_with_provider(roots(ca)?, provider());
+        ClientTrust::of_roots(roots(ca)?)
+    }
+
+    /// Also those of a bundle that an administrator brings.
+    pub fn with_bundle(ca: &Authority, bundle: &str) -> Result<ClientTrust, PkiError> {
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.der().clone()).map_err(PkiError::Tls)?;
+        for cert in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+            let cert = cert.map_err(|_| PkiError::Malformed { name: "requestheader-client-ca-file".into() })?;
+            roots.add(cert).map_err(PkiError::Tls)?;
+        }
+        ClientTrust::of_roots(Arc::new(roots))
+    }
+
+    fn of_roots(roots: Arc<RootCertStore>) -> Result<ClientTrust, PkiError> {
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
         let no_roots = |error: rustls::server::VerifierBuilderError| PkiError::Tls(Error::General(error.to_string()));
         Ok(ClientTrust(builder.allow_unauthenticated().build().map_err(no_roots)?))
     }

@@ -3,29 +3,33 @@
 //! Reads: Namespaces, Pods, discovery.  Writes: deletions of everything in the namespace, its conditions and finalizers.
 //! Does not know: any kind.  Start at [`NamespaceReconciler::empty`].
 
+mod report;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::corev1::{Namespace, NamespaceCondition, Pod};
-use api::metav1::Time;
+use api::corev1::{Namespace, Pod};
 use apimachinery::ObjectKey;
 use async_trait::async_trait;
 use client::{
     Api, ApiResource, Client, DeleteParams, Error, ListParams, Object, PartialObject, Propagation, discover_available,
 };
 use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
-use jiff::Timestamp;
+use rt::Clock;
 
 use crate::Context;
 use crate::ignore::ignore_not_found;
 use crate::pods::is_deleted;
+use crate::resources::Resources;
+use report::{Remains, report, set};
 
 const NAME: &str = "namespace-controller";
 const WORKERS: usize = 4;
 const FINALIZER: &str = "kubernetes";
-/// Objects that finalizers hold up are looked at again after this time; pods wake the namespace when they go.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long finalizers are expected to take.
+const FINALIZERS_SECONDS: i64 = 15;
 
-pub(crate) fn start(context: &Context) {
+pub(crate) fn start(context: &Context, resources: &Arc<Resources>) {
     let (namespaces, pods) = (context.informers.lister::<Namespace>(), context.informers.lister::<Pod>());
     let queue = WorkQueue::new();
     let own = queue.clone();
@@ -34,33 +38,41 @@ pub(crate) fn start(context: &Context) {
             own.add(change.object().key());
         }
     });
-    let (by_pod, known) = (queue.clone(), namespaces.clone());
-    pods.subscribe(move |change: &Change<Pod>| {
-        let key = ObjectKey::cluster(change.object().namespace());
-        let ending = known.get(&key).is_some_and(|namespace| is_deleted(&namespace.metadata));
-        if ending && matches!(change, Change::Deleted(_)) {
-            by_pod.add(key);
+    let (by_object, known) = (queue.clone(), namespaces.clone());
+    resources.subscribe(move |resource, objects| {
+        if resource.namespaced {
+            wake_when_gone(objects, &known, &by_object);
         }
     });
-    let reconciler = NamespaceReconciler { client: context.client(NAME), namespaces: namespaces.clone() };
-    context.run(NAME, reconciler, queue, WORKERS, async move { namespaces.synced().await });
+    let reconciler = NamespaceReconciler {
+        client: context.client(NAME),
+        clock: context.clock.clone(),
+        namespaces: namespaces.clone(),
+        pods: pods.clone(),
+    };
+    context.run(NAME, reconciler, queue, WORKERS, async move {
+        namespaces.synced().await;
+        pods.synced().await;
+    });
+}
+
+/// An object that goes may be the last that its namespace waits for.
+fn wake_when_gone(objects: &Lister<PartialObject>, namespaces: &Lister<Namespace>, queue: &WorkQueue<ObjectKey>) {
+    let (namespaces, queue) = (namespaces.clone(), queue.clone());
+    objects.subscribe(move |change: &Change<PartialObject>| {
+        let key = ObjectKey::cluster(change.object().namespace());
+        let ending = || namespaces.get(&key).is_some_and(|namespace| is_deleted(&namespace.metadata));
+        if matches!(change, Change::Deleted(_)) && ending() {
+            queue.add(key);
+        }
+    });
 }
 
 struct NamespaceReconciler {
     client: Client,
+    clock: Arc<dyn Clock>,
     namespaces: Lister<Namespace>,
-}
-
-/// What is left in a namespace.
-#[derive(Default)]
-struct Remains {
-    /// By resource: how many objects.
-    objects: Vec<(String, usize)>,
-    /// By finalizer: how many objects it holds.
-    finalizers: std::collections::BTreeMap<String, usize>,
-    failures: Vec<String>,
-    /// Groups whose resources could not be learned, and why.
-    undiscovered: Vec<String>,
+    pods: Lister<Pod>,
 }
 
 #[async_trait]
@@ -75,19 +87,22 @@ impl Reconciler for NamespaceReconciler {
         if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
             return Ok(Requeue::AwaitChange);
         }
-        let remains = self.empty(&key.name).await?;
-        if remains.objects.is_empty() && remains.failures.is_empty() && remains.undiscovered.is_empty() {
-            self.finalize(&namespace).await?;
-            return Ok(Requeue::AwaitChange);
+        let remains = self.empty(&namespace).await?;
+        let Some(namespace) = self.report(&namespace, &remains).await? else { return Ok(Requeue::AwaitChange) };
+        if let Some(seconds) = remains.wait_seconds() {
+            return Ok(Requeue::After(Duration::from_secs(seconds)));
         }
-        self.report(&namespace, &remains).await?;
-        Ok(Requeue::After(LOOK_AGAIN))
+        if remains.is_uncertain() {
+            return Err(ReconcileError::retry("some content of the namespace could not be deleted"));
+        }
+        self.finalize(&namespace).await?;
+        Ok(Requeue::AwaitChange)
     }
 }
 
 impl NamespaceReconciler {
     /// Deletes everything, pods before anything else: what they use must outlive them.
-    async fn empty(&self, namespace: &str) -> Result<Remains, Error> {
+    async fn empty(&self, namespace: &Namespace) -> Result<Remains, Error> {
         let found = discover_available(&self.client).await?;
         let undiscovered = found.failures.iter().map(|(place, error)| format!("{place}: {error}")).collect();
         let resources: Vec<ApiResource> = found
@@ -97,31 +112,42 @@ impl NamespaceReconciler {
             .collect();
         let (pods, others): (Vec<_>, Vec<_>) =
             resources.into_iter().partition(|resource| resource.group.is_empty() && resource.name == "pods");
-        let mut remains = Remains { undiscovered, ..Remains::default() };
+        let mut remains = Remains::undiscovered(undiscovered);
         for resource in &pods {
-            self.empty_resource(namespace, resource, &mut remains).await;
+            let grace = self.grace_seconds(namespace);
+            self.empty_resource(namespace.name(), resource, grace, &mut remains).await;
         }
         if remains.objects.is_empty() && remains.failures.is_empty() {
             for resource in &others {
-                self.empty_resource(namespace, resource, &mut remains).await;
+                self.empty_resource(namespace.name(), resource, 0, &mut remains).await;
             }
         }
         Ok(remains)
     }
 
-    async fn empty_resource(&self, namespace: &str, resource: &ApiResource, remains: &mut Remains) {
+    /// How long the pods may take to end; nothing once the namespace is deleted for longer.
+    fn grace_seconds(&self, namespace: &Namespace) -> i64 {
+        let pods = self.pods.namespace(namespace.name());
+        let running = pods.iter().filter(|pod| {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            !matches!(phase, Some("Succeeded" | "Failed"))
+        });
+        let graces = running.filter_map(|pod| pod.spec.as_ref()?.termination_grace_period_seconds);
+        let longest = graces.max().unwrap_or(0);
+        let since = namespace.metadata.deletion_timestamp.as_ref().map(|at| at.0.as_second());
+        let age = since.map_or(0, |since| self.clock.now().as_second() - since);
+        if age >= longest { 0 } else { longest }
+    }
+
+    /// Deletes the objects of one resource, which may take `grace` seconds, and notes what is left.
+    async fn empty_resource(&self, namespace: &str, resource: &ApiResource, grace: i64, remains: &mut Remains) {
         let api = resource.api(&self.client, Some(namespace));
         match delete_all(&api, resource).await {
             Ok(left) if left.is_empty() => {}
-            Ok(left) => {
-                for finalizer in left.iter().flat_map(|object| object.metadata.finalizers.iter().flatten()) {
-                    *remains.finalizers.entry(finalizer.clone()).or_default() += 1;
-                }
-                remains.objects.push((format!("{}.{}", resource.name, resource.group), left.len()));
-            }
+            Ok(left) => remains.note(namespace, resource, &left, grace),
             // Reviews and the like can be named but not listed.
             Err(error) if error.is_not_found() || error.code() == Some(405) => {}
-            Err(error) => remains.failures.push(format!("{}: {error}", resource.name)),
+            Err(error) => remains.failures.push(error.to_string()),
         }
     }
 
@@ -133,7 +159,8 @@ impl NamespaceReconciler {
         ignore_not_found(api.update_subresource(namespace.name(), "finalize", &finalized).await)
     }
 
-    async fn report(&self, namespace: &Namespace, remains: &Remains) -> Result<(), Error> {
+    /// Writes the conditions. Returns the newest state of the namespace, unless it is gone.
+    async fn report(&self, namespace: &Namespace, remains: &Remains) -> Result<Option<Namespace>, Error> {
         let mut reported = namespace.clone();
         let status = reported.status.get_or_insert_default();
         let mut conditions = status.conditions.take().unwrap_or_default();
@@ -142,9 +169,13 @@ impl NamespaceReconciler {
         }
         status.conditions = Some(conditions);
         if reported == *namespace {
-            return Ok(());
+            return Ok(Some(reported));
         }
-        ignore_not_found(Api::<Namespace>::all(&self.client).update_status(&reported).await)
+        match Api::<Namespace>::all(&self.client).update_status(&reported).await {
+            Ok(written) => Ok(Some(written)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -164,88 +195,4 @@ async fn delete_all(api: &Api<PartialObject>, resource: &ApiResource) -> Result<
         }
     }
     Ok(api.list(&all).await?.items)
-}
-
-/// The conditions: kind, whether it holds, reason and message.
-fn report(remains: &Remains) -> [(&'static str, bool, &'static str, String); 5] {
-    let counts = remains.objects.iter().map(|(resource, count)| format!("{resource} has {count} resource instances"));
-    let content = format!("Some resources are remaining: {}", counts.collect::<Vec<_>>().join(", "));
-    let counts =
-        remains.finalizers.iter().map(|(finalizer, count)| format!("{finalizer} in {count} resource instances"));
-    let finalizers =
-        format!("Some content in the namespace has finalizers remaining: {}", counts.collect::<Vec<_>>().join(", "));
-    let failures = format!(
-        "Failed to delete all resource types, {} remaining: {}",
-        remains.failures.len(),
-        remains.failures.join(", ")
-    );
-    let undiscovered = format!(
-        "Discovery failed for some groups, {} failing: unable to retrieve the complete list of server APIs: {}",
-        remains.undiscovered.len(),
-        remains.undiscovered.join(", ")
-    );
-    let either = |holds: bool, bad: (&'static str, String), good: (&'static str, &str)| {
-        if holds { (holds, bad.0, bad.1) } else { (holds, good.0, good.1.to_owned()) }
-    };
-    let name = |kind, (holds, reason, message)| (kind, holds, reason, message);
-    [
-        name(
-            "NamespaceDeletionDiscoveryFailure",
-            either(
-                !remains.undiscovered.is_empty(),
-                ("DiscoveryFailed", undiscovered),
-                ("ResourcesDiscovered", "All resources successfully discovered"),
-            ),
-        ),
-        name(
-            "NamespaceDeletionGroupVersionParsingFailure",
-            either(false, ("", String::new()), ("ParsedGroupVersions", "All legacy kube types successfully parsed")),
-        ),
-        name(
-            "NamespaceDeletionContentFailure",
-            either(
-                !remains.failures.is_empty(),
-                ("ContentDeletionFailed", failures),
-                ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
-            ),
-        ),
-        name(
-            "NamespaceContentRemaining",
-            either(
-                !remains.objects.is_empty(),
-                ("SomeResourcesRemain", content),
-                ("ContentRemoved", "All content successfully removed"),
-            ),
-        ),
-        name(
-            "NamespaceFinalizersRemaining",
-            either(
-                !remains.finalizers.is_empty(),
-                ("SomeFinalizersRemain", finalizers),
-                ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
-            ),
-        ),
-    ]
-}
-
-fn set(conditions: &mut Vec<NamespaceCondition>, kind: &str, holds: bool, reason: &str, message: String) {
-    let status = if holds { "True" } else { "False" };
-    let at = conditions.iter().position(|condition| condition.type_ == kind);
-    let same = at.is_some_and(|at| conditions[at].status == status);
-    let now = Timestamp::now();
-    let since = match at {
-        Some(at) if same => conditions[at].last_transition_time.clone(),
-        _ => Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now))),
-    };
-    let condition = NamespaceCondition {
-        type_: kind.into(),
-        status: status.into(),
-        reason: Some(reason.into()),
-        message: Some(message),
-        last_transition_time: since,
-    };
-    match at {
-        Some(at) => conditions[at] = condition,
-        None => conditions.push(condition),
-    }
 }

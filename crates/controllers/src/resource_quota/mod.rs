@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::corev1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
+use api::resourcev1::ResourceClaim;
 use apimachinery::ObjectKey;
 use async_trait::async_trait;
 use client::{Api, Client, Object, PartialObject};
@@ -56,9 +57,11 @@ pub(crate) fn start(context: &Context, resources: &Arc<Resources>) {
         }
     });
     let (pods, services, claims) = (informers.lister(), informers.lister(), informers.lister());
+    let device_claims = informers.lister();
     wakes.follow_whole::<Pod>(&pods, Evaluator::Pods);
     wakes.follow_whole::<Service>(&services, Evaluator::Services);
     wakes.follow_whole::<PersistentVolumeClaim>(&claims, Evaluator::Claims);
+    wakes.follow_whole::<ResourceClaim>(&device_claims, Evaluator::DeviceClaims);
     let by_resource = wakes.clone();
     resources.subscribe(move |resource, lister| {
         if let Some(evaluator) = counted_by_number(&resource.group, &resource.name, resource.namespaced) {
@@ -73,6 +76,7 @@ pub(crate) fn start(context: &Context, resources: &Arc<Resources>) {
         pods,
         services,
         claims,
+        device_claims,
     };
     let (quotas, resources) = (wakes.quotas, resources.clone());
     context.run(NAME, reconciler, wakes.queue, WORKERS, async move {
@@ -135,6 +139,7 @@ struct QuotaReconciler {
     pods: Lister<Pod>,
     services: Lister<Service>,
     claims: Lister<PersistentVolumeClaim>,
+    device_claims: Lister<ResourceClaim>,
 }
 
 #[async_trait]
@@ -164,6 +169,7 @@ impl QuotaReconciler {
         whole(&mut counted, quota, Evaluator::Pods, &self.pods).await;
         whole(&mut counted, quota, Evaluator::Services, &self.services).await;
         whole(&mut counted, quota, Evaluator::Claims, &self.claims).await;
+        whole(&mut counted, quota, Evaluator::DeviceClaims, &self.device_claims).await;
         for (resource, monitor) in self.resources.monitors().iter() {
             let evaluator = counted_by_number(&resource.group, &resource.name, resource.namespaced);
             if let Some(evaluator) = evaluator.filter(|evaluator| plan::concerns(quota, evaluator)) {

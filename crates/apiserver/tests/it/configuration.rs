@@ -1,0 +1,110 @@
+//! What an administrator configures, seen through requests.
+
+use apiserver::{AdmissionConfiguration, Config};
+use http::Method;
+use serde_json::{Value, json};
+use store::{Key, Prefix};
+
+use crate::Bench;
+
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+const INFO: &str = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+
+fn admission(plugins: &str, disable: &[&str]) -> Config {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("admission.yaml");
+    let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n";
+    std::fs::write(&file, format!("{head}{plugins}")).unwrap();
+    let disable: Vec<String> = disable.iter().map(|name| (*name).to_owned()).collect();
+    let admission = AdmissionConfiguration::load(Some(&file), &[], &disable).unwrap();
+    Config { admission, ..Config::default() }
+}
+
+fn pod(name: &str, context: Value) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i", "securityContext": context}]}})
+}
+
+#[tokio::test]
+async fn a_server_says_that_it_is_there() {
+    let bench = Bench::new().await;
+    let selected = format!("{LEASES}?labelSelector=apiserver.kubernetes.io%2Fidentity%3Dkube-apiserver");
+    let leases = bench.get(&selected).await.body;
+    let lease = &leases["items"][0];
+    let name = lease["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("apiserver-"), "{leases}");
+    assert!(lease["spec"]["holderIdentity"].as_str().unwrap().starts_with(&format!("{name}_")));
+    assert_eq!(lease["spec"]["leaseDurationSeconds"], 3600);
+    assert!(lease["metadata"]["labels"]["kubernetes.io/hostname"].is_string());
+}
+
+#[tokio::test]
+async fn extension_servers_are_told_again_what_somebody_took_out() {
+    let bench = Bench::new().await;
+    let first = bench.get(INFO).await.body;
+    assert_eq!(first["data"]["requestheader-username-headers"], "[\"X-Remote-User\"]");
+    let store = bench.server.store().clone();
+    let key = Key::new("", "configmaps", "kube-system", "extension-apiserver-authentication");
+    assert_eq!(bench.delete(INFO).await.code, 200);
+    let mut changes = store.watch(Prefix::of_key(&key), store.revision()).expect("the newest revision is kept");
+    while store.get(&key).is_none() {
+        changes.next().await.expect("a change follows");
+    }
+    assert_eq!(bench.get(INFO).await.body["data"], first["data"]);
+}
+
+#[tokio::test]
+async fn limited_resources_need_a_quota_that_covers_them() {
+    let limits = "- name: ResourceQuota\n  configuration:\n    apiVersion: apiserver.config.k8s.io/v1\n    \
+        kind: ResourceQuotaConfiguration\n    limitedResources:\n    - resource: secrets\n      matchContains: [count/secrets]\n";
+    let bench = Bench::with(admission(limits, &[])).await;
+    let path = "/api/v1/namespaces/default/secrets";
+    let refused = bench.post(path, &json!({"metadata": {"name": "a"}})).await;
+    assert_eq!(refused.body["message"], "secrets \"a\" is forbidden: insufficient quota to consume: count/secrets");
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    let hard = json!({"count/secrets": "1"});
+    let mut quota = bench.post(quotas, &json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await.body;
+    quota["status"] = json!({"hard": hard, "used": {"count/secrets": "0"}});
+    assert_eq!(bench.put(&format!("{quotas}/q/status"), &quota).await.code, 200);
+    assert_eq!(bench.post(path, &json!({"metadata": {"name": "a"}})).await.code, 201);
+}
+
+#[tokio::test]
+async fn pod_security_has_defaults_and_exemptions() {
+    let settings = "- name: PodSecurity\n  configuration:\n    apiVersion: pod-security.admission.config.k8s.io/v1\n    \
+        kind: PodSecurityConfiguration\n    defaults: {enforce: baseline}\n    exemptions: {usernames: [free]}\n";
+    let bench = Bench::with(admission(settings, &[])).await;
+    let path = "/api/v1/namespaces/default/pods";
+    let privileged = |name: &str| pod(name, json!({"privileged": true}));
+    let refused = bench.post(path, &privileged("a")).await;
+    assert_eq!(refused.code, 403);
+    assert!(refused.body["message"].as_str().unwrap().contains("violates PodSecurity \"baseline:latest\""));
+    let free = auth::UserInfo::master("free");
+    let media = "application/json";
+    assert_eq!(bench.ask(Some(&free), Method::POST, path, media, &privileged("b")).await.code, 201);
+    let bench = Bench::with(admission(settings, &["PodSecurity"])).await;
+    assert_eq!(bench.post(path, &privileged("c")).await.code, 201);
+}
+
+#[tokio::test]
+async fn anonymous_requests_follow_the_authentication_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("authentication.yaml");
+    let text = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n\
+        anonymous: {enabled: true, conditions: [{path: /livez}]}\n";
+    std::fs::write(&file, text).unwrap();
+    let bench = Bench::with(Config { authentication_config: Some(file), ..Config::default() }).await;
+    let code = async |path: &str| bench.ask(None, Method::GET, path, "application/json", &Value::Null).await.code;
+    assert_eq!(code("/livez").await, 200);
+    assert_eq!(code("/healthz").await, 401);
+}
+
+#[tokio::test]
+async fn a_wrong_authentication_configuration_stops_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("authentication.yaml");
+    std::fs::write(&file, "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: [{}]\n")
+        .unwrap();
+    let tasks = rt::TaskSet::new();
+    let config = Config { authentication_config: Some(file), ..Config::default() };
+    assert!(apiserver::Server::start(config, &tasks).await.is_err());
+}
