@@ -110,7 +110,7 @@ impl<'a> Page<'a> {
                 return fail!("field {field:?} does not exist");
             };
             if index + 1 == fields.len() {
-                text = field_heading(field, child);
+                text = field_heading(field, child, self.document);
             }
             at = child;
         }
@@ -169,7 +169,7 @@ impl<'a> Page<'a> {
         let indent = "  ".repeat(level);
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let required = if required(schema, name) { " -required-" } else { "" };
-            text.push_str(&format!("{indent}{name}\t<{}>{required}\n", type_name(field)));
+            text.push_str(&format!("{indent}{name}\t<{}>{required}\n", type_name(field, self.document)));
             let values = enumerated(field);
             if !values.is_empty() {
                 let shown: Vec<&str> = values.iter().take(4).map(String::as_str).collect();
@@ -199,8 +199,8 @@ impl<'a> Page<'a> {
     }
 }
 
-fn field_heading(name: &str, schema: &Value) -> String {
-    let mut text = format!("FIELD: {name} <{}>\n", type_name(schema));
+fn field_heading(name: &str, schema: &Value, document: &Value) -> String {
+    let mut text = format!("FIELD: {name} <{}>\n", type_name(schema, document));
     let values = enumerated(schema);
     if !values.is_empty() {
         text.push_str("ENUM:\n");
@@ -238,15 +238,19 @@ fn enumerated(schema: &Value) -> Vec<String> {
     values.map(|value| if value == "" { "\"\"".to_owned() } else { crate::print::go_text(value) }).collect()
 }
 
-fn type_name(schema: &Value) -> String {
+/// What a reference leads to has its name where it is an object; else the name of its type.
+fn type_name(schema: &Value, document: &Value) -> String {
     if let Some(items) = schema.get("items") {
-        return format!("[]{}", type_name(items));
+        return format!("[]{}", type_name(items, document));
     }
     if let Some(values) = schema.get("additionalProperties") {
-        return format!("map[string]{}", type_name(values));
+        return format!("map[string]{}", type_name(values, document));
     }
     if let Some(name) = reference(schema) {
-        return name.rsplit('.').next().unwrap_or(name).to_owned();
+        return match document["components"]["schemas"][name]["type"].as_str() {
+            None | Some("object") => name.rsplit('.').next().unwrap_or(name).to_owned(),
+            Some(simple) => simple.to_owned(),
+        };
     }
     match schema["type"].as_str() {
         None | Some("object") => "Object".to_owned(),
@@ -281,9 +285,13 @@ mod tests {
     #[test]
     fn types_are_named_as_by_kubectl() {
         let pod = json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.api.core.v1.PodSpec"}]});
-        assert_eq!(type_name(&pod), "PodSpec");
-        assert_eq!(type_name(&json!({"type": "array", "items": {"type": "string"}})), "[]string");
-        assert_eq!(type_name(&json!({"additionalProperties": {"type": "object"}})), "map[string]Object");
+        let time = json!({"$ref": "#/components/schemas/io.k8s.Time"});
+        let document = json!({"components": {"schemas": {"io.k8s.Time": {"type": "string"}}}});
+        let name = |schema: &Value| type_name(schema, &document);
+        assert_eq!(name(&pod), "PodSpec");
+        assert_eq!(name(&time), "string");
+        assert_eq!(name(&json!({"type": "array", "items": {"type": "string"}})), "[]string");
+        assert_eq!(name(&json!({"additionalProperties": {"type": "object"}})), "map[string]Object");
     }
 
     #[test]
