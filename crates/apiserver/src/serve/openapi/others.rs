@@ -6,8 +6,6 @@ use super::route::{Content, JSON, Route};
 use crate::catalog::Catalog;
 
 const DISCOVERY: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-const RESOURCES: &[&str] =
-    &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor"];
 
 /// Each with the path of its document in version 3.
 pub fn all(catalog: &Catalog) -> Vec<(String, Route)> {
@@ -39,7 +37,7 @@ fn meta(kind: &str) -> String {
 /// Where the resources of a version are listed.
 pub fn resources(group: &str, version: &str) -> Route {
     let id = format!("get{}{}APIResources", group_identifier(group, true), identifier(version, true));
-    read(&path(group, version), &id, &tag(group, version), &meta("APIResourceList"), RESOURCES)
+    read(&path(group, version), &id, &tag(group, version), &meta("APIResourceList"), DISCOVERY)
 }
 
 fn read(path: &str, id: &str, tag: &str, definition: &str, media: &'static [&'static str]) -> Route {

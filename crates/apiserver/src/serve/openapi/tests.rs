@@ -72,12 +72,21 @@ fn differences(at: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>) 
                 }
             }
         }
+        // The file was written with CBOR switched on; a server has it off, and so have we.
+        (Value::Array(a), Value::Array(b)) if b.iter().any(is_cbor) => {
+            let rest = b.iter().filter(|item| !is_cbor(item)).cloned().collect();
+            differences(at, &Value::Array(a.clone()), &Value::Array(rest), found);
+        }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             a.iter().zip(b).enumerate().for_each(|(n, (a, b))| differences(&format!("{at} {n}"), a, b, found));
         }
         (a, b) if a == b => {}
         (a, b) => found.push(format!("{at}: {a} instead of {b}")),
     }
+}
+
+fn is_cbor(media: &Value) -> bool {
+    media.as_str().is_some_and(|media| media.starts_with("application/") && media.contains("cbor"))
 }
 
 /// The file describes alpha and beta versions too, which a server serves only if it is told to.
@@ -154,7 +163,7 @@ fn version_3_says_defaults_and_permitted_values() {
     );
     assert_eq!(
         field("api.apps.v1.DaemonSetCondition", "lastTransitionTime"),
-        json!({"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.Time"}),
+        json!({"allOf": reference("apimachinery.pkg.apis.meta.v1.Time")}),
     );
     assert_eq!(field("api.core.v1.ContainerPort", "protocol")["default"], "TCP");
     assert_eq!(field("api.core.v1.ContainerPort", "protocol")["enum"], json!(["SCTP", "TCP", "UDP"]));
