@@ -33,7 +33,7 @@ const LINES: &[&str] = &[
     "debug web --image=b --custom=/nonexistent",
     "debug web --image=b --custom={renamed}",
     "debug web --image=b -c one",
-    "debug web --image=b -c two --target=web --env=A=b,C=d --image-pull-policy=Always -- sh -c ls",
+    "debug web --image=b -c two --target=web --env=A=b --image-pull-policy=Always -- sh -c ls",
     "debug web --image=b -c three --profile=restricted --arguments-only -q -- ls",
     "debug web --image=b -c four --profile=netadmin --custom={custom}",
     "debug web --image=b -c five --profile=sysadmin",
