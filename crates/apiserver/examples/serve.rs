@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = Path::new(&dir);
     let pki = Arc::new(auth::pki::Pki::open(&dir.join("pki"))?);
     let config = Config {
-        bind: Some(([127, 0, 0, 1], port).into()),
+        listeners: vec![Arc::new(std::net::TcpListener::bind(("127.0.0.1", port))?)],
         storage: arguments.next().map_or(Storage::Memory, |path| Storage::File(path.into())),
         pki: Some(pki.clone()),
         join_password: Some("secret".into()),

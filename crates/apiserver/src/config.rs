@@ -1,6 +1,6 @@
 //! What a server is started with.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,10 +28,9 @@ pub struct Config {
     pub storage: Storage,
     /// Made anew when absent.
     pub pki: Option<Arc<Pki>>,
-    /// Where to listen; without it only [`crate::Server::handle`] serves.
-    pub bind: Option<SocketAddr>,
-    /// Sockets that listen already, opened by whoever started the process: served like `bind`.
-    pub listeners: Vec<Arc<std::net::TcpListener>>,
+    /// Sockets that listen already: whoever comes early waits until the server answers. The first one's address is the
+    /// server's; without any only [`crate::Server::handle`] serves.
+    pub listeners: Vec<Arc<TcpListener>>,
     /// The address of the endpoints of `default/kubernetes`.
     pub advertise_address: IpAddr,
     pub service_cidr: Ipv4Cidr,
@@ -58,7 +57,6 @@ impl Default for Config {
         Config {
             storage: Storage::Memory,
             pki: None,
-            bind: None,
             listeners: Vec::new(),
             advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             service_cidr: Ipv4Cidr::new(Ipv4Addr::new(10, 96, 0, 0), 12),

@@ -6,7 +6,7 @@ use auth::rbac::{self, Kind, aggregated_rules};
 use registry::strategy::Resource;
 use rt::TaskSet;
 use serde_json::Value;
-use store::{Key, Prefix, Revision, Step, Store, Watcher};
+use store::{Key, Lagged, Prefix, Revision, Step, Store, Watcher};
 use tokio::sync::watch;
 
 use crate::catalog;
@@ -85,23 +85,25 @@ impl Indexes {
 
 async fn run(server: &Arc<Inner>, index: usize, mut watcher: Watcher) {
     loop {
-        let event = match watcher.next().await {
-            Ok(event) => event,
-            Err(_) => match restart(server, index) {
-                Some(fresh) => {
-                    watcher = fresh;
-                    continue;
-                }
-                None => return,
-            },
-        };
-        let new = event.new.as_ref().map(|object| object.value());
-        take(server, &event.key, new.as_ref());
-        server.indexes.reached[index].send_replace(event.revision);
-        if event.key.resource() == "clusterroles" {
+        if follow(server, index, &mut watcher).await.is_err() {
+            let Some(fresh) = restart(server, index) else { return };
+            watcher = fresh;
+        }
+        if FOLLOWED[index] == (rbac::GROUP, "clusterroles") {
             aggregate(server).await;
         }
     }
+}
+
+/// Waits for an event, and takes in all that are there.
+async fn follow(server: &Inner, index: usize, watcher: &mut Watcher) -> Result<(), Lagged> {
+    let mut next = Some(watcher.next().await?);
+    while let Some(event) = next {
+        take(server, &event.key, event.new.as_ref().map(|object| object.value()).as_ref());
+        server.indexes.reached[index].send_replace(event.revision);
+        next = watcher.try_next()?;
+    }
+    Ok(())
 }
 
 /// After falling behind: takes in the whole state again. What was deleted meanwhile is taken out.
@@ -140,15 +142,14 @@ pub async fn aggregate(server: &Inner) {
     let prefix: Prefix = Key::prefix(rbac::GROUP, "clusterroles", None);
     let snapshot = server.store.snapshot();
     let roles: Vec<Value> = snapshot.range(&prefix, None).map(|(_, object)| object.value()).collect();
-    for role in &roles {
-        let Some(rules) = aggregated_rules(role, &roles, selects) else { continue };
+    let writes = roles.iter().filter_map(|role| {
+        let rules = aggregated_rules(role, &roles, selects)?;
         let rules = serde_json::to_value(&rules).expect("rules are JSON");
-        if role.get("rules").filter(|rules| !rules.is_null()).unwrap_or(&Value::Array(Vec::new())) == &rules {
-            continue;
-        }
+        let stored = role.get("rules").filter(|rules| !rules.is_null());
         let key = Key::new(rbac::GROUP, "clusterroles", "", apimachinery::object::name(role));
-        write_rules(&server.store, &key, rules).await;
-    }
+        (stored.unwrap_or(&Value::Array(Vec::new())) != &rules).then(|| write_rules(&server.store, key, rules))
+    });
+    futures::future::join_all(writes).await;
 }
 
 fn selects(selector: &Value, labels: &Value) -> bool {
@@ -156,10 +157,10 @@ fn selects(selector: &Value, labels: &Value) -> bool {
     selector.is_ok_and(|selector| selector.matches(labels.as_object()))
 }
 
-async fn write_rules(store: &Store, key: &Key, rules: Value) {
+async fn write_rules(store: &Store, key: Key, rules: Value) {
     let Some(resource) = catalog::of_storage(rbac::GROUP, "clusterroles") else { return };
     let written = store
-        .guaranteed_update(key, |current| {
+        .guaranteed_update(&key, |current| {
             let Some(current) = current else { return Ok::<_, std::convert::Infallible>(Step::Keep) };
             let mut role = current.value();
             role["rules"] = rules.clone();

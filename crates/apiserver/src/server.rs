@@ -49,12 +49,8 @@ pub enum StartError {
     Authentication(#[from] AuthenticationError),
     #[error("prepare the certificates")]
     Pki(#[from] PkiError),
-    #[error("listen on {address}")]
-    Listen {
-        address: SocketAddr,
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("serve on the listening socket")]
+    Listen(#[source] std::io::Error),
     #[error("write the objects that every cluster has: {0}")]
     Bootstrap(Box<apimachinery::Status>),
     #[error("the signing algorithms of the issuer {url} are unknown, or need a shared secret")]
@@ -66,6 +62,8 @@ pub enum StartError {
 /// What all requests share.
 pub struct Inner {
     pub config: Config,
+    /// Where the server listens, if it does.
+    pub address: Option<SocketAddr>,
     pub store: Arc<Store>,
     pub pki: Arc<Pki>,
     pub authenticator: Authenticator,
@@ -90,34 +88,45 @@ pub struct Inner {
 #[derive(Clone)]
 pub struct Server {
     inner: Arc<Inner>,
-    address: Option<SocketAddr>,
 }
 
 impl Server {
-    /// Opens the storage, writes what every cluster has, and listens if the configuration says so. The server's tasks
-    /// run in `tasks` and end with it.
+    /// Opens the storage, writes what every cluster has, and serves on the sockets of the configuration. The server's
+    /// tasks run in `tasks` and end with it.
     pub async fn start(config: Config, tasks: &TaskSet) -> Result<Server, StartError> {
-        let inner = Arc::new(Inner::open(config, tasks)?);
+        let server = Server::open(config, tasks).await?;
+        server.listen(tasks)?;
+        Ok(server)
+    }
+
+    /// All of the start but serving on the sockets: what must be there before the first request comes in between.
+    pub async fn open(config: Config, tasks: &TaskSet) -> Result<Server, StartError> {
+        let address = serve::listen::address(&config.listeners)?;
+        let inner = Arc::new(Inner::open(config, address, tasks)?);
         custom::definitions::follow(&inner, tasks)?;
         inner.indexes.follow(&inner, tasks)?;
         bootstrap::run(&inner).await.map_err(refused)?;
         inner.indexes.settle(&inner).await;
-        crate::flow::keep::start(&inner, tasks).await;
+        // All at once: the store commits waiting writes together.
+        tokio::join!(
+            crate::follow::aggregate(&inner),
+            crate::flow::keep::start(&inner, tasks),
+            bootstrap::authentication_info::keep(&inner, tasks),
+            crate::identity::keep(&inner, tasks),
+        );
         crate::issuer_keys::spawn(&inner, tasks);
         crate::authentication_config::follow(&inner, tasks);
-        bootstrap::authentication_info::keep(&inner, tasks).await;
         crate::event_ttl::spawn(&inner, tasks);
-        crate::identity::keep(&inner, tasks).await;
         crate::allocate::repair::spawn(&inner, tasks);
-        let address = match inner.config.bind {
-            Some(address) => Some(serve::listen::start(&inner, address, tasks).await?),
-            None => None,
-        };
-        bootstrap::kubernetes_service::run(&inner, address).await.map_err(refused)?;
-        bootstrap::kubernetes_service::keep(&inner, address, tasks);
+        bootstrap::kubernetes_service::keep(&inner, tasks);
         aggregate::registration::follow(&inner, tasks)?;
         aggregate::availability::follow(&inner, tasks)?;
-        Ok(Server { inner, address })
+        Ok(Server { inner })
+    }
+
+    /// Answers on the sockets of the configuration.
+    pub fn listen(&self, tasks: &TaskSet) -> Result<(), StartError> {
+        serve::listen::start(&self.inner, tasks)
     }
 
     /// Answers one request. The caller is who the request's extensions say: an [`auth::UserInfo`] (a component of this
@@ -128,7 +137,7 @@ impl Server {
 
     /// Where the server listens.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.inner.address
     }
 
     pub fn pki(&self) -> &Arc<Pki> {
@@ -147,7 +156,7 @@ impl Server {
 }
 
 impl Inner {
-    fn open(config: Config, tasks: &TaskSet) -> Result<Inner, StartError> {
+    fn open(config: Config, address: Option<SocketAddr>, tasks: &TaskSet) -> Result<Inner, StartError> {
         let store = open_store(&config.storage)?;
         let pki = match &config.pki {
             Some(pki) => pki.clone(),
@@ -173,6 +182,7 @@ impl Inner {
             metrics: serve::metrics::Metrics::default(),
             tasks: tasks.clone(),
             config,
+            address,
             store,
             pki,
         })
@@ -192,9 +202,7 @@ impl Inner {
         let mut names = Names::from_texts(own.into_iter().chain(self.config.tls_sans.iter().map(String::as_str)));
         names.addresses.insert(self.config.service_cidr.at(1).into());
         names.addresses.insert(self.config.advertise_address);
-        if let Some(bind) = self.config.bind.filter(|bind| !bind.ip().is_unspecified()) {
-            names.addresses.insert(bind.ip());
-        }
+        names.addresses.extend(self.address.map(|address| address.ip()).filter(|ip| !ip.is_unspecified()));
         names
     }
 

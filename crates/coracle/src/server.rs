@@ -1,6 +1,6 @@
 //! A server: API, controllers and scheduler in one process, and a node beside them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,8 +73,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let pool: Pool = arguments.load_balancer_pool.parse()?;
     let tasks = TaskSet::new();
     let pki = Arc::new(Pki::open(&tls_dir(&arguments.node.data_dir)).context("open the certificates")?);
-    let server = start_api(&arguments, &pki, &tasks).await?;
+    let server = open_api(&arguments, &pki, &tasks).await?;
     write_credentials(&arguments, &pki, &server)?;
+    server.listen(&tasks).context("serve the API")?;
     start_controllers(&arguments, &server, &pki, pool, &tasks)?;
     let master = Client::new(Arc::new(InProcess::new(server.clone(), UserInfo::master("coracle:addons"))), "coracle");
     let settings = addons::Settings {
@@ -118,14 +119,13 @@ impl Arguments {
     }
 }
 
-async fn start_api(arguments: &Arguments, pki: &Arc<Pki>, tasks: &TaskSet) -> anyhow::Result<Server> {
+async fn open_api(arguments: &Arguments, pki: &Arc<Pki>, tasks: &TaskSet) -> anyhow::Result<Server> {
     let directory = arguments.node.data_dir.join("server");
     std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
     let config = apiserver::Config {
         storage: Storage::File(directory.join("state.db")),
         pki: Some(pki.clone()),
-        bind: Some(SocketAddr::new(arguments.bind_address, arguments.https_listen_port)),
-        listeners: inherited_listener(arguments)?.into_iter().map(Arc::new).collect(),
+        listeners: listeners(arguments)?,
         advertise_address: arguments.advertised()?,
         service_cidr: arguments.service_cidr,
         tls_sans: arguments.tls_san.clone(),
@@ -140,16 +140,18 @@ async fn start_api(arguments: &Arguments, pki: &Arc<Pki>, tasks: &TaskSet) -> an
         readonly_in_flight_max: arguments.api.max_requests_inflight,
         ..apiserver::Config::default()
     };
-    Server::start(config, tasks).await.context("start the API server")
+    Server::open(config, tasks).await.context("start the API server")
 }
 
-fn inherited_listener(arguments: &Arguments) -> anyhow::Result<Option<std::net::TcpListener>> {
+fn listeners(arguments: &Arguments) -> anyhow::Result<Vec<Arc<TcpListener>>> {
     use std::os::fd::AsFd;
-    if !arguments.listen_on_stdin {
-        return Ok(None);
+    let address = SocketAddr::new(arguments.bind_address, arguments.https_listen_port);
+    let mut listeners = vec![Arc::new(TcpListener::bind(address).with_context(|| format!("listen on {address}"))?)];
+    if arguments.listen_on_stdin {
+        let socket = std::io::stdin().as_fd().try_clone_to_owned().context("take over standard input")?;
+        listeners.push(Arc::new(TcpListener::from(socket)));
     }
-    let socket = std::io::stdin().as_fd().try_clone_to_owned().context("take over standard input")?;
-    Ok(Some(std::net::TcpListener::from(socket)))
+    Ok(listeners)
 }
 
 /// The given secret, or the one of the last start, or a new one.

@@ -1,7 +1,6 @@
 //! `default/kubernetes`: the Service through which pods reach this server, with its endpoints.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use apimachinery::Status;
@@ -12,21 +11,22 @@ use store::{Key, Prefix, Step};
 use crate::catalog;
 use crate::server::Inner;
 
-pub async fn run(server: &Inner, address: Option<SocketAddr>) -> Result<(), Status> {
-    let port = address.or(server.config.bind).map_or(6443, |address| address.port());
-    put(server, "", "services", service(server)).await?;
-    put(server, "", "endpoints", endpoints(server, port)).await?;
-    put(server, "discovery.k8s.io", "endpointslices", slice(server, port)).await
+pub async fn run(server: &Inner) -> Result<(), Status> {
+    let port = server.address.map_or(6443, |address| address.port());
+    let service = put(server, "", "services", service(server));
+    let endpoints = put(server, "", "endpoints", endpoints(server, port));
+    let slice = put(server, "discovery.k8s.io", "endpointslices", slice(server, port));
+    futures::try_join!(service, endpoints, slice).map(drop)
 }
 
 /// Puts the objects back when somebody changes or deletes them.
-pub fn keep(server: &Arc<Inner>, address: Option<SocketAddr>, tasks: &TaskSet) {
+pub fn keep(server: &Arc<Inner>, tasks: &TaskSet) {
     for (group, resource) in [("", "services"), ("", "endpoints"), ("discovery.k8s.io", "endpointslices")] {
         let (server, key) = (server.clone(), Key::new(group, resource, "default", "kubernetes"));
         tasks.spawn_until_cancelled("kubernetes-service", async move {
             loop {
                 let revision = server.store.revision();
-                if let Err(status) = run(&server, address).await {
+                if let Err(status) = run(&server).await {
                     tracing::warn!(%status, "the kubernetes service was not restored");
                 }
                 let Ok(mut changes) = server.store.watch(Prefix::of_key(&key), revision) else { continue };

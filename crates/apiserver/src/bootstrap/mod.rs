@@ -5,6 +5,7 @@ pub mod kubernetes_service;
 mod rbac;
 
 use apimachinery::Status;
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 use store::{Key, WriteError};
 
@@ -28,15 +29,19 @@ const PRIORITY_CLASSES: &[(&str, i64, &str)] = &[
 ];
 
 pub async fn run(server: &Inner) -> Result<(), Status> {
-    for name in NAMESPACES {
-        ensure(server, "", "namespaces", "", name, namespace(name)).await?;
-    }
-    rbac::run(server).await?;
-    for (name, value, description) in PRIORITY_CLASSES {
+    // All at once: the store commits waiting writes together.
+    let namespaces = NAMESPACES.iter().map(|name| ensure(server, "", "namespaces", "", name, namespace(name)));
+    let classes = PRIORITY_CLASSES.iter().map(|(name, value, description)| {
         let class = json!({"value": value, "description": description, "metadata": {"name": name}});
-        ensure(server, "scheduling.k8s.io", "priorityclasses", "", name, class).await?;
-    }
-    Ok(())
+        ensure(server, "scheduling.k8s.io", "priorityclasses", "", name, class)
+    });
+    futures::try_join!(
+        try_join_all(namespaces),
+        rbac::run(server),
+        try_join_all(classes),
+        kubernetes_service::run(server)
+    )
+    .map(drop)
 }
 
 fn namespace(name: &str) -> Value {

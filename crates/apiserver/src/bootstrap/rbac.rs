@@ -14,11 +14,8 @@ use crate::server::Inner;
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 
 pub async fn run(server: &Inner) -> Result<(), Status> {
-    // Written all at once: the store commits waiting writes together.
     let writes = objects().into_iter().map(|bootstrap| reconcile(server, bootstrap));
-    futures::future::try_join_all(writes).await?;
-    crate::follow::aggregate(server).await;
-    Ok(())
+    futures::future::try_join_all(writes).await.map(drop)
 }
 
 async fn reconcile(server: &Inner, bootstrap: Bootstrap) -> Result<(), Status> {

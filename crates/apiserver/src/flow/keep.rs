@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::object;
+use futures::future::join_all;
 use http::{Method, Request, StatusCode, header};
 use registry::flow_bootstrap::{AUTOUPDATE, Bootstrap, EXEMPT, GROUP, objects};
 use rt::TaskSet;
@@ -136,16 +137,17 @@ fn take_over(server: &Inner) -> Revision {
 /// an earlier version brought.
 async fn restore(server: &Arc<Inner>) {
     let snapshot = server.store.snapshot();
-    // Levels first: a schema without its level takes no requests.
-    for resource in [RESOURCES[1], RESOURCES[0]] {
-        let own: Vec<Bootstrap> = objects().into_iter().filter(|own| own.resource == resource).collect();
-        let names: BTreeSet<&str> = own.iter().map(|own| own.name).collect();
-        let stale = all(&snapshot, resource).into_iter().filter(|object| !names.contains(object::name(object)));
+    let own = objects();
+    // Levels are sent first: a schema without its level takes no requests.
+    let (levels, schemas): (Vec<_>, Vec<_>) = own.iter().partition(|own| own.resource == RESOURCES[1]);
+    let ensured = levels.into_iter().chain(schemas).map(|own| ensure(server, &snapshot, own));
+    let removed = RESOURCES.map(|resource| {
+        let names: BTreeSet<&str> = own.iter().filter(|own| own.resource == resource).map(|own| own.name).collect();
+        let stale = all(&snapshot, resource).into_iter().filter(move |object| !names.contains(object::name(object)));
         let stale = stale.filter(|object| autoupdate(object) == Some(true));
-        let removed = stale.map(|object| remove(server, resource, object::name(&object).to_string()));
-        futures::future::join_all(own.iter().map(|own| ensure(server, &snapshot, own))).await;
-        futures::future::join_all(removed.collect::<Vec<_>>()).await;
-    }
+        stale.map(move |object| remove(server, resource, object::name(&object).to_string()))
+    });
+    futures::future::join(join_all(ensured), join_all(removed.into_iter().flatten())).await;
 }
 
 async fn ensure(server: &Arc<Inner>, snapshot: &Snapshot, own: &Bootstrap) {
@@ -216,7 +218,7 @@ async fn write_conditions(server: &Arc<Inner>) {
         let name = object::name(schema).to_string();
         Some(write_condition(server, name, condition))
     });
-    futures::future::join_all(writes.collect::<Vec<_>>()).await;
+    join_all(writes.collect::<Vec<_>>()).await;
 }
 
 /// The condition, if the stored one differs.

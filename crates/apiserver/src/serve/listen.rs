@@ -30,21 +30,23 @@ const STREAMS_MAX: u32 = 1000;
 const WINDOW_BYTES: u32 = 4 << 20;
 const CERTIFICATE_CHECK_PERIOD: Duration = Duration::from_secs(6 * 3600);
 
-pub async fn start(server: &Arc<Inner>, address: SocketAddr, tasks: &TaskSet) -> Result<SocketAddr, StartError> {
-    let failed = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
+/// Where a server with these sockets is.
+pub fn address(listeners: &[Arc<std::net::TcpListener>]) -> Result<Option<SocketAddr>, StartError> {
+    listeners.first().map(|first| first.local_addr()).transpose().map_err(StartError::Listen)
+}
+
+pub fn start(server: &Arc<Inner>, tasks: &TaskSet) -> Result<(), StartError> {
+    let Some(address) = server.address else { return Ok(()) };
     let identity = server.identity()?;
     let acceptor = TlsAcceptor::from(pki::server_config(identity.certificate.clone(), &identity.trust)?);
     spawn_renewal(server, identity, tasks);
-    for inherited in &server.config.listeners {
-        let socket = inherited.try_clone().and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
-        let socket = socket.and_then(TcpListener::from_std).map_err(failed)?;
+    for listener in &server.config.listeners {
+        let socket = listener.try_clone().and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+        let socket = socket.and_then(TcpListener::from_std).map_err(StartError::Listen)?;
         spawn_accepting(server, socket, &acceptor, tasks);
     }
-    spawn_accepting(server, listener, &acceptor, tasks);
-    tracing::info!(address = %local, "the API server listens");
-    Ok(local)
+    tracing::info!(%address, "the API server listens");
+    Ok(())
 }
 
 fn spawn_accepting(server: &Arc<Inner>, listener: TcpListener, acceptor: &TlsAcceptor, tasks: &TaskSet) {

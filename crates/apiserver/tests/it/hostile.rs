@@ -1,5 +1,6 @@
 //! Whatever is sent, the server answers with a refusal of the 4xx kind, goes on, and does not grow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::{Config, Server};
@@ -432,7 +433,8 @@ mod connections {
     impl Listening {
         async fn start() -> Listening {
             let tasks = TaskSet::new();
-            let config = Config { bind: Some("127.0.0.1:0".parse().unwrap()), ..Config::default() };
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let config = Config { listeners: vec![Arc::new(listener)], ..Config::default() };
             let server = Server::start(config, &tasks).await.unwrap();
             let credentials = server.pki().admin().unwrap();
             let config = auth::pki::client_config(&server.pki().ca, &credentials).unwrap();

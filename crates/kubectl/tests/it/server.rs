@@ -17,7 +17,7 @@ impl Cluster {
         let directory = tempfile::tempdir().expect("a directory");
         let pki = Arc::new(auth::pki::Pki::open(&directory.path().join("pki")).expect("a PKI"));
         let config = Config {
-            bind: Some(([127, 0, 0, 1], 0).into()),
+            listeners: vec![Arc::new(std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port"))],
             storage: Storage::Memory,
             pki: Some(pki.clone()),
             ..Config::default()
