@@ -6,7 +6,7 @@ use auth::rbac::{self, Kind, aggregated_rules};
 use registry::strategy::Resource;
 use rt::TaskSet;
 use serde_json::Value;
-use store::{Key, Lagged, Prefix, Revision, Step, Store, Watcher};
+use store::{Key, Lagged, Prefix, Revision, Snapshot, Step, Store, Watcher};
 use tokio::sync::watch;
 
 use crate::catalog;
@@ -46,9 +46,7 @@ impl Indexes {
         let snapshot = server.store.snapshot();
         for (index, (group, resource)) in FOLLOWED.iter().enumerate() {
             let prefix = Key::prefix(group, resource, None);
-            for (key, object) in snapshot.range(&prefix, None) {
-                take(server, key, Some(&object.value()));
-            }
+            take_all(server, &snapshot, &prefix);
             self.reached[index].send_replace(snapshot.revision());
             let watcher = server.store.watch(prefix, snapshot.revision()).map_err(StartError::History)?;
             let server = server.clone();
@@ -117,9 +115,14 @@ fn restart(server: &Arc<Inner>, index: usize) -> Option<Watcher> {
     } else {
         server.authorizer.forget(resource);
     }
-    snapshot.range(&prefix, None).for_each(|(key, object)| take(server, key, Some(&object.value())));
+    take_all(server, &snapshot, &prefix);
     server.indexes.reached[index].send_replace(snapshot.revision());
     server.store.watch(prefix, snapshot.revision()).ok()
+}
+
+fn take_all(server: &Inner, snapshot: &Snapshot, prefix: &Prefix) {
+    let objects: Vec<_> = snapshot.range(prefix, None).collect();
+    rt::map_parallel(objects, |(key, object)| take(server, key, Some(&object.value())));
 }
 
 fn take(server: &Inner, key: &Key, object: Option<&Value>) {

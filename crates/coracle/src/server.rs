@@ -90,13 +90,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if !arguments.disable_agent {
         start_node(&arguments, &server, &pki, &tasks).await?;
     }
-    let lost = server.store().clone();
+    let store = server.store().clone();
     let token = tasks.token();
     let stopped = tokio::select! {
         stopped = system_pods::until_stopped(&token) => stopped,
-        () = lost.failed() => Err(anyhow::anyhow!("the storage is lost; a new start recovers what is durable")),
+        () = store.failed() => Err(anyhow::anyhow!("the storage is lost; a new start recovers what is durable")),
     };
     tasks.shutdown().await;
+    store.close();
     stopped
 }
 

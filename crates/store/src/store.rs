@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{Engine, EngineError, Loaded, Record, Stored};
@@ -112,8 +113,9 @@ impl Published {
 /// A revisioned key-value store with watch.
 pub struct Store {
     published: Arc<Published>,
-    writes: Option<mpsc::Sender<Write>>,
-    writer: Option<JoinHandle<()>>,
+    /// None once the store is closed.
+    writes: Mutex<Option<mpsc::Sender<Write>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Store {
@@ -131,7 +133,7 @@ impl Store {
             .name("store-writer".into())
             .spawn(move || writer.run(receiver))
             .map_err(OpenError::Thread)?;
-        Ok(Arc::new(Self { published, writes: Some(writes), writer: Some(writer) }))
+        Ok(Arc::new(Self { published, writes: Mutex::new(Some(writes)), writer: Mutex::new(Some(writer)) }))
     }
 
     /// The newest committed revision.
@@ -209,34 +211,39 @@ impl Store {
 
     async fn write(&self, key: Key, operation: Operation) -> Result<Arc<Object>, WriteError> {
         let (reply, answer) = oneshot::channel();
-        let writes = self.writes.as_ref().ok_or(WriteError::Stopped)?;
+        let writes = self.writes.lock().clone().ok_or(WriteError::Stopped)?;
         writes.send(Write { key, operation, reply }).await.map_err(|_| WriteError::Stopped)?;
         answer.await.map_err(|_| WriteError::Stopped)?
     }
-}
 
-impl Drop for Store {
-    /// Waits for the last commit, so that the file is free for the next owner.
-    fn drop(&mut self) {
-        self.writes = None;
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
+    /// Takes no more writes, and waits for the last commit: the file is free for the next owner, and the next start has
+    /// nothing to repair.
+    pub fn close(&self) {
+        *self.writes.lock() = None;
+        let writer = self.writer.lock().take();
+        if writer.is_some_and(|writer| writer.join().is_err()) {
             tracing::error!("the store's writer panicked");
         }
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 fn publish_loaded(loaded: Loaded, indexer: &dyn Indexer, options: Options) -> Result<Published, OpenError> {
     let mut objects = OrdMap::new();
-    for (key, stored) in loaded.objects {
-        let object = load_object(&key, stored, indexer)?;
+    let load = |(key, stored)| load_object(&key, stored, indexer).map(|object| (key, object));
+    for object in rt::map_parallel(loaded.objects, load) {
+        let (key, object) = object?;
         objects.insert(key, object);
     }
     let retention = Retention { events_max: options.history_events_max, bytes_max: options.history_bytes_max };
     let log = EventLog::new(retention, loaded.floor);
-    let events = loaded.log.into_iter().map(|record| load_event(record, &objects, indexer));
-    log.append(events.collect::<Result<_, _>>()?, loaded.revision);
+    let events = rt::map_parallel(loaded.log, |record| load_event(record, &objects, indexer));
+    log.append(events.into_iter().collect::<Result<_, _>>()?, loaded.revision);
     let current = Snapshot { revision: loaded.revision, objects };
     Ok(Published {
         recent: Recent::new(current.clone(), options.snapshots_max, options.snapshots_age_max),

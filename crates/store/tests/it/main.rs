@@ -72,6 +72,7 @@ on_every_engine!(
     a_list_can_be_read_at_a_past_revision,
     a_restart_finds_the_same_state,
     concurrent_updates_lose_nothing,
+    a_closed_store_takes_no_writes_and_frees_its_file,
 );
 
 #[tokio::test]

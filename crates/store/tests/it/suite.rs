@@ -165,3 +165,14 @@ pub async fn concurrent_updates_lose_nothing(disk: &dyn Disk) {
     set.join_all().await;
     assert_eq!(data(&store.get(&key("counter")).expect("there")), "200");
 }
+
+pub async fn a_closed_store_takes_no_writes_and_frees_its_file(disk: &dyn Disk) {
+    let store = open(disk, Options::default());
+    store.create(key("a"), draft("a", "1")).await.expect("created");
+    store.close();
+    let error = store.create(key("b"), draft("b", "1")).await.expect_err("it is closed");
+    assert!(matches!(error, WriteError::Stopped), "{error}");
+    assert!(store.get(&key("a")).is_some(), "what was read stays");
+    let next = open(disk, Options::default());
+    assert_eq!(next.revision(), store.revision());
+}
