@@ -15,9 +15,9 @@ use crate::serve::Documents;
 /// Everything that is served at one moment: built-in kinds, and those that definitions brought. It never changes; a
 /// definition that comes or goes makes another one.
 pub struct Catalog {
-    /// In the order of group, version and name.
+    /// In the order of name, group and version: names differ early.
     by_path: Vec<Arc<Resource>>,
-    /// In the order of group and name; those that own their storage.
+    /// In the order of name and group; those that own their storage.
     by_storage: Vec<Arc<Resource>>,
     custom: Vec<Arc<Resource>>,
     groups: Vec<Group>,
@@ -66,9 +66,9 @@ impl Catalog {
     pub fn new(custom: Vec<Arc<Resource>>) -> Catalog {
         let all = registry::resources().iter().chain(&custom);
         let mut by_path: Vec<_> = all.clone().cloned().collect();
-        by_path.sort_by_key(|resource| (resource.group, resource.version, resource.name));
+        by_path.sort_by_key(|resource| (resource.name, resource.group, resource.version));
         let mut by_storage: Vec<_> = all.filter(|resource| resource.storage.is_none()).cloned().collect();
-        by_storage.sort_by_key(|resource| (resource.group, resource.name));
+        by_storage.sort_by_key(|resource| (resource.name, resource.group));
         by_storage.dedup_by_key(|resource| (resource.group, resource.name));
         let groups = groups(&custom);
         Catalog { by_path, by_storage, custom, groups, documents: Documents::default() }
@@ -98,13 +98,13 @@ impl Catalog {
     }
 
     pub fn find(&self, group: &str, version: &str, name: &str) -> Option<&Arc<Resource>> {
-        let found = self.by_path.binary_search_by(|r| (r.group, r.version, r.name).cmp(&(group, version, name)));
+        let found = self.by_path.binary_search_by(|r| (r.name, r.group, r.version).cmp(&(name, group, version)));
         found.ok().map(|index| &self.by_path[index])
     }
 
     /// The resource that stores objects under this group and name.
     pub fn of_storage(&self, group: &str, name: &str) -> Option<&Arc<Resource>> {
-        let found = self.by_storage.binary_search_by(|r| (r.group, r.name).cmp(&(group, name)));
+        let found = self.by_storage.binary_search_by(|r| (r.name, r.group).cmp(&(name, group)));
         found.ok().map(|index| &self.by_storage[index])
     }
 
