@@ -49,7 +49,7 @@ pub use signer::{Signer, Usage, Wish};
 
 /// The caches of the controllers, without what none of them reads.
 pub fn informers(client: &Client, tasks: &TaskSet) -> Informers {
-    Informers::new(client, tasks).without(resources::forget_schemas)
+    Informers::new(client, tasks).without(resources::forget_schemas).without(pods::forget_running)
 }
 
 /// Starts every controller. They run until the context's tasks are cancelled.

@@ -1,12 +1,59 @@
 //! What controllers ask of pods.
 
-use api::corev1::{ObjectReference, Pod, PodCondition};
+use api::corev1::{Container, ObjectReference, Pod, PodCondition, Volume};
 use api::metav1::{LabelSelector, ObjectMeta, Time};
 use apimachinery::labels::Selector;
+use controller_runtime::{Index, Lister};
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// Drops what neither controllers nor the scheduler read: how containers are run.
+pub(crate) fn forget_running(pod: &mut Pod) {
+    let Some(spec) = &mut pod.spec else { return };
+    spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()).for_each(forget_process);
+    spec.volumes.iter_mut().flatten().for_each(forget_source);
+    spec.volumes = spec.volumes.take().filter(|volumes| !volumes.is_empty());
+    spec.ephemeral_containers = None;
+    (spec.dns_config, spec.dns_policy, spec.enable_service_links) = (None, None, None);
+    (spec.host_aliases, spec.image_pull_secrets, spec.security_context) = (None, None, None);
+}
+
+/// Ports, resources and the image stay: they decide where a pod can run and be reached.
+fn forget_process(container: &mut Container) {
+    let known = std::mem::take(container);
+    *container = Container {
+        name: known.name,
+        image: known.image,
+        ports: known.ports,
+        resources: known.resources,
+        resize_policy: known.resize_policy,
+        restart_policy: known.restart_policy,
+        restart_policy_rules: known.restart_policy_rules,
+        ..Container::default()
+    };
+}
+
+/// Of volumes those stay that claims or images back.
+fn forget_source(volume: &mut Volume) {
+    let known = std::mem::take(volume);
+    *volume = Volume {
+        name: known.name,
+        persistent_volume_claim: known.persistent_volume_claim,
+        ephemeral: known.ephemeral,
+        image: known.image,
+        ..Volume::default()
+    };
+}
+
+/// Finds pods by the node that they are on.
+pub(crate) fn by_node(pods: &Lister<Pod>) -> Index<Pod> {
+    pods.index("node", |pod| {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        node.into_iter().filter(|node| !node.is_empty()).collect()
+    })
 }
 
 pub(crate) fn is_deleted(metadata: &ObjectMeta) -> bool {
