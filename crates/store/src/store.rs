@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::engine::{Engine, EngineError, Loaded, Record, Stored};
 use crate::event_log::{EventLog, Retention};
 use crate::recent::Recent;
+use crate::snapshot::Entry;
 use crate::writer::{Operation, Write, Writer};
 use crate::{Compacted, Draft, Event, Indexer, Key, Object, Prefix, Revision, Snapshot, Watcher, WriteError};
 
@@ -88,7 +89,7 @@ impl Published {
         Snapshot::clone(&self.current.load())
     }
 
-    /// Makes a committed batch visible: first to readers, then to watchers, so that no watcher knows of a write
+    /// Makes a committed batch visible, of whose states the last one and some others are given: first to readers, then to watchers, so that no watcher knows of a write
     /// that a read does not show yet.
     pub fn publish(&self, snapshots: VecDeque<Snapshot>, events: Vec<Arc<Event>>) {
         let Some(newest) = snapshots.back().cloned() else {
@@ -96,7 +97,7 @@ impl Published {
         };
         let revision = newest.revision;
         self.current.store(Arc::new(newest));
-        self.recent.remember(snapshots, Instant::now());
+        self.recent.remember(snapshots, &events, Instant::now());
         self.log.append(events, revision);
     }
 
@@ -141,7 +142,7 @@ impl Store {
 
     /// The object's newest state. Never stale.
     pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
-        self.published.current.load().objects.get(key).cloned()
+        self.published.current.load().get(key).cloned()
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -231,7 +232,7 @@ fn publish_loaded(loaded: Loaded, indexer: &dyn Indexer, options: Options) -> Re
     let mut objects = OrdMap::new();
     for (key, stored) in loaded.objects {
         let object = load_object(&key, stored, indexer)?;
-        objects.insert(key, object);
+        objects.insert(key, Entry::new(object));
     }
     let retention = Retention { events_max: options.history_events_max, bytes_max: options.history_bytes_max };
     let log = EventLog::new(retention, loaded.floor);
@@ -247,17 +248,14 @@ fn publish_loaded(loaded: Loaded, indexer: &dyn Indexer, options: Options) -> Re
 }
 
 /// An event of the log. Shares the objects that are still the newest state.
-fn load_event(
-    record: Record,
-    objects: &OrdMap<Key, Arc<Object>>,
-    indexer: &dyn Indexer,
-) -> Result<Arc<Event>, OpenError> {
+fn load_event(record: Record, objects: &OrdMap<Key, Entry>, indexer: &dyn Indexer) -> Result<Arc<Event>, OpenError> {
     let Record { key, old, new, .. } = record;
     let old = old.map(|stored| load_object(&key, stored, indexer)).transpose()?;
     Ok(Arc::new(match new {
         Ok(stored) => {
-            let newest = objects.get(&key).filter(|newest| newest.revision == stored.revision).cloned();
-            let object = newest.map_or_else(|| load_object(&key, stored, indexer), Ok)?;
+            let newest = objects.get(&key).filter(|newest| newest.object.revision == stored.revision);
+            let object =
+                newest.map(|newest| newest.object.clone()).map_or_else(|| load_object(&key, stored, indexer), Ok)?;
             Event::put(key, old, object)
         }
         Err(stored) => {

@@ -7,6 +7,8 @@ use imbl::OrdMap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::{Engine, EngineError, Record, Stored};
+use crate::recent::is_milestone;
+use crate::snapshot::Entry;
 use crate::store::Published;
 use crate::{Draft, Event, Key, Object, Revision, Snapshot};
 
@@ -45,7 +47,7 @@ pub(crate) struct Writer {
     engine: Box<dyn Engine>,
     published: Arc<Published>,
     revision: Revision,
-    objects: OrdMap<Key, Arc<Object>>,
+    objects: OrdMap<Key, Entry>,
 }
 
 /// What a batch of writes comes to.
@@ -108,7 +110,7 @@ impl Writer {
     }
 
     fn decide(&mut self, key: &Key, operation: Operation, batch: &mut Batch) -> Result<Arc<Object>, WriteError> {
-        let current = self.objects.get(key).cloned();
+        let current = self.objects.get(key).map(|entry| entry.object.clone());
         match (operation, current) {
             (Operation::Create(_), Some(current)) => Err(WriteError::AlreadyExists(current)),
             (Operation::Create(draft), None) => Ok(self.put(key, None, &draft, batch)),
@@ -124,10 +126,10 @@ impl Writer {
 
     fn put(&mut self, key: &Key, old: Option<Arc<Object>>, draft: &Draft, batch: &mut Batch) -> Arc<Object> {
         let new = Arc::new(draft.commit(self.next_revision()));
-        self.objects.insert(key.clone(), new.clone());
+        self.objects.insert(key.clone(), Entry::new(new.clone()));
         batch.records.push(record(key, old.as_deref(), Ok(&new)));
         batch.events.push(Arc::new(Event::put(key.clone(), old, new.clone())));
-        batch.snapshots.push_back(self.snapshot());
+        self.note_state(batch);
         new
     }
 
@@ -140,13 +142,19 @@ impl Writer {
         self.objects.remove(key);
         batch.records.push(record(key, Some(&old), Err(&last)));
         batch.events.push(Arc::new(Event::delete(key.clone(), Some(old), last.clone())));
-        batch.snapshots.push_back(self.snapshot());
+        self.note_state(batch);
         last
     }
 
     fn next_revision(&mut self) -> Revision {
         self.revision.0 += 1;
         self.revision
+    }
+
+    /// Every state that others are found from, and the last one, are kept whole.
+    fn note_state(&self, batch: &mut Batch) {
+        batch.snapshots.pop_back_if(|last| !is_milestone(last.revision));
+        batch.snapshots.push_back(self.snapshot());
     }
 
     fn snapshot(&self) -> Snapshot {
