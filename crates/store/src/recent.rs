@@ -19,11 +19,24 @@ pub(crate) fn is_milestone(revision: Revision) -> bool {
     revision.0.is_multiple_of(SPACING)
 }
 
-pub(crate) struct Recent {
-    kept: Mutex<VecDeque<Kept>>,
-    count_max: usize,
+/// How much is kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub count_max: usize,
+    /// Of the objects before and after the commits.
+    pub bytes_max: usize,
     /// How long a state outlives the one that follows it.
-    age_max: Duration,
+    pub age_max: Duration,
+}
+
+pub(crate) struct Recent {
+    states: Mutex<States>,
+    limits: Limits,
+}
+
+struct States {
+    kept: VecDeque<Kept>,
+    bytes: usize,
 }
 
 struct Kept {
@@ -35,44 +48,58 @@ struct Kept {
     since: Instant,
 }
 
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.event.as_ref().map_or(0, |event| event.bytes())
+    }
+}
+
+impl States {
+    /// Forgets what is too much or too old, but never the newest state.
+    fn forget(&mut self, limits: Limits, now: Instant) {
+        while let Some(next) = self.kept.get(1) {
+            let old = now.saturating_duration_since(next.since) >= limits.age_max;
+            if !old && self.kept.len() <= limits.count_max && self.bytes <= limits.bytes_max {
+                return;
+            }
+            let gone = self.kept.pop_front();
+            self.bytes -= gone.map_or(0, |gone| gone.bytes());
+        }
+    }
+}
+
 impl Recent {
-    pub fn new(current: Snapshot, count_max: usize, age_max: Duration) -> Self {
+    pub fn new(current: Snapshot, limits: Limits) -> Self {
         let first = Kept { revision: current.revision, event: None, snapshot: Some(current), since: Instant::now() };
-        Self { kept: Mutex::new(VecDeque::from([first])), count_max, age_max }
+        Self { states: Mutex::new(States { kept: VecDeque::from([first]), bytes: 0 }), limits }
     }
 
     /// `events` in order; `snapshots` of the last of them, and of the milestones among them.
     pub fn remember(&self, mut snapshots: VecDeque<Snapshot>, events: &[Arc<Event>], now: Instant) {
-        let mut kept = self.kept.lock();
-        if let Some(last) = kept.back_mut().filter(|last| !is_milestone(last.revision)) {
+        let mut states = self.states.lock();
+        if let Some(last) = states.kept.back_mut().filter(|last| !is_milestone(last.revision)) {
             last.snapshot = None;
         }
         for event in events {
             let snapshot = snapshots.pop_front_if(|next| next.revision == event.revision);
-            kept.push_back(Kept { revision: event.revision, event: Some(event.clone()), snapshot, since: now });
+            states.bytes += event.bytes();
+            let kept = Kept { revision: event.revision, event: Some(event.clone()), snapshot, since: now };
+            states.kept.push_back(kept);
         }
-        let surplus = kept.len().saturating_sub(self.count_max);
-        kept.drain(..surplus);
-        self.forget(&mut kept, now);
-    }
-
-    fn forget(&self, kept: &mut VecDeque<Kept>, now: Instant) {
-        let old = |next: &Kept| now.saturating_duration_since(next.since) >= self.age_max;
-        while kept.get(1).is_some_and(old) {
-            kept.pop_front();
-        }
+        states.forget(self.limits, now);
     }
 
     /// The state that was the newest one at this revision.
     pub fn at(&self, revision: Revision, now: Instant) -> Result<Snapshot, Compacted> {
-        let mut kept = self.kept.lock();
-        self.forget(&mut kept, now);
+        let mut states = self.states.lock();
+        states.forget(self.limits, now);
+        let kept = &states.kept;
         let index = kept.partition_point(|one| one.revision <= revision);
         let oldest = kept.front().map_or(revision, |one| one.revision);
         let index = index.checked_sub(1).ok_or(Compacted { requested: revision, oldest })?;
-        let (mut state, undone) = whole_from(&kept, index).ok_or(Compacted { requested: revision, oldest })?;
+        let (mut state, undone) = whole_from(kept, index).ok_or(Compacted { requested: revision, oldest })?;
         state.revision = kept[index].revision;
-        drop(kept);
+        drop(states);
         undone.iter().for_each(|event| state.revert(event));
         Ok(state)
     }
@@ -101,6 +128,10 @@ mod tests {
     use crate::snapshot::Entry;
     use crate::{Draft, Header, Key, Object};
 
+    fn limits(count_max: usize) -> Limits {
+        Limits { count_max, bytes_max: 1 << 20, age_max: Duration::from_secs(300) }
+    }
+
     fn object(revision: u64) -> Arc<Object> {
         Arc::new(Draft::new(&serde_json::json!({"n": revision}), Header::default()).commit(Revision(revision)))
     }
@@ -113,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_state_goes_when_the_next_one_is_old_or_there_are_too_many() {
-        let recent = Recent::new(empty(1).0, 3, Duration::from_secs(300));
+        let recent = Recent::new(empty(1).0, limits(3));
         let start = Instant::now();
         let at = |revision, seconds| {
             let found = recent.at(Revision(revision), start + Duration::from_secs(seconds));
@@ -135,9 +166,21 @@ mod tests {
     }
 
     #[test]
+    fn states_of_large_objects_are_fewer() {
+        let bytes_max = 2 * empty(100).1.bytes();
+        let recent = Recent::new(empty(99).0, Limits { bytes_max, ..limits(100) });
+        for revision in 100..110 {
+            let (snapshot, event) = empty(revision);
+            recent.remember([snapshot].into(), &[event], Instant::now());
+        }
+        assert!(recent.at(Revision(107), Instant::now()).is_err());
+        assert!(recent.at(Revision(108), Instant::now()).is_ok());
+    }
+
+    #[test]
     fn every_state_is_found_as_it_was() {
         let mut now = Snapshot::default();
-        let recent = Recent::new(now.clone(), 10_000, Duration::from_secs(300));
+        let recent = Recent::new(now.clone(), limits(10_000));
         let mut states = vec![BTreeMap::new()];
         let (mut events, mut snapshots) = (Vec::new(), VecDeque::new());
         for revision in 1..=5 * SPACING {
@@ -169,7 +212,7 @@ mod tests {
             let found = state.objects.iter().map(|(key, entry)| (key.clone(), entry.object.revision));
             assert_eq!((state.revision.0, &found.collect::<BTreeMap<_, _>>()), (revision as u64, want));
         }
-        let whole = recent.kept.lock().iter().filter(|one| one.snapshot.is_some()).count();
+        let whole = recent.states.lock().kept.iter().filter(|one| one.snapshot.is_some()).count();
         assert_eq!(whole, 6, "the first, the milestones");
     }
 }

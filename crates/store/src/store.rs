@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{Engine, EngineError, Loaded, Record, Stored};
 use crate::event_log::{EventLog, Retention};
-use crate::recent::Recent;
+use crate::recent::{Limits, Recent};
 use crate::snapshot::Entry;
 use crate::writer::{Operation, Write, Writer};
 use crate::{Compacted, Draft, Event, Indexer, Key, Object, Prefix, Revision, Snapshot, Watcher, WriteError};
@@ -25,6 +25,8 @@ pub struct Options {
     pub history_bytes_max: usize,
     /// Revisions of which a whole snapshot is kept, for the pages of long lists.
     pub snapshots_max: usize,
+    /// Bytes of the objects that such snapshots keep, and of those that took their place.
+    pub snapshots_bytes_max: usize,
     /// How long such a snapshot is kept after the next revision.
     pub snapshots_age_max: Duration,
     /// Writes that may wait for the writer; more wait at the door.
@@ -37,10 +39,19 @@ impl Default for Options {
             history_events_max: 20_000,
             history_bytes_max: 16 << 20,
             snapshots_max: 4096,
+            snapshots_bytes_max: 128 << 20,
             // As often as upstream compacts: clients that page slowly are to learn of it here as there.
             snapshots_age_max: Duration::from_secs(300),
             queue_max: 1024,
         }
+    }
+}
+
+impl From<Options> for Limits {
+    fn from(options: Options) -> Self {
+        let Options { snapshots_max: count_max, snapshots_bytes_max: bytes_max, snapshots_age_max: age_max, .. } =
+            options;
+        Self { count_max, bytes_max, age_max }
     }
 }
 
@@ -240,7 +251,7 @@ fn publish_loaded(loaded: Loaded, indexer: &dyn Indexer, options: Options) -> Re
     log.append(events.collect::<Result<_, _>>()?, loaded.revision);
     let current = Snapshot { revision: loaded.revision, objects };
     Ok(Published {
-        recent: Recent::new(current.clone(), options.snapshots_max, options.snapshots_age_max),
+        recent: Recent::new(current.clone(), options.into()),
         current: ArcSwap::from_pointee(current),
         log,
         failed: watch::Sender::new(false),
