@@ -1,6 +1,6 @@
 //! The objects of one reflector, with indexes. Synchronous and in memory.
 //!
-//! The newest objects are kept as values, the others as text: see [`Kept`].
+//! Of a kind with many objects the newest are kept as values, the others as text: see [`Kept`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -13,7 +13,7 @@ use client::Object;
 use crate::Change;
 use crate::kept::Kept;
 
-/// How many objects of a cache are values at once: all objects of a small cluster, and of a large one those that are at work.
+/// How many objects are values at once where others are text: all of a small cluster, and of a large one those at work.
 pub(crate) const VALUES_MAX: usize = 512;
 
 /// What an object is found under.
@@ -41,14 +41,16 @@ pub(crate) struct Cache<K> {
     objects: BTreeMap<Place, Entry<K>>,
     /// The values among the objects, the oldest first.
     values: BTreeMap<u64, Place>,
+    values_max: usize,
     /// How many objects ever came.
     count: u64,
     indexes: HashMap<&'static str, Indexed<K>>,
 }
 
 impl<K: Object> Cache<K> {
-    pub fn new() -> Self {
-        Self { objects: BTreeMap::new(), values: BTreeMap::new(), count: 0, indexes: HashMap::new() }
+    pub fn new(values_max: usize) -> Self {
+        let (objects, values) = (BTreeMap::new(), BTreeMap::new());
+        Self { objects, values, values_max, count: 0, indexes: HashMap::new() }
     }
 
     pub fn get(&self, key: &ObjectKey) -> Option<Kept<K>> {
@@ -132,7 +134,7 @@ impl<K: Object> Cache<K> {
 
     /// Keeps the oldest values as text, while there are too many.
     fn turn_to_text(&mut self) {
-        while self.values.len() > VALUES_MAX {
+        while self.values.len() > self.values_max {
             let Some((_, place)) = self.values.pop_first() else { return };
             if let Some(entry) = self.objects.get_mut(&place) {
                 entry.kept = Kept::text(entry.kept.object().as_ref());

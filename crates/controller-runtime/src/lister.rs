@@ -57,8 +57,9 @@ pub(crate) struct Shared<K> {
 }
 
 impl<K: Object> Shared<K> {
-    pub fn new() -> Self {
-        let mut cache = Cache::new();
+    /// Keeps so many of the newest objects as values, and others as text.
+    pub fn new(values_max: usize) -> Self {
+        let mut cache = Cache::new(values_max);
         cache.index(OWNER, owner_uids::<K>);
         Self { cache: RwLock::new(cache), handlers: Mutex::default(), synced: watch::Sender::new(false) }
     }
@@ -134,7 +135,7 @@ impl<K: Object> Lister<K> {
         values(kept)
     }
 
-    /// All objects of a namespace. Who knows their labels asks [`Self::matching`], which reads no more than it gives.
+    /// All objects of a namespace. Who knows their labels asks [`Self::matching`], which reads no text that it does not give.
     pub fn namespace(&self, namespace: &str) -> Vec<Arc<K>> {
         let kept = self.0.cache.read().namespace(namespace);
         values(kept)
@@ -188,7 +189,11 @@ impl<K: Object> Lister<K> {
 
     /// A lister over given objects, for tests of pure code that reads one.
     pub fn of(objects: Vec<K>) -> Self {
-        let shared = Shared::new();
+        Self::with_values(objects, usize::MAX)
+    }
+
+    fn with_values(objects: Vec<K>, values_max: usize) -> Self {
+        let shared = Shared::new(values_max);
         shared.replace(objects.into_iter().map(Kept::value).collect());
         Self(Arc::new(shared))
     }
@@ -267,7 +272,7 @@ mod tests {
             pod
         };
         let count = 2 * VALUES_MAX;
-        let lister = Lister::of((0..count).map(|number| named(number, "1")).collect());
+        let lister = Lister::with_values((0..count).map(|number| named(number, "1")).collect(), VALUES_MAX);
         let apps =
             lister.index("app", |pod| pod.metadata.labels.iter().flatten().map(|label| label.1.clone()).collect());
         let seen = Arc::new(Mutex::new(Vec::new()));

@@ -15,7 +15,6 @@ pub(crate) fn forget_running(pod: &mut Pod) {
     let Some(spec) = &mut pod.spec else { return };
     spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()).for_each(forget_process);
     spec.volumes.iter_mut().flatten().for_each(forget_source);
-    spec.volumes = spec.volumes.take().filter(|volumes| !volumes.is_empty());
     spec.ephemeral_containers = None;
     (spec.dns_config, spec.dns_policy, spec.enable_service_links) = (None, None, None);
     (spec.host_aliases, spec.image_pull_secrets, spec.security_context) = (None, None, None);
@@ -118,4 +117,36 @@ pub(crate) fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> &'a str {
 /// A time as conditions carry it: in whole seconds.
 pub(crate) fn seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_changes_nothing_that_is_asked() {
+        let whole: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "a", "labels": {"app": "a"}},
+            "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 5, "dnsPolicy": "ClusterFirst", "securityContext": {},
+                "tolerations": [{"key": "k", "tolerationSeconds": 5}],
+                "initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always", "ports": [{"containerPort": 1}], "command": ["x"]}],
+                "containers": [{"name": "c", "image": "y", "env": [{"name": "A", "value": "b"}],
+                    "resources": {"requests": {"cpu": "1"}}, "livenessProbe": {"periodSeconds": 1}}],
+                "volumes": [{"name": "s", "secret": {"secretName": "s"}}, {"name": "p", "persistentVolumeClaim": {"claimName": "p"}}]},
+            "status": {"phase": "Running"},
+        }))
+        .expect("a pod");
+        let mut kept = whole.clone();
+        forget_running(&mut kept);
+        let want = json!({
+            "nodeName": "n", "terminationGracePeriodSeconds": 5, "tolerations": [{"key": "k", "tolerationSeconds": 5}],
+            "initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always", "ports": [{"containerPort": 1}]}],
+            "containers": [{"name": "c", "image": "y", "resources": {"requests": {"cpu": "1"}}}],
+            "volumes": [{"name": "s"}, {"name": "p", "persistentVolumeClaim": {"claimName": "p"}}],
+        });
+        assert_eq!(serde_json::to_value(&kept.spec).expect("JSON"), want);
+        assert_eq!((kept.metadata, kept.status), (whole.metadata, whole.status));
+    }
 }

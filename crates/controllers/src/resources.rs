@@ -168,7 +168,7 @@ impl Resources {
 
     fn monitor(&self, resource: &ApiResource) -> Monitor {
         let tasks = self.tasks.child();
-        let informers = Informers::new(&self.client, &tasks).without(forget_description);
+        let informers = Informers::new(&self.client, &tasks).without(forget_description).as_text::<PartialObject>();
         Monitor { lister: informers.metadata_lister(resource), tasks }
     }
 
