@@ -85,6 +85,7 @@ impl Writer {
             batch.replies.push((write.reply, result));
         }
         if !batch.records.is_empty() {
+            self.note_last(&mut batch);
             if let Err(error) = self.engine.commit(&batch.records, self.published.floor()) {
                 return self.abandon(batch, error);
             }
@@ -129,7 +130,7 @@ impl Writer {
         self.objects.insert(key.clone(), Entry::new(new.clone()));
         batch.records.push(record(key, old.as_deref(), Ok(&new)));
         batch.events.push(Arc::new(Event::put(key.clone(), old, new.clone())));
-        self.note_state(batch);
+        self.note_milestone(batch);
         new
     }
 
@@ -142,7 +143,7 @@ impl Writer {
         self.objects.remove(key);
         batch.records.push(record(key, Some(&old), Err(&last)));
         batch.events.push(Arc::new(Event::delete(key.clone(), Some(old), last.clone())));
-        self.note_state(batch);
+        self.note_milestone(batch);
         last
     }
 
@@ -151,10 +152,18 @@ impl Writer {
         self.revision
     }
 
-    /// Every state that others are found from, and the last one, are kept whole.
-    fn note_state(&self, batch: &mut Batch) {
-        batch.snapshots.pop_back_if(|last| !is_milestone(last.revision));
-        batch.snapshots.push_back(self.snapshot());
+    /// The states that others are found from are kept whole. What is not kept is changed in place.
+    fn note_milestone(&self, batch: &mut Batch) {
+        if is_milestone(self.revision) {
+            batch.snapshots.push_back(self.snapshot());
+        }
+    }
+
+    /// So is the last one: it is what is read from now on.
+    fn note_last(&self, batch: &mut Batch) {
+        if batch.snapshots.back().is_none_or(|last| last.revision != self.revision) {
+            batch.snapshots.push_back(self.snapshot());
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
