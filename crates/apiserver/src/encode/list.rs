@@ -22,6 +22,8 @@ use crate::negotiate::{Format, Shape};
 const WHOLE_BYTES_MAX: usize = 256 * 1024;
 /// About how much is written before the client has taken it.
 const PIECE_BYTES: usize = 64 * 1024;
+/// What an object is taken for that is not stored as it is shown.
+const VALUE_BYTES: usize = 1024;
 
 /// A list in the shape that the client asked for.
 pub fn list(call: &Call, resource: &Arc<Resource>, items: Vec<Item>, metadata: &Value) -> Response<Body> {
@@ -56,7 +58,7 @@ fn is_long(items: &[Item]) -> bool {
     items.iter().any(|item| {
         bytes += match item {
             Item::Stored(stored) => stored.json().len(),
-            Item::Value(_) => PIECE_BYTES / 64,
+            Item::Value(_) => VALUE_BYTES,
         };
         bytes > WHOLE_BYTES_MAX
     })
