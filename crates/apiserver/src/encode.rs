@@ -1,5 +1,6 @@
 //! From objects to responses: JSON, YAML and protobuf, Tables, metadata only, compression.
 
+mod list;
 mod wire;
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use crate::body::{Body, full};
 use crate::call::Call;
 use crate::catalog::ResourceExt;
 use crate::negotiate::{Accept, Format, Shape};
+
+pub use list::list;
 
 /// Answers above this size are compressed where the client takes it.
 const GZIP_BYTES_MIN: usize = 128 * 1024;
@@ -181,56 +184,6 @@ fn binary(call: &Call, code: StatusCode, encoded: Result<Vec<u8>, EncodeError>) 
     }
 }
 
-/// A list in the shape that the client asked for.
-pub fn list(call: &Call, resource: &Resource, items: &[Item], metadata: Value) -> Response<Body> {
-    match call.shape() {
-        Shape::PartialMetadata => {
-            let why = format!(
-                "you requested PartialObjectMetadata, but the requested object is a list (*{}.{})",
-                resource.version,
-                resource.list_kind()
-            );
-            status(call.accept, &Status::failure(406, "NotAcceptable", why))
-        }
-        _ if call.shape() == Shape::Object && call.accept.format == Format::Protobuf => {
-            binary(call, StatusCode::OK, wire::list(resource, items, &metadata))
-        }
-        Shape::Object | Shape::AggregatedDiscovery => text(call, StatusCode::OK, list_text(resource, items, &metadata)),
-        Shape::Table => {
-            let values: Vec<Value> = items.iter().map(|item| item.value(resource)).collect();
-            value_response(call, StatusCode::OK, &Table::new(call).whole(resource, &values, metadata))
-        }
-        Shape::PartialMetadataList => {
-            let items: Vec<Value> = items.iter().map(|item| partial(&item.value(resource))).collect();
-            let list = json!({
-                "kind": "PartialObjectMetadataList",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": metadata,
-                "items": items,
-            });
-            value_response(call, StatusCode::OK, &list)
-        }
-    }
-}
-
-fn list_text(resource: &Resource, items: &[Item], metadata: &Value) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256 + items.len() * 1024);
-    let head = format!(
-        r#"{{"kind":"{}","apiVersion":"{}","metadata":{metadata},"items":["#,
-        resource.list_kind(),
-        resource.api_version()
-    );
-    out.extend_from_slice(head.as_bytes());
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        item.write(resource, false, &mut out);
-    }
-    out.extend_from_slice(b"]}");
-    out
-}
-
 /// Only the metadata of an object.
 pub fn partial(value: &Value) -> Value {
     json!({
@@ -389,12 +342,16 @@ pub fn text(call: &Call, code: StatusCode, json: Vec<u8>) -> Response<Body> {
 fn compressed(call: &Call, code: StatusCode, text: Vec<u8>) -> Response<Body> {
     let content_type = call.accept.format.content_type();
     if call.accept.gzip && text.len() >= GZIP_BYTES_MIN {
-        let mut response = plain(code, content_type, gzip(&text).into());
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        return response;
+        return zipped(plain(code, content_type, gzip(&text).into()));
     }
     plain(code, content_type, text.into())
+}
+
+/// Says of a body that it is compressed.
+fn zipped(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
 }
 
 fn format_json(accept: Accept, json: Vec<u8>) -> Vec<u8> {
@@ -426,7 +383,11 @@ pub fn not_modified() -> Response<Body> {
 
 /// A response with a body of any type.
 pub fn plain(code: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(full(body));
+    of_type(code, content_type, full(body))
+}
+
+fn of_type(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = code;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

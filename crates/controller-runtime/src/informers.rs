@@ -1,7 +1,7 @@
 //! One reflector for each kind and selection, shared by all who ask.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use client::{Api, ApiResource, Client, ListParams, Object, PartialObject};
@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rt::TaskSet;
 
 use crate::Lister;
+use crate::cache::VALUES_MAX;
 use crate::lister::Shared;
 use crate::reflector::Reflector;
 
@@ -34,12 +35,20 @@ pub struct Informers {
     client: Client,
     tasks: TaskSet,
     unread: Unread,
+    /// Kinds whose older objects are kept as text.
+    as_text: HashSet<TypeId>,
     known: Arc<Mutex<Known>>,
 }
 
 impl Informers {
     pub fn new(client: &Client, tasks: &TaskSet) -> Self {
-        Self { client: client.clone(), tasks: tasks.clone(), unread: Unread::new(), known: Arc::default() }
+        Self {
+            client: client.clone(),
+            tasks: tasks.clone(),
+            unread: Unread::new(),
+            as_text: HashSet::new(),
+            known: Arc::default(),
+        }
     }
 
     /// Drops a part of each object of a kind before it is kept: one that nobody reads who shares these caches. Whoever
@@ -47,6 +56,14 @@ impl Informers {
     #[must_use]
     pub fn without<K: Object>(mut self, part: fn(&mut K)) -> Self {
         self.unread.insert(TypeId::of::<K>(), Arc::new(part));
+        self
+    }
+
+    /// Keeps all but the newest objects of a kind as text. For kinds that have many objects, which are looked up by key, by index
+    /// or by labels: a walk over all of them reads them anew.
+    #[must_use]
+    pub fn as_text<K: Object>(mut self) -> Self {
+        self.as_text.insert(TypeId::of::<K>());
         self
     }
 
@@ -81,7 +98,8 @@ impl Informers {
     }
 
     fn start<K: Object>(&self, api: Api<K>, selection: Selection, kind: &str) -> Lister<K> {
-        let shared = Arc::new(Shared::new());
+        let values_max = if self.as_text.contains(&TypeId::of::<K>()) { VALUES_MAX } else { usize::MAX };
+        let shared = Arc::new(Shared::new(values_max));
         let text = |text: String| (!text.is_empty()).then_some(text);
         let params = ListParams {
             label_selector: text(selection.label_selector),

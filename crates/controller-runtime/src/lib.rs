@@ -5,6 +5,7 @@
 
 mod cache;
 mod informers;
+mod kept;
 mod leader_election;
 mod lister;
 mod reconciler;

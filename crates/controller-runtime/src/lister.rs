@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use apimachinery::ObjectKey;
+use apimachinery::labels::Selector;
 use client::Object;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::cache::{Cache, IndexFn};
+use crate::cache::{Cache, IndexFn, Listed};
+use crate::kept::Kept;
 
 /// What happened to a cached object.
 #[derive(Debug)]
@@ -55,32 +57,55 @@ pub(crate) struct Shared<K> {
 }
 
 impl<K: Object> Shared<K> {
-    pub fn new() -> Self {
-        let mut cache = Cache::new();
+    /// Keeps so many of the newest objects as values, and others as text.
+    pub fn new(values_max: usize) -> Self {
+        let mut cache = Cache::new(values_max);
         cache.index(OWNER, owner_uids::<K>);
         Self { cache: RwLock::new(cache), handlers: Mutex::default(), synced: watch::Sender::new(false) }
     }
 
-    pub fn replace(&self, objects: Vec<K>) {
-        self.apply(|cache| cache.replace(objects));
+    /// Becomes exactly `objects`. Changes are told one by one, as a watch would tell them: what a large list brings is never
+    /// there as values all at once.
+    pub fn replace(&self, objects: Vec<Kept<K>>) {
+        let listed = Listed::new(objects.iter());
+        let handlers = self.handlers.lock();
+        let mut after = None;
+        while let Some((gone, change)) = self.remove_unlisted(&listed, after.take()) {
+            tell(&handlers, &change);
+            after = Some(gone);
+        }
+        for object in objects {
+            let change = self.cache.write().put(object.object());
+            change.iter().for_each(|change| tell(&handlers, change));
+        }
+        drop(handlers);
         self.synced.send_replace(true);
     }
 
+    fn remove_unlisted(&self, listed: &Listed, after: Option<Arc<str>>) -> Option<(Arc<str>, Change<K>)> {
+        self.cache.write().remove_unlisted(listed, after)
+    }
+
     pub fn put(&self, object: K) {
-        self.apply(|cache| cache.put(object));
+        let handlers = self.handlers.lock();
+        let change = self.cache.write().put(Arc::new(object));
+        change.iter().for_each(|change| tell(&handlers, change));
     }
 
     pub fn remove(&self, key: &ObjectKey) {
-        self.apply(|cache| cache.remove(key));
-    }
-
-    fn apply<C: IntoIterator<Item = Change<K>>>(&self, change: impl FnOnce(&mut Cache<K>) -> C) {
         let handlers = self.handlers.lock();
-        let changes = change(&mut self.cache.write());
-        for change in changes {
-            handlers.iter().for_each(|handler| handler(&change));
-        }
+        let change = self.cache.write().remove(key);
+        change.iter().for_each(|change| tell(&handlers, change));
     }
+}
+
+fn tell<K>(handlers: &[Handler<K>], change: &Change<K>) {
+    handlers.iter().for_each(|handler| handler(change));
+}
+
+/// As values, read outside of the cache's lock.
+fn values<K: Object>(kept: Vec<Kept<K>>) -> Vec<Arc<K>> {
+    kept.iter().map(Kept::object).collect()
 }
 
 const OWNER: &str = "owner uid";
@@ -101,20 +126,36 @@ impl<K> Clone for Lister<K> {
 
 impl<K: Object> Lister<K> {
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
-        self.0.cache.read().get(key)
+        let kept = self.0.cache.read().get(key);
+        kept.as_ref().map(Kept::object)
     }
 
     pub fn list(&self) -> Vec<Arc<K>> {
-        self.0.cache.read().all().cloned().collect()
+        let kept = self.0.cache.read().all();
+        values(kept)
     }
 
+    /// All objects of a namespace. Who knows their labels asks [`Self::matching`], which reads no text that it does not give.
     pub fn namespace(&self, namespace: &str) -> Vec<Arc<K>> {
-        self.0.cache.read().namespace(namespace)
+        let kept = self.0.cache.read().namespace(namespace);
+        values(kept)
+    }
+
+    /// Objects of a namespace whose labels match.
+    pub fn matching(&self, namespace: &str, selector: &Selector) -> Vec<Arc<K>> {
+        let kept = self.0.cache.read().matching(namespace, selector);
+        values(kept)
+    }
+
+    /// How many objects a namespace has.
+    pub fn count_in(&self, namespace: &str) -> usize {
+        self.0.cache.read().count_in(namespace)
     }
 
     /// Objects that name this UID among their owners.
     pub fn by_owner(&self, uid: &str) -> Vec<Arc<K>> {
-        self.0.cache.read().indexed(OWNER, uid)
+        let kept = self.0.cache.read().indexed(OWNER, uid);
+        values(kept)
     }
 
     /// Looks objects up by what `function` says of them. Asking again for the same name gives the same index.
@@ -139,16 +180,21 @@ impl<K: Object> Lister<K> {
     /// returns; it may read listers but not subscribe.
     pub fn subscribe(&self, handler: impl Fn(&Change<K>) + Send + Sync + 'static) {
         let mut handlers = self.0.handlers.lock();
-        for object in self.list() {
-            handler(&Change::Added(object));
+        let present = self.0.cache.read().all();
+        for object in present {
+            handler(&Change::Added(object.object()));
         }
         handlers.push(Box::new(handler));
     }
 
     /// A lister over given objects, for tests of pure code that reads one.
     pub fn of(objects: Vec<K>) -> Self {
-        let shared = Shared::new();
-        shared.replace(objects);
+        Self::with_values(objects, usize::MAX)
+    }
+
+    fn with_values(objects: Vec<K>, values_max: usize) -> Self {
+        let shared = Shared::new(values_max);
+        shared.replace(objects.into_iter().map(Kept::value).collect());
         Self(Arc::new(shared))
     }
 }
@@ -167,13 +213,20 @@ impl<K> Clone for Index<K> {
 
 impl<K: Object> Index<K> {
     pub fn get(&self, value: &str) -> Vec<Arc<K>> {
-        self.lister.0.cache.read().indexed(self.name, value)
+        let kept = self.lister.0.cache.read().indexed(self.name, value);
+        values(kept)
+    }
+
+    /// How many objects it finds.
+    pub fn count(&self, value: &str) -> usize {
+        self.lister.0.cache.read().count_indexed(self.name, value)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::VALUES_MAX;
     use api::corev1::Pod;
     use api::metav1::ObjectMeta;
 
@@ -203,11 +256,42 @@ mod tests {
             log.lock().push(format!("{kind} {}", change.object().name()));
         });
         seen.lock().clear();
-        lister.0.replace(vec![pod("b", "1", "ub"), pod("c", "2", "uc"), pod("d", "1", "ud")]);
+        let listed = [pod("b", "1", "ub"), pod("c", "2", "uc"), pod("d", "1", "ud")];
+        lister.0.replace(listed.into_iter().map(Kept::value).collect());
         lister.0.put(pod("d", "3", "other"));
         assert_eq!(*seen.lock(), ["deleted a", "updated c", "added d", "replaced d"]);
         assert_eq!(lister.namespace("default").len(), 3);
         assert!(lister.namespace("def").is_empty());
+    }
+
+    #[test]
+    fn objects_beyond_the_newest_are_found_and_told_as_they_were() {
+        let named = |number: usize, version: &str| {
+            let mut pod = pod(&format!("p{number:04}"), version, &format!("u{number}"));
+            pod.metadata.labels = Some([("app".to_owned(), format!("a{}", number % 10))].into());
+            pod
+        };
+        let count = 2 * VALUES_MAX;
+        let lister = Lister::with_values((0..count).map(|number| named(number, "1")).collect(), VALUES_MAX);
+        let apps =
+            lister.index("app", |pod| pod.metadata.labels.iter().flatten().map(|label| label.1.clone()).collect());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        lister.subscribe(move |change: &Change<Pod>| {
+            let old = change.old().map(|old| Pod::clone(old));
+            log.lock().push((old, Pod::clone(change.object())));
+        });
+        assert_eq!(seen.lock().drain(..).count(), count);
+        assert_eq!(lister.get(&ObjectKey::new("default", "p0003")).as_deref(), Some(&named(3, "1")));
+        let third = Selector::parse("app=a3").expect("a selector");
+        assert_eq!(lister.matching("default", &third), apps.get("a3"));
+        assert_eq!(lister.matching("default", &third).len(), lister.list().len().div_ceil(10));
+        assert_eq!((lister.count_in("default"), lister.count_in("def")), (count, 0));
+        lister.0.put(named(3, "2"));
+        lister.0.remove(&ObjectKey::new("default", "p0004"));
+        let (updated, deleted) = ((Some(named(3, "1")), named(3, "2")), (Some(named(4, "1")), named(4, "1")));
+        assert_eq!(*seen.lock(), [updated, deleted]);
+        assert_eq!(apps.get("a4").len(), lister.matching("default", &Selector::parse("app=a4").expect("one")).len());
     }
 
     #[test]

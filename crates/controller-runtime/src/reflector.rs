@@ -7,6 +7,7 @@ use client::{Api, Error, ListParams, Object, WatchEvent};
 use futures::StreamExt;
 use rt::Backoff;
 
+use crate::kept::Kept;
 use crate::lister::Shared;
 
 const PAGE: u32 = 500;
@@ -67,7 +68,8 @@ impl<K: Object> Reflector<K> {
         let mut objects = Vec::new();
         loop {
             let page = self.api.list(&params).await?;
-            objects.extend(page.items.into_iter().map(|object| self.trimmed(object)));
+            let keep = if page.continue_token.is_some() { |object| Kept::text(&object) } else { Kept::value };
+            objects.extend(page.items.into_iter().map(|object| keep(self.trimmed(object))));
             match page.continue_token {
                 Some(token) => params.continue_token = Some(token),
                 None => {

@@ -40,6 +40,7 @@ mod ttl_after_finished;
 mod validating_admission_policy_status;
 mod volume_binder;
 
+use api::corev1::Pod;
 use client::Client;
 use controller_runtime::Informers;
 use rt::TaskSet;
@@ -49,7 +50,8 @@ pub use signer::{Signer, Usage, Wish};
 
 /// The caches of the controllers, without what none of them reads.
 pub fn informers(client: &Client, tasks: &TaskSet) -> Informers {
-    Informers::new(client, tasks).without(resources::forget_schemas)
+    let informers = Informers::new(client, tasks).without(resources::forget_schemas);
+    informers.without(pods::forget_running).as_text::<Pod>()
 }
 
 /// Starts every controller. They run until the context's tasks are cancelled.

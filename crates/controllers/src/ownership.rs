@@ -76,6 +76,15 @@ fn judge<K: Object, O: Object>(owner: &O, selector: &Selector, object: &K) -> Cl
     }
 }
 
+/// What the owner has, and what it might adopt, in the order of the keys. Reads no more objects than it gives.
+pub(crate) fn candidates<K: Object, O: Object>(objects: &Lister<K>, owner: &O, selector: &Selector) -> Vec<Arc<K>> {
+    let mut found = objects.matching(owner.namespace(), selector);
+    let owned = objects.by_owner(owner.uid()).into_iter();
+    found.extend(owned.filter(|own| own.namespace() == owner.namespace() && !matches(selector, own.metadata())));
+    found.sort_by(|one, other| one.name().cmp(other.name()));
+    found
+}
+
 /// The candidates that `owner` controls, after adopting and releasing.
 pub(crate) async fn claim<K: Object, O: Object>(
     api: &Api<K>,

@@ -9,31 +9,32 @@ use api::corev1::{Node, Pod};
 use apimachinery::ObjectKey;
 use async_trait::async_trait;
 use client::{Api, Client, DeleteParams, Error, Object, Patch};
-use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
+use controller_runtime::{Change, Index, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
 use serde_json::json;
 
 use crate::ignore::ignore_gone;
-use crate::pods::{is_deleted, phase};
+use crate::pods::{by_node, is_deleted, phase};
 use crate::{Config, Context};
 
 const NAME: &str = "pod-garbage-collector";
+const FINISHED: &str = "finished";
 
 pub(crate) fn start(context: &Context) {
     let (pods, nodes) = (context.informers.lister::<Pod>(), context.informers.lister::<Node>());
     let queue = WorkQueue::new();
     let by_pod = queue.clone();
     pods.subscribe(move |change: &Change<Pod>| by_pod.add(change.object().key()));
-    let (by_node, all) = (queue.clone(), pods.clone());
+    let (by_node, placed) = (queue.clone(), by_node(&pods));
     nodes.subscribe(move |change: &Change<Node>| {
         if matches!(change, Change::Deleted(_)) {
-            let name = change.object().name();
-            all.list().iter().filter(|pod| node(pod) == name).for_each(|pod| by_node.add(pod.key()));
+            placed.get(change.object().name()).iter().for_each(|pod| by_node.add(pod.key()));
         }
     });
     let reconciler = PodGcReconciler {
         client: context.client(NAME),
         config: context.config.clone(),
         pods: pods.clone(),
+        finished: pods.index(FINISHED, |pod| is_finished(pod).then(|| FINISHED.to_owned()).into_iter().collect()),
         nodes: nodes.clone(),
     };
     context.run(NAME, reconciler, queue, 1, async move {
@@ -46,6 +47,7 @@ struct PodGcReconciler {
     client: Client,
     config: Arc<Config>,
     pods: Lister<Pod>,
+    finished: Index<Pod>,
     nodes: Lister<Node>,
 }
 
@@ -104,8 +106,11 @@ impl PodGcReconciler {
     }
 
     async fn thin_out(&self) -> Result<(), Error> {
-        let mut finished: Vec<_> = self.pods.list().into_iter().filter(|pod| is_finished(pod)).collect();
-        let surplus = finished.len().saturating_sub(self.config.terminated_pods_max);
+        let surplus = self.finished.count(FINISHED).saturating_sub(self.config.terminated_pods_max);
+        if surplus == 0 {
+            return Ok(());
+        }
+        let mut finished = self.finished.get(FINISHED);
         finished.sort_by_key(|pod| pod.metadata.creation_timestamp.clone());
         for pod in finished.iter().take(surplus) {
             self.delete(pod).await?;

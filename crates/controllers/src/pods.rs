@@ -1,12 +1,58 @@
 //! What controllers ask of pods.
 
-use api::corev1::{ObjectReference, Pod, PodCondition};
+use api::corev1::{Container, ObjectReference, Pod, PodCondition, Volume};
 use api::metav1::{LabelSelector, ObjectMeta, Time};
 use apimachinery::labels::Selector;
+use controller_runtime::{Index, Lister};
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// Drops what neither controllers nor the scheduler read: how containers are run.
+pub(crate) fn forget_running(pod: &mut Pod) {
+    let Some(spec) = &mut pod.spec else { return };
+    spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()).for_each(forget_process);
+    spec.volumes.iter_mut().flatten().for_each(forget_source);
+    spec.ephemeral_containers = None;
+    (spec.dns_config, spec.dns_policy, spec.enable_service_links) = (None, None, None);
+    (spec.host_aliases, spec.image_pull_secrets, spec.security_context) = (None, None, None);
+}
+
+/// Ports, resources and the image stay: they decide where a pod can run and be reached.
+fn forget_process(container: &mut Container) {
+    let known = std::mem::take(container);
+    *container = Container {
+        name: known.name,
+        image: known.image,
+        ports: known.ports,
+        resources: known.resources,
+        resize_policy: known.resize_policy,
+        restart_policy: known.restart_policy,
+        restart_policy_rules: known.restart_policy_rules,
+        ..Container::default()
+    };
+}
+
+/// Of volumes those stay that claims or images back.
+fn forget_source(volume: &mut Volume) {
+    let known = std::mem::take(volume);
+    *volume = Volume {
+        name: known.name,
+        persistent_volume_claim: known.persistent_volume_claim,
+        ephemeral: known.ephemeral,
+        image: known.image,
+        ..Volume::default()
+    };
+}
+
+/// Finds pods by the node that they are on.
+pub(crate) fn by_node(pods: &Lister<Pod>) -> Index<Pod> {
+    pods.index("node", |pod| {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        node.into_iter().filter(|node| !node.is_empty()).collect()
+    })
 }
 
 pub(crate) fn is_deleted(metadata: &ObjectMeta) -> bool {
@@ -71,4 +117,36 @@ pub(crate) fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> &'a str {
 /// A time as conditions carry it: in whole seconds.
 pub(crate) fn seconds(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_changes_nothing_that_is_asked() {
+        let whole: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "a", "labels": {"app": "a"}},
+            "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 5, "dnsPolicy": "ClusterFirst", "securityContext": {},
+                "tolerations": [{"key": "k", "tolerationSeconds": 5}],
+                "initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always", "ports": [{"containerPort": 1}], "command": ["x"]}],
+                "containers": [{"name": "c", "image": "y", "env": [{"name": "A", "value": "b"}],
+                    "resources": {"requests": {"cpu": "1"}}, "livenessProbe": {"periodSeconds": 1}}],
+                "volumes": [{"name": "s", "secret": {"secretName": "s"}}, {"name": "p", "persistentVolumeClaim": {"claimName": "p"}}]},
+            "status": {"phase": "Running"},
+        }))
+        .expect("a pod");
+        let mut kept = whole.clone();
+        forget_running(&mut kept);
+        let want = json!({
+            "nodeName": "n", "terminationGracePeriodSeconds": 5, "tolerations": [{"key": "k", "tolerationSeconds": 5}],
+            "initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always", "ports": [{"containerPort": 1}]}],
+            "containers": [{"name": "c", "image": "y", "resources": {"requests": {"cpu": "1"}}}],
+            "volumes": [{"name": "s"}, {"name": "p", "persistentVolumeClaim": {"claimName": "p"}}],
+        });
+        assert_eq!(serde_json::to_value(&kept.spec).expect("JSON"), want);
+        assert_eq!((kept.metadata, kept.status), (whole.metadata, whole.status));
+    }
 }

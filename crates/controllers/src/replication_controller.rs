@@ -18,7 +18,7 @@ use rt::Clock;
 
 use crate::Context;
 use crate::ignore::ignore_not_found;
-use crate::ownership::{claim, reference, wake_owners};
+use crate::ownership::{candidates, claim, reference, wake_owners};
 use crate::pod_control::PodControl;
 use crate::pods::is_deleted;
 use crate::replica_set::plan::{self, Plan};
@@ -128,8 +128,9 @@ impl Reconciler for ReplicationReconciler {
         };
         let caught_up = self.pod_control.is_caught_up(key);
         let api = Api::namespaced(&self.client, controller.namespace());
-        let near = self.pods.namespace(controller.namespace());
-        let pods = claim(&api, controller.as_ref(), &pod_selector(&controller), near).await?;
+        let selector = pod_selector(&controller);
+        let near = candidates(&self.pods, controller.as_ref(), &selector);
+        let pods = claim(&api, controller.as_ref(), &selector, near).await?;
         let set = as_set(&controller);
         let plan = plan::plan(&set, &pods, self.clock.now());
         let mut failure = None;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use api::apiextensionsv1::CustomResourceDefinition;
 use api::apiregistrationv1::APIService;
+use api::metav1::ObjectMeta;
 use client::{ApiResource, Client, Discovered, Error, PartialObject, discover_available};
 use controller_runtime::{Informers, Lister};
 use parking_lot::{Mutex, RwLock};
@@ -60,6 +61,21 @@ pub(crate) fn forget_schemas(definition: &mut CustomResourceDefinition) {
         version.schema = None;
         version.additional_printer_columns = None;
     }
+}
+
+/// Who an object is, who owns it and what holds it up is kept: all that those ask who know no kind.
+fn forget_description(object: &mut PartialObject) {
+    let known = std::mem::take(object).metadata;
+    object.metadata = ObjectMeta {
+        name: known.name,
+        namespace: known.namespace,
+        uid: known.uid,
+        resource_version: known.resource_version,
+        owner_references: known.owner_references,
+        finalizers: known.finalizers,
+        deletion_timestamp: known.deletion_timestamp,
+        ..ObjectMeta::default()
+    };
 }
 
 impl Resources {
@@ -152,7 +168,8 @@ impl Resources {
 
     fn monitor(&self, resource: &ApiResource) -> Monitor {
         let tasks = self.tasks.child();
-        Monitor { lister: Informers::new(&self.client, &tasks).metadata_lister(resource), tasks }
+        let informers = Informers::new(&self.client, &tasks).without(forget_description).as_text::<PartialObject>();
+        Monitor { lister: informers.metadata_lister(resource), tasks }
     }
 
     pub fn monitors(&self) -> Arc<Monitors> {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use api::corev1::{Binding, ObjectReference, Pod, PodCondition};
 use api::metav1::{ObjectMeta, Time};
-use client::events::{EventRecorder, reference};
-use client::{Api, Client, DeleteParams, Error, Patch};
+use client::events::EventRecorder;
+use client::{Api, Client, DeleteParams, Error, Object, Patch};
 use jiff::Timestamp;
 use rt::Clock;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ impl Writer {
             Ok(_) => {
                 self.shared.change(|core, _| core.bound(&info.uid));
                 let message = format!("Successfully assigned {}/{name} to {node}", info.key.namespace);
-                self.events.normal(&reference(info.pod.as_ref()), "Scheduled", message);
+                self.events.normal(&info.reference(), "Scheduled", message);
                 tracing::debug!(pod = %info.key, node, attempts = pod.attempts() + 1, "pod bound");
             }
             Err(error) => self.bind_failed(pod, node, &error).await,
@@ -67,7 +67,7 @@ impl Writer {
         }
         tracing::warn!(pod = %info.key, node, error = error as &dyn std::error::Error, "pod not bound; it is tried again");
         let message = format!("binding rejected: {error}");
-        self.events.warning(&reference(info.pod.as_ref()), "FailedScheduling", shorten(&message));
+        self.events.warning(&info.reference(), "FailedScheduling", shorten(&message));
         // A conflict says that the pod has a node already: the informer is about to tell.
         if !error.is_conflict() {
             self.write_condition(&info, "SchedulerError", &message, None).await;
@@ -83,7 +83,7 @@ impl Writer {
         }
         let info = &pod.info;
         tracing::debug!(pod = %info.key, message, "pod fits nowhere");
-        self.events.warning(&reference(info.pod.as_ref()), "FailedScheduling", shorten(&message));
+        self.events.warning(&info.reference(), "FailedScheduling", shorten(&message));
         let node = nominate.clone().unwrap_or_default();
         for victim in &victims {
             self.preempt(info, victim, &node).await;
@@ -93,7 +93,7 @@ impl Writer {
 
     /// Writes the condition `PodScheduled`, if it is another than before.
     async fn write_condition(&self, info: &PodInfo, reason: &str, message: &str, nominate: Option<String>) {
-        let Some(patch) = status_patch(&info.pod, reason, message, nominate, self.clock.now()) else { return };
+        let Some(patch) = status_patch(info.pod(), reason, message, nominate, self.clock.now()) else { return };
         match self.pods(info).patch_status(&info.key.name, &patch).await {
             Ok(_) => {}
             Err(error) if error.is_not_found() => {}
@@ -105,7 +105,7 @@ impl Writer {
 
     async fn preempt(&self, preemptor: &PodInfo, victim: &PodInfo, node: &str) {
         let api = self.pods(victim);
-        let marked = api.patch_status(&victim.key.name, &disruption_patch(&victim.pod, self.clock.now())).await;
+        let marked = api.patch_status(&victim.key.name, &disruption_patch(victim, self.clock.now())).await;
         let deleted = match marked {
             Ok(_) => api.delete(&victim.key.name, &DeleteParams::uid(&victim.uid)).await,
             Err(error) => Err(error),
@@ -113,7 +113,7 @@ impl Writer {
         match deleted {
             Ok(()) => {
                 let message = format!("Preempted by pod {} on node {node}", preemptor.uid);
-                self.events.normal(&reference(victim.pod.as_ref()), "Preempted", message);
+                self.events.normal(&victim.reference(), "Preempted", message);
             }
             Err(error) if error.is_not_found() => {}
             Err(error) => {
@@ -161,21 +161,21 @@ fn status_patch(pod: &Pod, reason: &str, message: &str, nominate: Option<String>
         Some("") => status["nominatedNodeName"] = Value::Null,
         Some(node) => status["nominatedNodeName"] = node.into(),
     }
-    Some(of_uid(pod, &status))
+    Some(of_uid(pod.uid(), &status))
 }
 
-fn disruption_patch(pod: &Pod, now: Timestamp) -> Patch {
+fn disruption_patch(victim: &PodInfo, now: Timestamp) -> Patch {
     let message = format!("{SCHEDULER_NAME}: preempting to accommodate a higher priority pod");
     let condition = json!({
         "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": message,
-        "lastTransitionTime": Time(now), "observedGeneration": pod.metadata.generation,
+        "lastTransitionTime": Time(now), "observedGeneration": victim.version.generation,
     });
-    of_uid(pod, &json!({"conditions": [condition]}))
+    of_uid(&victim.uid, &json!({"conditions": [condition]}))
 }
 
 /// The UID keeps the patch off another pod of the same name.
-fn of_uid(pod: &Pod, status: &Value) -> Patch {
-    Patch::Strategic(json!({"metadata": {"uid": pod.metadata.uid}, "status": status}))
+fn of_uid(uid: &str, status: &Value) -> Patch {
+    Patch::Strategic(json!({"metadata": {"uid": uid}, "status": status}))
 }
 
 fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {

@@ -43,13 +43,9 @@ impl ClusterEvent<'_> {
                     || status(old).allocatable != status(new).allocatable
             }
             Self::AssignedPodUpdated { old, new } => {
-                old.pod.metadata.labels != new.pod.metadata.labels
-                    || old.requests != new.requests
-                    || old.is_terminating() != new.is_terminating()
+                old.labels != new.labels || old.requests != new.requests || old.is_terminating != new.is_terminating
             }
-            Self::PodUpdated { old, new } => {
-                old.pod.spec != new.pod.spec || old.pod.metadata.labels != new.pod.metadata.labels
-            }
+            Self::PodUpdated { old, new } => old.pod().spec != new.pod().spec || old.labels != new.labels,
             _ => true,
         }
     }

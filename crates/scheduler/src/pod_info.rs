@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use api::corev1::{Container, Pod, PodAffinityTerm, PodSpec, Toleration};
+use api::corev1::{Container, ObjectReference, Pod, PodAffinityTerm, PodSpec, Toleration};
 use api::metav1::LabelSelector;
 use apimachinery::ObjectKey;
 use apimachinery::labels::Selector;
 use client::Object;
+use jiff::Timestamp;
 
 use crate::cluster::Cluster;
 use crate::resources::{Resources, pod_requests, pod_requests_for_scoring};
@@ -93,9 +94,17 @@ impl AffinityTerms {
 
 #[derive(Clone, Debug)]
 pub struct PodInfo {
-    pub pod: Arc<Pod>,
+    /// The pod itself, while it waits for a node. Of one that has a node the rest tells all that is asked.
+    waiting: Option<Arc<Pod>>,
     pub uid: String,
     pub key: ObjectKey,
+    pub labels: Labels,
+    pub version: PodVersion,
+    node_name: Box<str>,
+    pub is_terminating: bool,
+    /// It was this scheduler that asked the pod to go.
+    pub is_preempted: bool,
+    pub started: Option<Timestamp>,
     pub priority: i32,
     pub requests: Resources,
     /// CPU in thousandths, and memory, with a little for containers that ask for none.
@@ -104,6 +113,34 @@ pub struct PodInfo {
     pub affinity: AffinityTerms,
 }
 
+/// What is written of a pod that is told of.
+#[derive(Clone, Debug)]
+pub struct PodVersion {
+    pub resource_version: Box<str>,
+    pub generation: Option<i64>,
+}
+
+/// The labels of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+
+impl Labels {
+    fn of(pod: &Pod) -> Self {
+        let labels = pod.metadata.labels.iter().flatten();
+        Self(labels.map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect())
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(own, _)| **own == *name).map(|(_, value)| &**value)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What a pod has that waits no more.
+static PLACED: LazyLock<Pod> = LazyLock::new(Pod::default);
 /// What a pod without a spec has.
 static NO_SPEC: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
 
@@ -111,7 +148,19 @@ impl PodInfo {
     pub fn new(pod: &Arc<Pod>) -> Self {
         let spec = pod.spec.as_ref().unwrap_or(&NO_SPEC);
         let scored = pod_requests_for_scoring(pod);
+        let node_name = spec.node_name.as_deref().unwrap_or_default();
+        let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
         Self {
+            waiting: node_name.is_empty().then(|| pod.clone()),
+            node_name: node_name.into(),
+            labels: Labels::of(pod),
+            version: PodVersion {
+                resource_version: pod.resource_version().into(),
+                generation: pod.metadata.generation,
+            },
+            is_terminating: pod.metadata.deletion_timestamp.is_some(),
+            is_preempted: is_preempted(pod),
+            started: started.map(|time| time.0),
             uid: pod.uid().to_owned(),
             key: pod.key(),
             priority: spec.priority.unwrap_or(0),
@@ -119,12 +168,17 @@ impl PodInfo {
             scored_requests: (scored.milli_cpu, scored.memory),
             host_ports: host_ports(spec),
             affinity: AffinityTerms::of(spec, pod.namespace()),
-            pod: pod.clone(),
         }
     }
 
+    /// The pod itself. One that has a node is known by the other fields only.
+    pub fn pod(&self) -> &Pod {
+        self.waiting.as_deref().unwrap_or(&PLACED)
+    }
+
+    /// As [`Self::pod`].
     pub fn spec(&self) -> &PodSpec {
-        self.pod.spec.as_ref().unwrap_or(&NO_SPEC)
+        self.pod().spec.as_ref().unwrap_or(&NO_SPEC)
     }
 
     pub fn tolerations(&self) -> &[Toleration] {
@@ -132,11 +186,11 @@ impl PodInfo {
     }
 
     pub fn node_name(&self) -> &str {
-        self.spec().node_name.as_deref().unwrap_or_default()
+        &self.node_name
     }
 
     pub fn nominated_node(&self) -> &str {
-        let status = self.pod.status.as_ref();
+        let status = self.pod().status.as_ref();
         status.and_then(|status| status.nominated_node_name.as_deref()).unwrap_or_default()
     }
 
@@ -144,13 +198,21 @@ impl PodInfo {
         self.spec().scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty())
     }
 
-    pub fn is_terminating(&self) -> bool {
-        self.pod.metadata.deletion_timestamp.is_some()
+    pub fn matches(&self, selector: &Selector) -> bool {
+        selector.matches_with(|name| self.labels.get(name))
     }
 
-    pub fn matches(&self, selector: &Selector) -> bool {
-        let labels = self.pod.metadata.labels.as_ref();
-        selector.matches_with(|name| labels.and_then(|labels| labels.get(name)).map(String::as_str))
+    /// How events name it.
+    pub fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Pod".into()),
+            namespace: Some(self.key.namespace.clone()),
+            name: Some(self.key.name.clone()),
+            uid: Some(self.uid.clone()),
+            resource_version: Some(self.version.resource_version.to_string()).filter(|version| !version.is_empty()),
+            field_path: None,
+        }
     }
 
     /// The claims of the pod's volumes, and whether each is made for this pod alone.
@@ -162,6 +224,15 @@ impl PodInfo {
             (None, None) => None,
         })
     }
+}
+
+fn is_preempted(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    conditions.into_iter().any(|condition| {
+        condition.type_ == "DisruptionTarget"
+            && condition.status == "True"
+            && condition.reason.as_deref() == Some("PreemptionByScheduler")
+    })
 }
 
 /// Of containers and of the init containers that go on running.

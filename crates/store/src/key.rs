@@ -1,6 +1,7 @@
 //! Where an object stands: `group/resource/namespace/name`, the namespace empty for cluster-scoped resources.
 
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// The place of an object. Keys sort as upstream's do: by namespace, then by name, bytewise with the slash.
@@ -94,6 +95,14 @@ impl Prefix {
     /// The key below all keys of the range.
     pub(crate) fn start(&self) -> Key {
         Key(self.0.clone())
+    }
+
+    /// What lies behind all keys of the range: no key ends in the character that follows the slash there.
+    pub(crate) fn end(&self) -> Bound<Key> {
+        match self.0.strip_suffix('/') {
+            Some(above) => Bound::Excluded(Key(format!("{above}0").into())),
+            None => Bound::Included(self.start()),
+        }
     }
 }
 

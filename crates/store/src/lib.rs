@@ -11,6 +11,7 @@ mod draft;
 pub mod engine;
 mod event_log;
 mod key;
+mod labels;
 mod object;
 mod recent;
 mod snapshot;

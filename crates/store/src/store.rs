@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{Engine, EngineError, Loaded, Record, Stored};
 use crate::event_log::{EventLog, Retention};
-use crate::recent::Recent;
+use crate::recent::{Limits, Recent};
+use crate::snapshot::Entry;
 use crate::writer::{Operation, Write, Writer};
 use crate::{Compacted, Draft, Event, Indexer, Key, Object, Prefix, Revision, Snapshot, Watcher, WriteError};
 
@@ -25,6 +26,8 @@ pub struct Options {
     pub history_bytes_max: usize,
     /// Revisions of which a whole snapshot is kept, for the pages of long lists.
     pub snapshots_max: usize,
+    /// Bytes of the objects that such snapshots keep, and of those that took their place.
+    pub snapshots_bytes_max: usize,
     /// How long such a snapshot is kept after the next revision.
     pub snapshots_age_max: Duration,
     /// Writes that may wait for the writer; more wait at the door.
@@ -37,10 +40,19 @@ impl Default for Options {
             history_events_max: 20_000,
             history_bytes_max: 16 << 20,
             snapshots_max: 4096,
+            snapshots_bytes_max: 128 << 20,
             // As often as upstream compacts: clients that page slowly are to learn of it here as there.
             snapshots_age_max: Duration::from_secs(300),
             queue_max: 1024,
         }
+    }
+}
+
+impl From<Options> for Limits {
+    fn from(options: Options) -> Self {
+        let Options { snapshots_max: count_max, snapshots_bytes_max: bytes_max, snapshots_age_max: age_max, .. } =
+            options;
+        Self { count_max, bytes_max, age_max }
     }
 }
 
@@ -89,15 +101,15 @@ impl Published {
         Snapshot::clone(&self.current.load())
     }
 
-    /// Makes a committed batch visible: first to readers, then to watchers, so that no watcher knows of a write
-    /// that a read does not show yet.
+    /// Makes a committed batch visible, of whose states the last one and some others are given: first to readers, then
+    /// to watchers, so that no watcher knows of a write that a read does not show yet.
     pub fn publish(&self, snapshots: VecDeque<Snapshot>, events: Vec<Arc<Event>>) {
         let Some(newest) = snapshots.back().cloned() else {
             return;
         };
         let revision = newest.revision;
         self.current.store(Arc::new(newest));
-        self.recent.remember(snapshots, Instant::now());
+        self.recent.remember(snapshots, &events, Instant::now());
         self.log.append(events, revision);
     }
 
@@ -143,7 +155,7 @@ impl Store {
 
     /// The object's newest state. Never stale.
     pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
-        self.published.current.load().objects.get(key).cloned()
+        self.published.current.load().get(key).cloned()
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -238,7 +250,7 @@ fn publish_loaded(loaded: Loaded, indexer: &dyn Indexer, options: Options) -> Re
     let load = |(key, stored)| load_object(&key, stored, indexer).map(|object| (key, object));
     for object in rt::map_parallel(loaded.objects, load) {
         let (key, object) = object?;
-        objects.insert(key, object);
+        objects.insert(key, Entry::new(object));
     }
     let retention = Retention { events_max: options.history_events_max, bytes_max: options.history_bytes_max };
     let log = EventLog::new(retention, loaded.floor);
@@ -246,7 +258,7 @@ fn publish_loaded(loaded: Loaded, indexer: &dyn Indexer, options: Options) -> Re
     log.append(events.into_iter().collect::<Result<_, _>>()?, loaded.revision);
     let current = Snapshot { revision: loaded.revision, objects };
     Ok(Published {
-        recent: Recent::new(current.clone(), options.snapshots_max, options.snapshots_age_max),
+        recent: Recent::new(current.clone(), options.into()),
         current: ArcSwap::from_pointee(current),
         log,
         failed: watch::Sender::new(false),
@@ -254,17 +266,14 @@ fn publish_loaded(loaded: Loaded, indexer: &dyn Indexer, options: Options) -> Re
 }
 
 /// An event of the log. Shares the objects that are still the newest state.
-fn load_event(
-    record: Record,
-    objects: &OrdMap<Key, Arc<Object>>,
-    indexer: &dyn Indexer,
-) -> Result<Arc<Event>, OpenError> {
+fn load_event(record: Record, objects: &OrdMap<Key, Entry>, indexer: &dyn Indexer) -> Result<Arc<Event>, OpenError> {
     let Record { key, old, new, .. } = record;
     let old = old.map(|stored| load_object(&key, stored, indexer)).transpose()?;
     Ok(Arc::new(match new {
         Ok(stored) => {
-            let newest = objects.get(&key).filter(|newest| newest.revision == stored.revision).cloned();
-            let object = newest.map_or_else(|| load_object(&key, stored, indexer), Ok)?;
+            let newest = objects.get(&key).filter(|newest| newest.object.revision == stored.revision);
+            let object =
+                newest.map(|newest| newest.object.clone()).map_or_else(|| load_object(&key, stored, indexer), Ok)?;
             Event::put(key, old, object)
         }
         Err(stored) => {

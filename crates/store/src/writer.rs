@@ -7,6 +7,8 @@ use imbl::OrdMap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::{Engine, EngineError, Record, Stored};
+use crate::recent::is_milestone;
+use crate::snapshot::Entry;
 use crate::store::Published;
 use crate::{Draft, Event, Key, Object, Revision, Snapshot};
 
@@ -45,7 +47,7 @@ pub(crate) struct Writer {
     engine: Box<dyn Engine>,
     published: Arc<Published>,
     revision: Revision,
-    objects: OrdMap<Key, Arc<Object>>,
+    objects: OrdMap<Key, Entry>,
 }
 
 /// What a batch of writes comes to.
@@ -83,6 +85,7 @@ impl Writer {
             batch.replies.push((write.reply, result));
         }
         if !batch.records.is_empty() {
+            self.note_last(&mut batch);
             if let Err(error) = self.engine.commit(&batch.records, self.published.floor()) {
                 return self.abandon(batch, error);
             }
@@ -108,7 +111,7 @@ impl Writer {
     }
 
     fn decide(&mut self, key: &Key, operation: Operation, batch: &mut Batch) -> Result<Arc<Object>, WriteError> {
-        let current = self.objects.get(key).cloned();
+        let current = self.objects.get(key).map(|entry| entry.object.clone());
         match (operation, current) {
             (Operation::Create(_), Some(current)) => Err(WriteError::AlreadyExists(current)),
             (Operation::Create(draft), None) => Ok(self.put(key, None, &draft, batch)),
@@ -124,10 +127,10 @@ impl Writer {
 
     fn put(&mut self, key: &Key, old: Option<Arc<Object>>, draft: &Draft, batch: &mut Batch) -> Arc<Object> {
         let new = Arc::new(draft.commit(self.next_revision()));
-        self.objects.insert(key.clone(), new.clone());
+        self.objects.insert(key.clone(), Entry::new(new.clone()));
         batch.records.push(record(key, old.as_deref(), Ok(&new)));
         batch.events.push(Arc::new(Event::put(key.clone(), old, new.clone())));
-        batch.snapshots.push_back(self.snapshot());
+        self.note_milestone(batch);
         new
     }
 
@@ -140,13 +143,27 @@ impl Writer {
         self.objects.remove(key);
         batch.records.push(record(key, Some(&old), Err(&last)));
         batch.events.push(Arc::new(Event::delete(key.clone(), Some(old), last.clone())));
-        batch.snapshots.push_back(self.snapshot());
+        self.note_milestone(batch);
         last
     }
 
     fn next_revision(&mut self) -> Revision {
         self.revision.0 += 1;
         self.revision
+    }
+
+    /// The states that others are found from are kept whole. What is not kept is changed in place.
+    fn note_milestone(&self, batch: &mut Batch) {
+        if is_milestone(self.revision) {
+            batch.snapshots.push_back(self.snapshot());
+        }
+    }
+
+    /// So is the last one: it is what is read from now on.
+    fn note_last(&self, batch: &mut Batch) {
+        if batch.snapshots.back().is_none_or(|last| last.revision != self.revision) {
+            batch.snapshots.push_back(self.snapshot());
+        }
     }
 
     fn snapshot(&self) -> Snapshot {

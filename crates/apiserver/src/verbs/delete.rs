@@ -311,7 +311,7 @@ async fn remove(
 }
 
 /// Deletes all objects that the selectors choose, and answers with them.
-pub async fn collection(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
+pub async fn collection(server: &Arc<Inner>, call: &Call, resource: &Arc<Resource>) -> Result<Response<Body>, Status> {
     let options = read_options(call).await?;
     let list = ListOptions::of(call, false)?;
     let filter = Filter::new(resource, &list)?;
@@ -336,5 +336,5 @@ pub async fn collection(server: &Arc<Inner>, call: &Call, resource: &Resource) -
         }
     }
     let metadata = json!({"resourceVersion": snapshot.revision().to_string()});
-    Ok(encode::list(call, resource, &items, metadata))
+    Ok(encode::list(call, resource, items, &metadata))
 }

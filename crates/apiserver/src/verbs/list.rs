@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use apimachinery::Status;
+use apimachinery::labels::Operator;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::Response;
@@ -21,7 +22,7 @@ use crate::options::{ListOptions, VersionMatch};
 use crate::server::Inner;
 use crate::verbs::get::check_reached;
 
-pub async fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
+pub async fn run(server: &Inner, call: &Call, resource: &Arc<Resource>) -> Result<Response<Body>, Status> {
     let options = ListOptions::of(call, false)?;
     let filter = Filter::new(resource, &options)?;
     let start = Start::of(server, resource, &options)?;
@@ -37,7 +38,7 @@ pub async fn run(server: &Inner, call: &Call, resource: &Resource) -> Result<Res
         metadata["continue"] = "".into();
     }
     let items: Vec<Item> = items.into_iter().map(|(_, item)| item).collect();
-    Ok(encode::list(call, resource, &items, metadata))
+    Ok(encode::list(call, resource, items, &metadata))
 }
 
 /// Judges objects by their headers, without parsing them. Fields of custom objects are looked up in the version of the
@@ -100,6 +101,15 @@ impl Filter {
                 "metadata.namespace" => Some(&*header.namespace),
                 other => header.field(other),
             })
+    }
+
+    /// Labels without which nothing matches.
+    fn needed_labels(&self) -> Vec<(&str, &str)> {
+        let needed = self.labels.requirements().iter().filter_map(|requirement| match requirement.values.as_slice() {
+            [value] if requirement.operator == Operator::In => Some((requirement.key.as_str(), value.as_str())),
+            _ => None,
+        });
+        needed.collect()
     }
 
     /// The only name that can match.
@@ -231,7 +241,7 @@ fn read(start: &Start, resource: &Resource, namespace: &str, filter: &Filter, li
     let prefix = resource.prefix(namespace);
     let mut matching = start
         .snapshot
-        .range(&prefix, start.after.as_ref())
+        .range_labelled(&prefix, start.after.as_ref(), &filter.needed_labels())
         .filter(|(_, object)| filter.is_everything() || filter.matches(&object.header));
     if limit == 0 {
         return Page { objects: matching.map(|(_, object)| object.clone()).collect(), next: None };

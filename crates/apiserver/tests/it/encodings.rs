@@ -159,3 +159,51 @@ async fn options_of_a_deletion_are_read_in_protobuf() {
     let (code, _, body) = ask(&bench, Method::DELETE, &path, PROTOBUF, options(&uid)).await;
     assert_eq!((code, protobuf::decode(&body, ("", "")).unwrap()["status"].take()), (200, json!("Success")));
 }
+
+async fn long_list(bench: &Bench, path: &str, accept: &str, encoding: &str) -> (Response<()>, Value) {
+    let request = Request::builder().uri(path).header("accept", accept).header("accept-encoding", encoding);
+    let response = bench.send(request.body(whole("")).expect("a request"), Some(&UserInfo::master("admin"))).await;
+    let (head, body) = response.into_parts();
+    let bytes = body.collect().await.expect("a whole body").to_bytes();
+    let value = match encoding {
+        "gzip" => serde_json::from_reader(flate2::read::GzDecoder::new(&bytes[..])),
+        _ => serde_json::from_slice(&bytes),
+    };
+    (Response::from_parts(head, ()), value.expect("JSON"))
+}
+
+/// A list that is sent in pieces says what its pages say.
+#[tokio::test]
+async fn a_long_list_is_the_same_in_every_form() {
+    const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    const METADATA: &str = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    let bench = Bench::new().await;
+    let filling = "x".repeat(8000);
+    for index in 0..60 {
+        let map = json!({"metadata": {"name": format!("m{index}")}, "data": {"filling": filling}});
+        assert_eq!(bench.post(MAPS, &map).await.code, 201);
+    }
+    let (mut items, mut path) = (Vec::new(), format!("{MAPS}?limit=7"));
+    loop {
+        let page = bench.get(&path).await.body;
+        items.extend(page["items"].as_array().expect("a list").clone());
+        let Some(token) = page["metadata"]["continue"].as_str() else { break };
+        path = format!("{MAPS}?limit=7&continue={token}");
+    }
+    assert!(items.len() >= 60);
+    for encoding in ["identity", "gzip"] {
+        let (head, list) = long_list(&bench, MAPS, "application/json", encoding).await;
+        assert_eq!(head.headers().contains_key("content-encoding"), encoding == "gzip");
+        assert_eq!((&list["kind"], &list["items"]), (&json!("ConfigMapList"), &json!(items)));
+        let (_, table) = long_list(&bench, MAPS, TABLE, encoding).await;
+        let rows = table["rows"].as_array().expect("rows");
+        let named = rows.iter().map(|row| (&row["cells"][0], &row["object"]["metadata"]));
+        assert!(named.eq(items.iter().map(|item| (&item["metadata"]["name"], &item["metadata"]))));
+        assert_eq!((&table["kind"], &table["columnDefinitions"][0]["name"]), (&json!("Table"), &json!("Name")));
+        let (_, metadata) = long_list(&bench, MAPS, METADATA, encoding).await;
+        let metadata = metadata["items"].as_array().expect("items").iter().map(|item| &item["metadata"]);
+        assert!(metadata.eq(items.iter().map(|item| &item["metadata"])));
+    }
+    let pretty = long_list(&bench, &format!("{MAPS}?pretty=true"), "application/json", "identity").await.1;
+    assert_eq!(pretty["items"], json!(items));
+}

@@ -34,7 +34,7 @@ use rt::Clock;
 
 use crate::Context;
 use crate::ignore::ignore_gone;
-use crate::pods::{matches, seconds};
+use crate::pods::seconds;
 use behavior::Memory;
 use calculator::{Proposal, Samples, Target as Wanted, Tolerance};
 use metrics::Metrics;
@@ -165,11 +165,10 @@ impl AutoscalerReconciler {
             set_condition(status, "ScalingActive", false, missing, now);
             return None;
         };
-        let near = self.pods.namespace(autoscaler.namespace()).into_iter();
         let pass = Pass {
             autoscaler,
             selector,
-            pods: near.filter(|pod| matches(&parsed, &pod.metadata)).collect(),
+            pods: self.pods.matching(autoscaler.namespace(), &parsed),
             current,
             observed: target.scale.status.as_ref().map_or(current, |status| status.replicas),
             tolerance: plan::tolerance(spec),

@@ -19,7 +19,7 @@ use rt::Clock;
 
 use crate::Context;
 use crate::ignore::ignore_not_found;
-use crate::ownership::{claim, wake_owners};
+use crate::ownership::{candidates, claim, wake_owners};
 use crate::pod_control::PodControl;
 use crate::pods::is_deleted;
 use plan::Plan;
@@ -85,7 +85,8 @@ impl Reconciler for DaemonSetReconciler {
         }
         let hash = self.sync_revisions(&set).await?;
         let api = Api::namespaced(&self.client, set.namespace());
-        let pods = claim(&api, set.as_ref(), &plan::pod_selector(&set), self.pods.namespace(set.namespace())).await?;
+        let selector = plan::pod_selector(&set);
+        let pods = claim(&api, set.as_ref(), &selector, candidates(&self.pods, set.as_ref(), &selector)).await?;
         let plan = plan::plan(&set, &self.nodes.list(), &pods, &hash, self.clock.now());
         if self.pod_control.is_caught_up(key) {
             self.apply(&set, &plan, &hash).await?;

@@ -100,8 +100,7 @@ impl Reconciler for DisruptionReconciler {
 impl DisruptionReconciler {
     async fn judge(&self, budget: &PodDisruptionBudget) -> Result<Plan, ScaleError> {
         let selector = plan::pod_selector(budget);
-        let near = self.pods.namespace(budget.namespace()).into_iter();
-        let pods: Vec<_> = near.filter(|pod| matches(&selector, &pod.metadata)).collect();
+        let pods = self.pods.matching(budget.namespace(), &selector);
         if pods.is_empty() {
             self.events.normal(&reference(budget), "NoPods", "No matching pods found");
         }

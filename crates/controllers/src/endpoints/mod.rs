@@ -16,7 +16,7 @@ use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, Wo
 
 use crate::Context;
 use crate::ignore::ignore_not_found;
-use crate::slices::{selects, wake_by_pods};
+use crate::slices::{selected, wake_by_pods};
 
 const NAME: &str = "endpoint-controller";
 const WORKERS: usize = 4;
@@ -78,8 +78,7 @@ impl EndpointsReconciler {
     }
 
     async fn sync(&self, service: &Service, existing: Option<Arc<Endpoints>>) -> Result<(), Error> {
-        let pods = self.pods.namespace(service.namespace());
-        let pods: Vec<_> = pods.into_iter().filter(|pod| selects(service, pod)).collect();
+        let pods = selected(service, &self.pods);
         let (subsets, cut) = plan::subsets(service, &pods, ADDRESSES_MAX);
         let api = Api::<Endpoints>::namespaced(&self.client, service.namespace());
         let mut wanted = existing.as_deref().cloned().unwrap_or_else(|| new_endpoints(service));

@@ -34,7 +34,7 @@ use rt::Clock;
 
 use crate::Context;
 use crate::ignore::ignore_gone;
-use crate::ownership::{claim_with_finalizer, wake_owners};
+use crate::ownership::{candidates, claim_with_finalizer, wake_owners};
 use crate::pod_control::PodControl;
 use crate::pods::selector;
 use backoff::Backoff;
@@ -149,9 +149,9 @@ impl JobReconciler {
     }
 
     async fn pods_of(&self, job: &Job) -> Result<Vec<Arc<Pod>>, Error> {
-        let candidates = self.pods.namespace(job.namespace());
-        let api = Api::namespaced(&self.client, job.namespace());
-        claim_with_finalizer(&api, job, &pod_selector(job), candidates, Some(pods::FINALIZER)).await
+        let (selector, api) = (pod_selector(job), Api::namespaced(&self.client, job.namespace()));
+        let near = candidates(&self.pods, job, &selector);
+        claim_with_finalizer(&api, job, &selector, near, Some(pods::FINALIZER)).await
     }
 
     fn backoff(&self, job: &Job) -> Backoff {

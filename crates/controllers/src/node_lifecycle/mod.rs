@@ -24,7 +24,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::ignore::ignore_gone;
-use crate::pods::is_ready;
+use crate::pods::{by_node, is_ready};
 use crate::{Config, Context};
 use plan::Plan;
 
@@ -37,8 +37,8 @@ pub(crate) fn start(context: &Context) {
     let (nodes, pods) = (informers.lister::<Node>(), informers.lister::<Pod>());
     let leases = informers.lister_for::<Lease>(Selection { namespace: LEASES.into(), ..Selection::default() });
     let queue = WorkQueue::new();
-    let by_node = queue.clone();
-    nodes.subscribe(move |change| by_node.add(change.object().key()));
+    let own = queue.clone();
+    nodes.subscribe(move |change| own.add(change.object().key()));
     let by_lease = queue.clone();
     leases.subscribe(move |change: &Change<Lease>| by_lease.add(ObjectKey::cluster(change.object().name())));
     let by_pod = queue.clone();
@@ -55,7 +55,7 @@ pub(crate) fn start(context: &Context) {
         events: context.events(&client, NAME),
         client,
         config: context.config.clone(),
-        on_node: pods.index("node", node_name),
+        on_node: by_node(&pods),
         nodes: nodes.clone(),
         leases: leases.clone(),
         clock: context.clock.clone(),

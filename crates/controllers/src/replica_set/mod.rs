@@ -18,7 +18,7 @@ use rt::Clock;
 
 use crate::Context;
 use crate::ignore::ignore_not_found;
-use crate::ownership::{claim, wake_owners};
+use crate::ownership::{candidates, claim, wake_owners};
 use crate::pod_control::PodControl;
 use crate::pods::is_deleted;
 
@@ -81,9 +81,8 @@ impl Reconciler for ReplicaSetReconciler {
 
 impl ReplicaSetReconciler {
     async fn pods_of(&self, set: &ReplicaSet) -> Result<Vec<Arc<Pod>>, Error> {
-        let candidates = self.pods.namespace(set.namespace());
-        let api = Api::namespaced(&self.client, set.namespace());
-        claim(&api, set, &plan::pod_selector(set), candidates).await
+        let (selector, api) = (plan::pod_selector(set), Api::namespaced(&self.client, set.namespace()));
+        claim(&api, set, &selector, candidates(&self.pods, set, &selector)).await
     }
 
     async fn apply(&self, set: &ReplicaSet, plan: &plan::Plan) -> Result<(), Error> {

@@ -198,7 +198,7 @@ async fn whole<K: Object>(
 
 async fn number(monitor: &Monitor, namespace: &str) -> usize {
     monitor.lister.synced().await;
-    monitor.lister.namespace(namespace).len()
+    monitor.lister.count_in(namespace)
 }
 
 #[cfg(test)]

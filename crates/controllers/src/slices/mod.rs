@@ -19,7 +19,8 @@ use crate::ignore::ignore_not_found;
 use crate::pods::label;
 use plan::Action;
 
-pub(crate) use plan::{is_endpoint, port_number, selects};
+use plan::selects;
+pub(crate) use plan::{is_endpoint, port_number, selected};
 
 const NAME: &str = "endpointslice-controller";
 const WORKERS: usize = 4;
@@ -83,8 +84,7 @@ impl Reconciler for SliceReconciler {
         let existing = self.slices_of(key);
         let actions = match self.services.get(key) {
             Some(service) if service.spec.as_ref().is_some_and(|spec| spec.selector.is_some()) => {
-                let pods: Vec<_> =
-                    self.pods.namespace(&key.namespace).into_iter().filter(|pod| selects(&service, pod)).collect();
+                let pods = plan::selected(&service, &self.pods);
                 plan::plan(&service, &pods, existing, &|node| self.zone(node))
             }
             // The garbage collector removes the slices of a service that is gone.

@@ -7,7 +7,9 @@ use api::corev1::{Pod, Service, ServicePort};
 use api::discoveryv1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use api::k8s::apimachinery::pkg::util::intstr::IntOrString;
 use api::metav1::{ObjectMeta, OwnerReference};
+use apimachinery::labels::Selector;
 use client::Object;
+use controller_runtime::Lister;
 
 use crate::pods::{self, is_deleted, is_ready, phase};
 
@@ -36,6 +38,15 @@ pub(crate) fn selects(service: &Service, pod: &Pod) -> bool {
     let labels = pod.metadata.labels.as_ref();
     !selector.is_empty()
         && selector.iter().all(|(name, value)| labels.and_then(|labels| labels.get(name)) == Some(value))
+}
+
+/// The pods that a service's selector picks.
+pub(crate) fn selected(service: &Service, all: &Lister<Pod>) -> Vec<Arc<Pod>> {
+    let labels = service.spec.as_ref().and_then(|spec| spec.selector.clone());
+    let selector = Selector::from_map(serde_json::to_value(labels).ok().as_ref());
+    let mut found = all.matching(service.namespace(), &selector);
+    found.retain(|pod| selects(service, pod));
+    found
 }
 
 /// Whether the pod can be an endpoint at all: it has an address and is not over.

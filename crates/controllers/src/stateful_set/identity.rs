@@ -57,6 +57,10 @@ pub(super) fn identify(pod: &mut Pod, ordinal: i32) {
     labels.insert(POD_INDEX.into(), ordinal.to_string());
 }
 
+pub(super) fn is_own_label(name: &str) -> bool {
+    [POD_NAME, POD_INDEX].contains(&name)
+}
+
 /// The claims' volumes take the place of the template's volumes of the same name.
 fn mount_claims(set: &StatefulSet, pod: &mut Pod, ordinal: i32) {
     let claims = templates(set).iter().map(|template| Volume {

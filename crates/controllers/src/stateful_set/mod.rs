@@ -23,7 +23,7 @@ use rt::Clock;
 
 use crate::Context;
 use crate::ignore::ignore_not_found;
-use crate::ownership::{claim, wake_owners};
+use crate::ownership::{candidates, claim, wake_owners};
 use crate::pod_control::PodControl;
 use plan::{Action, Observed};
 
@@ -112,13 +112,26 @@ impl Reconciler for StatefulSetReconciler {
     }
 }
 
+/// Puts its identity's labels on a pod. The cache has less than the whole pod: what is written back is the server's.
+async fn identify_live(api: &Api<Pod>, identified: &Pod) -> Result<(), Error> {
+    let mut live = api.get(identified.name()).await?;
+    if live.uid() != identified.uid() {
+        return Ok(()); // another one by now, that comes to be looked at by itself
+    }
+    let labels = identified.metadata.labels.clone().unwrap_or_default();
+    let own = labels.into_iter().filter(|(name, _)| identity::is_own_label(name));
+    live.metadata.labels.get_or_insert_default().extend(own);
+    api.update(&live).await.map(drop)
+}
+
 impl StatefulSetReconciler {
     /// Only pods whose names are the set's are claimed: others may match its labels.
     async fn pods_of(&self, set: &StatefulSet) -> Result<Vec<Arc<Pod>>, Error> {
-        let near = self.pods.namespace(set.namespace()).into_iter();
-        let candidates = near.filter(|pod| identity::ordinal(set, pod).is_some()).collect();
+        let selector = plan::pod_selector(set);
+        let near = candidates(&self.pods, set, &selector).into_iter();
+        let named = near.filter(|pod| identity::ordinal(set, pod).is_some()).collect();
         let api = Api::namespaced(&self.client, set.namespace());
-        claim(&api, set, &plan::pod_selector(set), candidates).await
+        claim(&api, set, &selector, named).await
     }
 
     /// Makes the present template's revision.
@@ -191,7 +204,7 @@ impl StatefulSetReconciler {
                 made
             }
             Action::Update(pod) => {
-                let made = pods.update(pod).await.map(drop);
+                let made = identify_live(&pods, pod).await;
                 self.tell(set, "Update", pod, made.as_ref().err());
                 made
             }

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::Object;
 use expect_test::{Expect, expect};
+use rt::{SystemClock, TaskSet};
 use serde_json::{Value, json};
+use testkit::FakeApi;
 
 use super::*;
 use revisions::Revision;
@@ -285,4 +288,45 @@ fn a_pod_is_named_numbered_and_mounted() {
     expect![[r#"
         s-3 {"apps.kubernetes.io/pod-index":"3","controller-revision-hash":"s-new","statefulset.kubernetes.io/pod-name":"s-3"}
         {"containers":[],"hostname":"s-3","subdomain":"svc","volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"data-s-3"}}]}"#]].assert_eq(&format!("{} {labels}\n{spec}", pod.name()));
+}
+
+/// The cache has not the whole pod: nothing of it may be lost when the pod gets its labels.
+#[tokio::test(start_paused = true)]
+async fn a_pod_without_its_labels_gets_them_and_keeps_all_else() {
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    let (api, tasks) = (FakeApi::new(), TaskSet::new());
+    let client = api.client();
+    let context = Context {
+        informers: crate::informers(&client, &tasks),
+        client_for: Arc::new(move |_: &str| client.clone()),
+        tasks: tasks.clone(),
+        clock: Arc::new(SystemClock),
+        config: Arc::default(),
+    };
+    let container = json!({"name": "c", "image": "web", "env": [{"name": "MODE", "value": "on"}],
+        "readinessProbe": {"httpGet": {"path": "/", "port": 80}}});
+    let labels = json!({"app": "s"});
+    let spec = json!({"replicas": 1, "serviceName": "s", "selector": {"matchLabels": labels}, "updateStrategy": {"type": "OnDelete"},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}});
+    api.put(
+        "/apis/apps/v1/namespaces/default/statefulsets",
+        json!({"metadata": {"name": "s", "namespace": "default", "uid": "s"}, "spec": spec}),
+    );
+    let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "s", "uid": "s", "controller": true});
+    let metadata =
+        json!({"name": "s-0", "namespace": "default", "uid": "p", "labels": labels, "ownerReferences": [owner]});
+    let secret = json!({"name": "key", "secret": {"secretName": "key"}});
+    let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+    let spec = json!({"containers": [container], "volumes": [secret], "hostname": "s-0"});
+    api.put(PODS, json!({"metadata": metadata, "spec": spec, "status": status}));
+    start(&context);
+    let labelled = |pod: &serde_json::Value| pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] == "s-0";
+    let pod =
+        tokio::time::timeout(Duration::from_secs(60), api.wait_for(PODS, labelled)).await.expect("it is labelled");
+    assert_eq!(
+        (&pod["metadata"]["uid"], &pod["metadata"]["labels"]["apps.kubernetes.io/pod-index"]),
+        (&json!("p"), &json!("0"))
+    );
+    assert_eq!((&pod["spec"]["containers"][0], &pod["spec"]["volumes"][0]), (&container, &secret));
+    tasks.shutdown().await;
 }

@@ -63,19 +63,9 @@ fn not_eligible(cycle: &Cycle<'_>, error: &FitError, nominator: &Nominator) -> O
     let nominated = nominator.node_of(&cycle.pod.uid).unwrap_or_else(|| cycle.pod.nominated_node());
     let node = cycle.cache.node(nominated)?;
     let resolvable = !error.rejections.contains_key(nominated) || error.is_resolvable(nominated);
-    let going = |pod: &&Arc<PodInfo>| pod.priority < cycle.pod.priority && pod.is_terminating();
-    let waits = resolvable && node.pods.iter().any(|pod| going(&pod) && is_preempted(pod));
+    let going = |pod: &&Arc<PodInfo>| pod.priority < cycle.pod.priority && pod.is_terminating;
+    let waits = resolvable && node.pods.iter().any(|pod| going(&pod) && pod.is_preempted);
     waits.then_some("not eligible due to a terminating pod on the nominated node.")
-}
-
-/// Whether it was this scheduler that asked the pod to go.
-fn is_preempted(pod: &PodInfo) -> bool {
-    let conditions = pod.pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-    conditions.into_iter().any(|condition| {
-        condition.type_ == "DisruptionTarget"
-            && condition.status == "True"
-            && condition.reason.as_deref() == Some("PreemptionByScheduler")
-    })
 }
 
 /// At least one, or why there is none.
@@ -150,8 +140,7 @@ fn importance(pod: &Arc<PodInfo>) -> (std::cmp::Reverse<i32>, Timestamp) {
 }
 
 fn start_time(pod: &PodInfo) -> Timestamp {
-    let started = pod.pod.status.as_ref().and_then(|status| status.start_time.as_ref());
-    started.map_or(Timestamp::MAX, |time| time.0)
+    pod.started.unwrap_or(Timestamp::MAX)
 }
 
 /// Those whose eviction would break a budget, and the others.
@@ -177,8 +166,7 @@ fn split_by_budget(
 }
 
 fn covers(budget: &PodDisruptionBudget, pod: &PodInfo) -> bool {
-    let labels = pod.pod.metadata.labels.as_ref();
-    if budget.namespace() != pod.key.namespace || labels.is_none_or(|labels| labels.is_empty()) {
+    if budget.namespace() != pod.key.namespace || pod.labels.is_empty() {
         return false;
     }
     let own = selector(budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()));

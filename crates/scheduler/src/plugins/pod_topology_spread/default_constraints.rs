@@ -42,7 +42,7 @@ fn group_selector(pod: &PodInfo, cluster: &Cluster) -> Option<Selector> {
 }
 
 fn owner_selector(pod: &PodInfo, cluster: &Cluster, expressions: &mut Vec<Value>) {
-    let owners = pod.pod.metadata.owner_references.iter().flatten();
+    let owners = pod.pod().metadata.owner_references.iter().flatten();
     let Some(owner) = owners.into_iter().find(|owner| owner.controller == Some(true)) else { return };
     let key = ObjectKey::new(&pod.key.namespace, &owner.name);
     let selector = match owner.kind.as_str() {

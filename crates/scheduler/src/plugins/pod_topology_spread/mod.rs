@@ -56,7 +56,7 @@ impl Constraint {
     }
 
     fn counts(&self, pod: &PodInfo, other: &PodInfo) -> bool {
-        other.key.namespace == pod.key.namespace && !other.is_terminating() && other.matches(&self.selector)
+        other.key.namespace == pod.key.namespace && !other.is_terminating && other.matches(&self.selector)
     }
 }
 
@@ -65,9 +65,8 @@ fn selector(own: &TopologySpreadConstraint, pod: &PodInfo) -> Selector {
     let Some(selector) = own.label_selector.as_ref().and_then(|own| serde_json::to_value(own).ok()) else {
         return Selector::nothing();
     };
-    let labels = pod.pod.metadata.labels.as_ref();
     let same = |key: &String| {
-        let value = labels.and_then(|labels| labels.get(key))?;
+        let value = pod.labels.get(key)?;
         Some(json!({"key": key, "operator": "In", "values": [value]}))
     };
     let narrowed = own.match_label_keys.iter().flatten().filter_map(same);
