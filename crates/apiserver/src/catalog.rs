@@ -234,7 +234,6 @@ fn general_header(value: &Value) -> Header {
         uid: object::uid(value).into(),
         labels: labels.map(label).collect(),
         fields: Box::default(),
-        owners: object::owner_references(value).map(|owner| owner.uid.into()).collect(),
         deleting: object::deletion_timestamp(value).is_some(),
     }
 }

@@ -27,8 +27,6 @@ pub struct Header {
     pub labels: Box<[(Box<str>, Box<str>)]>,
     /// Fields that selectors use, beside name and namespace.
     pub fields: Box<[(&'static str, Box<str>)]>,
-    /// UIDs of the owners.
-    pub owners: Box<[Box<str>]>,
     /// Whether `metadata.deletionTimestamp` is set.
     pub deleting: bool,
 }
