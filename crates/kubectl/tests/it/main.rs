@@ -2,6 +2,8 @@
 //!
 //! The server runs in this process. Without a real kubectl the comparison is skipped, and says so.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod changes;
 mod compare;
 mod config;
@@ -11,4 +13,6 @@ mod formats;
 mod plugin;
 mod refusals;
 mod server;
+mod templates;
 mod walkthrough;
+mod web;
