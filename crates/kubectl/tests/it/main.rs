@@ -10,6 +10,7 @@ mod config;
 mod copy;
 mod debug;
 mod formats;
+mod played;
 mod plugin;
 mod refusals;
 mod server;
