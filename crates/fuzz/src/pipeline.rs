@@ -4,9 +4,12 @@ use std::sync::OnceLock;
 
 use apiserver::{Config, Server};
 use auth::UserInfo;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use rt::TaskSet;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 /// By the first byte of an input: how the rest is sent.
@@ -61,6 +64,37 @@ pub fn line(input: &[u8]) {
         return;
     }
     answered(request, Some(UserInfo::master("fuzz")));
+}
+
+/// Of somebody who wants a certificate.
+pub fn certificate_request(input: &[u8]) {
+    post(
+        "/apis/certificates.k8s.io/v1/certificatesigningrequests?dryRun=All",
+        &json!({
+            "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "fuzz"},
+            "spec": {"request": STANDARD.encode(input), "signerName": "kubernetes.io/kube-apiserver-client-kubelet",
+                "usages": ["digital signature", "client auth"]},
+        }),
+    );
+}
+
+/// When a job runs.
+pub fn cron_schedule(input: &[u8]) {
+    let Ok(schedule) = std::str::from_utf8(input) else { return };
+    let pod = json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]});
+    post(
+        "/apis/batch/v1/namespaces/default/cronjobs?dryRun=All",
+        &json!({
+            "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "fuzz"},
+            "spec": {"schedule": schedule, "timeZone": "Europe/Berlin", "jobTemplate": {"spec": {"template": {"spec": pod}}}},
+        }),
+    );
+}
+
+fn post(path: &str, object: &Value) {
+    let request = Request::post(path).header("content-type", "application/json");
+    let request = request.body(Full::new(object.to_string().into()).map_err(|never| match never {}).boxed());
+    answered(request.expect("the line is well formed"), Some(UserInfo::master("fuzz")));
 }
 
 /// A credential of a stranger: never good for anything.

@@ -11,7 +11,7 @@ use rt::TaskSet;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::pipeline;
+use crate::{files, pipeline, wire};
 
 /// What a rule of a definition may cost at run time; more than any input of this length needs.
 const COST_MAX: u64 = 1_000_000;
@@ -24,6 +24,16 @@ pub struct Target {
 }
 
 const POD: &[u8] = br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"100m"}},"ports":[{"containerPort":80}]}]}}"#;
+
+/// For `system:node:a`, of `system:nodes`.
+const CERTIFICATE_REQUEST: &[u8] = b"-----BEGIN CERTIFICATE REQUEST-----
+MIHpMIGRAgEAMC8xFTATBgNVBAoMDHN5c3RlbTpub2RlczEWMBQGA1UEAwwNc3lz
+dGVtOm5vZGU6YTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABCRwzPnCMwD8B9KD
+mWmzTkvbpyYUCuXMbsHETeX4YEbwOB9tQbYKSfjt5POBPm6YrlxxGqRBzg1k8g00
+0g+pzgigADAKBggqhkjOPQQDAgNHADBEAiBDTwlhPX2xgNBKc0AmpvVXSX6Rl95C
+oMPPHFuz3XGRmQIgA7gXCEirSAVxmv7rO50dJ5ASAh7a3nZDZ1qoX+tXBZ4=
+-----END CERTIFICATE REQUEST-----
+";
 
 pub fn all() -> Vec<Target> {
     let target = |name, run, seeds| Target { name, run, seeds };
@@ -49,6 +59,18 @@ pub fn all() -> Vec<Target> {
         target("spdy", spdy, &[b"\x80\x03\0\x01\x01\0\0\x0a\0\0\0\x01\0\0\0\0\0\0", b"\0\0\0\x01\x01\0\0\x03abc"]),
         target("request-body", pipeline::body, &[POD, b"\0metadata: {name: a}\ndata: &a {x: *a}", b"\x04{\"metadata\":{\"name\":\"p\"}}"]),
         target("request-line", pipeline::line, &[b"/api/v1/pods?limit=1&continue=abc", b"/apis/apps/v1/namespaces/x/deployments/y/scale?fieldSelector=a%3Db"]),
+        target("certificate-request", pipeline::certificate_request, &[CERTIFICATE_REQUEST, b"-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n"]),
+        target("cron-schedule", pipeline::cron_schedule, &[b"*/5 0-12 1,15 JAN-MAR mon#2", b"@every 1h30m", b"TZ=Asia/Tokyo 0 0 L * *", b"0 0 29 2 *"]),
+        target("go-template", files::go_template, &[b"{{range $i, $c := .spec.containers}}{{if eq $i 0}}{{$c.name | printf \"%5s|%-3q\"}}{{else with $c}}{{break}}{{end}}{{end}}", b"{{define \"t\"}}{{(index .items 0).name}}{{end}}{{template \"t\" .}}{{- /* c */ -}}", b"{{slice .kind 0 1}} {{'a'}} {{0x1F}} {{printf \"%[1]*.2f\" 3 1.5}}"]),
+        target("kubectl-json-path", files::json_path, &[b"{range .spec.containers[*]}{.name}{\"\\n\"}{end}{..name}", b"{.spec.containers[?(@.name=='c')].ports[-1:0:2]['containerPort', 'x']}"]),
+        target("manifest", files::manifest, &[POD, b"a: 0644\n---\n&a {kind: List, apiVersion: v1, items: [*a]}", b"\xff\xfea\0:\0b\0"]),
+        target("kubeconfig", files::kubeconfig, &[b"{current-context: a, contexts: [{name: a, context: {cluster: c, user: u}}], clusters: [{name: c, cluster: {server: 'https://x:1', certificate-authority-data: YQ==}}], users: [{name: u, user: {token: t, exec: {command: x}}}]}"]),
+        target("admission-configuration", files::admission_configuration, &[b"apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n- name: PodSecurity\n  configuration: {apiVersion: pod-security.admission.config.k8s.io/v1, kind: PodSecurityConfiguration, defaults: {enforce: baseline, enforce-version: v1.20}}\n- {name: EventRateLimit, configuration: {limits: [{type: User, qps: 1, burst: 2}]}}"]),
+        target("authentication-configuration", files::authentication_configuration, &[b"apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- issuer: {url: https://a, audiences: [b], audienceMatchPolicy: MatchAny}\n  claimValidationRules: [{expression: 'claims.x == 1'}]\n  claimMappings: {username: {expression: 'claims.sub'}, groups: {claim: g, prefix: 'p:'}}\nanonymous: {enabled: true, conditions: [{path: /livez}]}"]),
+        target("image-archive", files::image_archive, &[b"[{\"Config\":\"config.json\",\"RepoTags\":[\"a:b\"],\"Layers\":[\"layer.tar\"]}]\0{\"config\":{\"Env\":[\"A=b\"],\"User\":\"1:2\",\"Entrypoint\":[\"/x\"]},\"rootfs\":{\"diff_ids\":[\"sha256:00\"]}}\0"]),
+        target("netlink", wire::netlink, &[b"\x1c\0\0\0\x10\0\x05\0\x01\0\0\0\0\0\0\0\x0c\0\x01\x80\x08\0\x02\0abcd"]),
+        target("websocket", wire::websocket, &[b"\x82\x83abcd\0hi", b"\x88\x82abcd\x03\xe8\x89\x80abcd", b"\x02\x81abcda\x80\xfe\0\x02abcdab"]),
+        target("tunnel", wire::tunnel, &[b"\x82\x8eabcd\x80\x03\0\x01\x01\0\0\x0a\0\0\0\x01\0\0"]),
         target("bearer-token", pipeline::token, &[b"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln", b"abcdef.0123456789abcdef"]),
     ]
 }

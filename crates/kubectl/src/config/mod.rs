@@ -21,7 +21,7 @@ pub use access::{Access, directory_of};
 use plugin::Plugin;
 pub use settings::{KEY_ORDER, Settings, Stanza};
 use transport::Address;
-pub use transport::{Manners, transport};
+pub use transport::{Manners, transport, web};
 
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 

@@ -96,6 +96,13 @@ pub(super) fn plain(address: &Address) -> Result<Arc<dyn Transport>, TransportEr
     Ok(Arc::new(PlainTransport { server, authority, prefix }))
 }
 
+/// The way to a server that is no cluster's: nobody's credentials, the machine's certificate authorities.
+pub fn web(server: &str) -> Result<Arc<dyn Transport>, Failure> {
+    let ca_pem = if server.starts_with("https://") { super::system_roots::pem()? } else { Vec::new() };
+    let endpoint = Endpoint { server: server.to_owned(), ca_pem, identity: client::Identity::None };
+    Ok(plain(&Address { endpoint, server_name: None }).map_err(client::Error::from)?)
+}
+
 struct Mannered {
     inner: Arc<dyn Transport>,
     manners: Manners,

@@ -34,6 +34,15 @@ impl Info {
         info
     }
 
+    /// An object of which nobody is asked what it is.
+    pub fn of_file(object: Value) -> Self {
+        let api_version = apimachinery::object::api_version(&object);
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let kind = apimachinery::object::kind(&object).to_owned();
+        let mapping = Mapping { group: group.to_owned(), version: version.to_owned(), kind, ..Mapping::default() };
+        Self::of_object(&Arc::new(mapping), object)
+    }
+
     /// The namespace that the object itself names.
     pub fn own_namespace(&self) -> &str {
         apimachinery::object::namespace(&self.object)

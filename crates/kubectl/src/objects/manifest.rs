@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::download::download;
+use super::glob;
 use crate::config::os_text;
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
@@ -45,45 +47,60 @@ impl Files {
 
     /// Whether one file alone was named: what is in it may be one object.
     pub fn is_single(&self) -> bool {
-        matches!(self.names.as_slice(), [name] if name != "-" && !Path::new(name).is_dir())
+        matches!(self.names.as_slice(), [name] if name != "-" && !is_url(name) && !Path::new(name).is_dir())
     }
 
     /// All objects, lists taken apart. What cannot be read stands among the failures.
-    pub fn read(&self) -> Result<(Vec<Document>, Vec<Failure>), Failure> {
+    pub async fn read(&self) -> Result<(Vec<Document>, Vec<Failure>), Failure> {
         let (mut documents, mut failures) = (Vec::new(), Vec::new());
-        for (source, path) in self.expand()? {
-            match read(path.as_deref()).and_then(|text| parse_file(&source, &text)) {
-                Ok(objects) => documents.extend(
-                    objects.into_iter().flat_map(members_of).map(|object| Document { source: source.clone(), object }),
-                ),
-                Err(failure) => failures.push(failure),
-            }
+        for (source, place) in self.expand()? {
+            let text = match place.read().await {
+                Ok(text) => text,
+                Err(failure) => {
+                    failures.push(failure);
+                    continue;
+                }
+            };
+            // What stands before a mistake counts.
+            let (objects, mistake) = documents_of(&text);
+            let objects = objects.into_iter().flat_map(members_of);
+            documents.extend(objects.map(|object| Document { source: source.clone(), object }));
+            failures.extend(mistake.map(|why| Failure::Plain(format!("error parsing {source}: {why}"))));
         }
         Ok((documents, failures))
     }
 
-    /// The files, those of directories in the order of their names. `None` is standard input.
-    fn expand(&self) -> Result<Vec<(String, Option<PathBuf>)>, Failure> {
+    /// The files, those of directories in the order of their names.
+    fn expand(&self) -> Result<Vec<(String, Place)>, Failure> {
         let mut files = Vec::new();
         for name in &self.names {
-            let path = PathBuf::from(name);
             match name.as_str() {
-                "-" => files.push(("STDIN".to_owned(), None)),
-                url if url.starts_with("http://") || url.starts_with("https://") => {
-                    return fail!("reading {url:?}: URLs are not supported; fetch the file first");
+                "-" => files.push(("STDIN".to_owned(), Place::Stdin)),
+                url if is_url(url) => files.push((url.to_owned(), Place::Web(url.to_owned()))),
+                pattern => {
+                    for path in glob::expand(pattern)? {
+                        self.find(path, &mut files)?;
+                    }
                 }
-                _ if !path.exists() => return fail!("the path {name:?} does not exist"),
-                _ if path.is_dir() => self.walk(&path, &mut files)?,
-                _ => files.push((name.clone(), Some(path))),
             }
         }
         if files.is_empty() {
-            return fail!("error reading {:?}: recognized file extensions are [.json .yaml .yml]", self.names);
+            let names = self.names.join(" ");
+            return fail!("error reading [{names}]: recognized file extensions are [.json .yaml .yml]");
         }
         Ok(files)
     }
 
-    fn walk(&self, directory: &Path, files: &mut Vec<(String, Option<PathBuf>)>) -> Result<(), Failure> {
+    fn find(&self, name: String, files: &mut Vec<(String, Place)>) -> Result<(), Failure> {
+        let path = PathBuf::from(&name);
+        if path.is_dir() {
+            return self.walk(&path, files);
+        }
+        files.push((name, Place::File(path)));
+        Ok(())
+    }
+
+    fn walk(&self, directory: &Path, files: &mut Vec<(String, Place)>) -> Result<(), Failure> {
         let failed = |error: std::io::Error| {
             Failure::Plain(format!("error reading {:?}: {}", directory.display().to_string(), os_text(&error)))
         };
@@ -95,55 +112,89 @@ impl Files {
         entries.sort();
         for path in entries {
             let known = path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known));
-            if path.is_dir() {
+            // A link to a directory is not followed, as by Go.
+            if path.is_dir() && !path.is_symlink() {
                 if self.recursive {
                     self.walk(&path, files)?;
                 }
             } else if known {
-                files.push((path.display().to_string(), Some(path)));
+                files.push((path.display().to_string(), Place::File(path)));
             }
         }
         Ok(())
     }
 }
 
-fn read(path: Option<&Path>) -> Result<String, Failure> {
-    let mut bytes = Vec::new();
-    match path {
-        Some(path) => {
-            bytes = std::fs::read(path)
-                .map_err(|error| Failure::Plain(format!("open {}: {}", path.display(), os_text(&error))))?;
-        }
-        None => {
-            std::io::stdin().read_to_end(&mut bytes).map_err(|error| format!("read STDIN: {}", os_text(&error)))?;
-        }
-    }
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    String::from_utf8(text.to_vec()).map_err(|_| Failure::from("the input is not UTF-8"))
+/// Where a manifest is.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Stdin,
+    File(PathBuf),
+    Web(String),
 }
 
-fn parse_file(source: &str, text: &str) -> Result<Vec<Value>, Failure> {
-    decode_documents(text).map_err(|why| Failure::Plain(format!("error parsing {source}: {why}")))
+impl Place {
+    async fn read(&self) -> Result<String, Failure> {
+        let bytes = match self {
+            Self::File(path) => std::fs::read(path)
+                .map_err(|error| Failure::Plain(format!("open {}: {}", path.display(), os_text(&error))))?,
+            Self::Stdin => {
+                let mut bytes = Vec::new();
+                let read = std::io::stdin().read_to_end(&mut bytes);
+                read.map_err(|error| format!("read STDIN: {}", os_text(&error)))?;
+                bytes
+            }
+            Self::Web(url) => download(url).await?,
+        };
+        decode_text(&bytes).ok_or_else(|| Failure::from("the input is not UTF-8"))
+    }
+}
+
+/// UTF-8, or UTF-16 where the mark before it says so.
+fn decode_text(bytes: &[u8]) -> Option<String> {
+    let wide = |unit: fn([u8; 2]) -> u16| {
+        let units = bytes[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        String::from_utf16(&units.collect::<Vec<_>>()).ok()
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, text @ ..] | text => String::from_utf8(text.to_vec()).ok(),
+    }
+}
+
+fn is_url(name: &str) -> bool {
+    name.starts_with("http://") || name.starts_with("https://")
 }
 
 /// The documents of a text; empty ones are left out.
 pub fn decode_documents(text: &str) -> Result<Vec<Value>, String> {
-    if text.trim_start().starts_with('{') {
-        return decode_json(text);
+    match documents_of(text) {
+        (objects, None) => Ok(objects),
+        (_, Some(why)) => Err(why),
     }
-    let mut objects = Vec::new();
-    for document in split(text) {
-        let object = decode_yaml(&document)?;
-        if !object.is_null() {
-            objects.push(object);
-        }
-    }
-    Ok(objects)
 }
 
-fn decode_json(text: &str) -> Result<Vec<Value>, String> {
-    let objects: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text).into_iter().collect();
-    objects.map_err(|error| if error.is_eof() { "unexpected EOF".into() } else { error.to_string() })
+/// The documents of a text up to the first mistake, and the mistake.
+fn documents_of(text: &str) -> (Vec<Value>, Option<String>) {
+    let is_json = text.trim_start().starts_with('{');
+    let mut objects = Vec::new();
+    let decoded: Box<dyn Iterator<Item = Result<Value, String>>> = if is_json {
+        let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        Box::new(values.map(|value| {
+            value.map_err(|error| if error.is_eof() { "unexpected EOF".into() } else { error.to_string() })
+        }))
+    } else {
+        Box::new(split(text).into_iter().map(|document| decode_yaml(&document)))
+    };
+    for object in decoded {
+        match object {
+            Ok(Value::Null) => {}
+            Ok(object) => objects.push(object),
+            Err(why) => return (objects, Some(why)),
+        }
+    }
+    (objects, None)
 }
 
 /// Cuts at lines that begin with `---`.
@@ -171,8 +222,25 @@ fn decode_yaml(document: &str) -> Result<Value, String> {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(document, options)
-        .map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))
+    let mut value = serde_saphyr::from_str_with_options(document, options)
+        .map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))?;
+    make_whole(&mut value);
+    Ok(value)
+}
+
+/// YAML becomes JSON by way of text, in which `1.0` is `1`.
+fn make_whole(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(map) => map.values_mut().for_each(make_whole),
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().filter(|float| float.fract() == 0.0);
+            if let Some(whole) = float.and_then(|float| format!("{float:.0}").parse::<i64>().ok()) {
+                *value = whole.into();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The members of a list of objects, or the object itself.
@@ -195,8 +263,11 @@ mod tests {
 
     #[test]
     fn documents_are_cut_and_read() {
-        let text = "# first\n---\na: 0644\nb: yes\n---\n---\n# none\n--- \nc: |\n  ---x\n";
-        assert_eq!(decode_documents(text).expect("good"), [json!({"a": 420, "b": true}), json!({"c": "---x\n"})]);
+        let text = "# first\n---\na: 0644\nn: 2.0\nb: yes\n---\n---\n# none\n--- \nc: |\n  ---x\n";
+        assert_eq!(
+            decode_documents(text).expect("good"),
+            [json!({"a": 420, "b": true, "n": 2}), json!({"c": "---x\n"})]
+        );
         assert_eq!(decode_documents("{\"a\":1}\n{\"b\":2}").expect("good"), [json!({"a": 1}), json!({"b": 2})]);
         assert_eq!(decode_documents("{\"a\":").expect_err("cut"), "unexpected EOF");
         assert!(decode_documents("a: [b\n").expect_err("bad").starts_with("error converting YAML to JSON: yaml: "));

@@ -2,6 +2,8 @@
 
 mod call;
 mod catalog;
+mod download;
+mod glob;
 mod info;
 mod manifest;
 mod selection;
@@ -10,6 +12,6 @@ mod watch;
 pub use call::Call;
 pub use catalog::{Catalog, Mapping};
 pub use info::{Info, Patch, Write};
-pub use manifest::{FILENAME_FLAGS, Files, decode_documents, members_of};
-pub use selection::{Asked, Matching, NOTHING, SELECTOR_FLAGS, Selection, members, other_namespace};
+pub use manifest::{Document, FILENAME_FLAGS, Files, decode_documents, members_of};
+pub use selection::{Asked, Matching, NOTHING, SELECTOR_FLAGS, Selection, check_type, members, other_namespace};
 pub use watch::Watcher;

@@ -231,7 +231,7 @@ impl Asked {
     }
 
     async fn written(&self, session: &Session) -> Result<Selection, Failure> {
-        let (documents, mut failures) = self.files.read()?;
+        let (documents, mut failures) = self.files.read().await?;
         let catalog = session.catalog().await?;
         let mut infos = Vec::new();
         for document in documents {
@@ -280,7 +280,8 @@ fn lookup(catalog: &Catalog, session: &Session, name: &str) -> Result<Arc<Mappin
     Ok(found)
 }
 
-fn check_type(object: &Value) -> Result<(), String> {
+/// Whether an object says what it is.
+pub fn check_type(object: &Value) -> Result<(), String> {
     for (field, what) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
         if object[field].as_str().unwrap_or_default().is_empty() {
             return Err(format!("Object '{what}' is missing in '{object}'"));

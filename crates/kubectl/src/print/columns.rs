@@ -22,7 +22,7 @@ impl CustomColumns {
             let Some((header, path)) = part.split_once(':') else {
                 return fail!("unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>");
             };
-            columns.push((header.to_owned(), JsonPath::parse(&relaxed(path)?)?));
+            columns.push((header.to_owned(), JsonPath::parse(&relaxed(path)?, true)?));
         }
         Ok(Self { columns, writer: TabWriter::table(), headers: !no_headers })
     }
@@ -42,8 +42,9 @@ impl CustomColumns {
             let (headers, paths) = (headers.len(), paths.len());
             return fail!("number of headers ({headers}) and field specifications ({paths}) don't match");
         }
-        let column =
-            |(header, path): (&str, &str)| Ok::<_, Failure>((header.to_owned(), JsonPath::parse(&relaxed(path)?)?));
+        let column = |(header, path): (&str, &str)| {
+            Ok::<_, Failure>((header.to_owned(), JsonPath::parse(&relaxed(path)?, true)?))
+        };
         let columns = headers.into_iter().zip(paths).map(column).collect::<Result<_, _>>()?;
         Ok(Self { columns, writer: TabWriter::table(), headers: true })
     }

@@ -28,11 +28,16 @@ use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
 use jsonpath::JsonPath;
 use template::GoTemplate;
+use template::code_point;
 
 pub const OUTPUT_FLAGS: &[Flag] = &[
     Flag::text("output", "Output format.").short('o'),
     Flag::text("template", "Template string or path to template file to use when -o=go-template, -o=go-template-file."),
-    Flag::switch("allow-missing-template-keys", "Accepted for compatibility.").or("true"),
+    Flag::switch(
+        "allow-missing-template-keys",
+        "If true, ignore any errors in templates when a field or map key is missing in the template.",
+    )
+    .or("true"),
     Flag::switch(
         "show-managed-fields",
         "If true, keep the managedFields when printing objects in JSON or YAML format.",
@@ -77,15 +82,18 @@ impl Format {
     fn parse(parsed: &Parsed, no_headers: bool, formats: &str) -> Result<Option<Self>, Failure> {
         let output = parsed.text("output");
         let managed_fields = parsed.on("show-managed-fields");
+        let allow_missing_keys = parsed.on("allow-missing-template-keys");
         let (kind, argument) = match output.split_once('=') {
             Some((kind, argument)) => (kind, argument.to_owned()),
             None => (output, parsed.text("template").to_owned()),
         };
         Ok(Some(match kind {
-            "" if !argument.is_empty() => Self::GoTemplate(Box::new(GoTemplate::parse(&argument)?)),
+            "" if !argument.is_empty() => Self::GoTemplate(Box::new(GoTemplate::parse(&argument, allow_missing_keys)?)),
             "" | "wide" => return Ok(None),
-            "go-template" | "template" => Self::go_template(&argument)?,
-            "go-template-file" | "templatefile" => Self::go_template(&read_template(&argument, "--template ")?)?,
+            "go-template" | "template" => Self::go_template(&argument, allow_missing_keys)?,
+            "go-template-file" | "templatefile" => {
+                Self::go_template(&read_template(&argument, "--template ")?, allow_missing_keys)?
+            }
             "kyaml" => Self::Kyaml { managed_fields },
             "json" => Self::Json { managed_fields },
             "yaml" => Self::Yaml { managed_fields },
@@ -96,7 +104,10 @@ impl Format {
                 if template.is_empty() {
                     return fail!("template format specified but no template given");
                 }
-                Self::JsonPath { path: JsonPath::parse(&template)?, as_json: kind == "jsonpath-as-json" }
+                Self::JsonPath {
+                    path: JsonPath::parse(&template, allow_missing_keys)?,
+                    as_json: kind == "jsonpath-as-json",
+                }
             }
             "custom-columns" => Self::Columns(CustomColumns::parse(&argument, no_headers)?),
             "custom-columns-file" => Self::Columns(CustomColumns::from_file(&read_template(&argument, "template ")?)?),
@@ -108,10 +119,10 @@ impl Format {
         }))
     }
 
-    fn go_template(text: &str) -> Result<Self, Failure> {
+    fn go_template(text: &str, allow_missing_keys: bool) -> Result<Self, Failure> {
         match text {
             "" => fail!("template format specified but no template given"),
-            text => Ok(Self::GoTemplate(Box::new(GoTemplate::parse(text)?))),
+            text => Ok(Self::GoTemplate(Box::new(GoTemplate::parse(text, allow_missing_keys)?))),
         }
     }
 

@@ -32,7 +32,7 @@ pub struct Sorter {
 impl Sorter {
     pub fn parse(field: &str) -> Result<Self, Failure> {
         let template = relaxed(field).unwrap_or_else(|_| field.to_owned());
-        let path = JsonPath::parse(&template)?;
+        let path = JsonPath::parse(&template, true)?;
         Ok(Self { template, path })
     }
 

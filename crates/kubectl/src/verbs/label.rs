@@ -6,7 +6,7 @@ use super::writing::{self, DryRun, Writing};
 use crate::command::{Command, runs};
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
-use crate::objects::{Asked, FILENAME_FLAGS, Info, Patch, SELECTOR_FLAGS};
+use crate::objects::{Asked, FILENAME_FLAGS, Info, Patch, SELECTOR_FLAGS, check_type};
 use crate::print::OUTPUT_FLAGS;
 use crate::session::Session;
 
@@ -25,6 +25,7 @@ pub const ANNOTATE: Command =
 const FLAGS: &[Flag] = &[
     Flag::switch("all", "Select all resources, in the namespace of the specified resource types"),
     Flag::switch("list", "If true, display the labels for a given resource."),
+    Flag::switch("local", "If true, the command will NOT contact api-server but run locally."),
     Flag::switch("overwrite", "If true, allow to be overwritten, otherwise reject updates that overwrite existing."),
     Flag::text(
         "resource-version",
@@ -64,7 +65,11 @@ async fn run(session: &Session, parsed: &Parsed, tags: &Tags) -> Result<(), Fail
     let mut writing = Writing::of(session, parsed, tags.manager)?;
     let mut asked = Asked::of(session, parsed)?;
     asked.arguments = resources.into_iter().cloned().collect();
-    let (infos, mut failures) = asked.select(session).await?.fetched(session.client()?).await?;
+    let (infos, mut failures) = if parsed.on("local") {
+        local(&asked, writing.dry_run).await?
+    } else {
+        asked.select(session).await?.fetched(session.client()?).await?
+    };
     let single = infos.len() == 1;
     for info in infos {
         let done = if parsed.on("list") {
@@ -75,6 +80,25 @@ async fn run(session: &Session, parsed: &Parsed, tags: &Tags) -> Result<(), Fail
         failures.extend(done.err());
     }
     Failure::all(failures)
+}
+
+/// Objects of files, as they are written there.
+async fn local(asked: &Asked, dry_run: DryRun) -> Result<(Vec<Info>, Vec<Failure>), Failure> {
+    if dry_run == DryRun::Server {
+        return fail!("cannot specify --local and --dry-run=server - did you mean --dry-run=client?");
+    }
+    if !asked.arguments.is_empty() {
+        return fail!("can only use local files by -f pod.yaml or --filename=pod.json when --local=true is set");
+    }
+    let (documents, mut failures) = asked.files.read().await?;
+    let mut infos = Vec::new();
+    for document in documents {
+        match check_type(&document.object) {
+            Ok(()) => infos.push(Info::of_file(document.object)),
+            Err(why) => failures.push(Failure::Plain(format!("unable to decode {:?}: {why}", document.source))),
+        }
+    }
+    Ok((infos, failures))
 }
 
 struct Change {
@@ -147,7 +171,8 @@ async fn change_one(
             ),
         };
     }
-    for key in change.remove.iter().filter(|key| !now.contains_key(*key)) {
+    let missing = change.remove.iter().filter(|key| tags.what == "label" && !now.contains_key(*key));
+    for key in missing {
         session.streams.line(format!("{} {key:?} not found.", tags.what))?;
     }
     let removed: Vec<_> = change.remove.iter().filter(|key| now.contains_key(*key)).collect();
@@ -166,7 +191,7 @@ async fn change_one(
     if let Some(version) = parsed.some("resource-version") {
         patch["metadata"]["resourceVersion"] = version.into();
     }
-    if writing.dry_run == DryRun::Client {
+    if writing.dry_run == DryRun::Client || parsed.on("local") {
         info.object = apimachinery::patch::merge::merged(info.object, &patch);
     } else {
         info.object = info.patch(session.client()?, Patch::Merge, &patch, &writing.write()).await?;

@@ -74,7 +74,25 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     print_all(session, &parsed, sources).await
 }
 
+/// Why a time is none, in Go's words: the first part that is not as it should be.
+fn not_a_time(text: &str) -> String {
+    const PARTS: &[&str] = &["2006", "-", "01", "-", "02", "T", "15", ":", "04", ":", "05"];
+    let mut rest = text;
+    let wrong = PARTS.iter().find(|part| {
+        let taken = rest
+            .get(..part.len())
+            .filter(|taken| *taken == **part || (part.len() > 1 && taken.bytes().all(|byte| byte.is_ascii_digit())));
+        rest = taken.map_or(rest, |taken| &rest[taken.len()..]);
+        taken.is_none()
+    });
+    let wrong = wrong.unwrap_or(&"Z07:00");
+    format!("parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {rest:?} as {wrong:?}")
+}
+
 fn check(parsed: &Parsed, container: Option<&str>) -> Result<(), Failure> {
+    if let Some(time) = parsed.some("since-time").filter(|time| apimachinery::time::parse(time).is_none()) {
+        return Err(Failure::Plain(not_a_time(time)));
+    }
     if parsed.given("since-time") && !parsed.duration("since").is_zero() {
         return fail!("at most one of `sinceTime` or `sinceSeconds` may be specified");
     }

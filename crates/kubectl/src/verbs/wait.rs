@@ -51,7 +51,7 @@ impl Goal {
                 Some(at) => (&field[..=at], Some(field[at + 2..].trim_matches(['\'', '"']).to_owned())),
                 None => (field, None),
             };
-            return Ok(Self::Field { path: JsonPath::parse(&relaxed(path)?)?, value });
+            return Ok(Self::Field { path: JsonPath::parse(&relaxed(path)?, true)?, value });
         }
         match text.to_lowercase().as_str() {
             "delete" => Ok(Self::Gone),

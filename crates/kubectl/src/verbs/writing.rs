@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Kind, Parsed};
-use crate::objects::Write;
+use crate::objects::{Document, Write};
 use crate::print::{Format, operation};
 use crate::session::Session;
 
@@ -125,8 +125,27 @@ fn validation(text: &str) -> Result<&'static str, Failure> {
     }
 }
 
+/// The documents up to the first of each file that does not say what it is: of that file nothing more is read.
+pub fn check_types(documents: Vec<Document>, failures: &mut Vec<Failure>) -> Vec<Document> {
+    let mut ended = None;
+    let mut good = Vec::new();
+    for document in documents {
+        if ended.as_ref() == Some(&document.source) {
+            continue;
+        }
+        match check_type(&document.object, &document.source) {
+            Ok(()) => good.push(document),
+            Err(failure) => {
+                failures.push(failure);
+                ended = Some(document.source);
+            }
+        }
+    }
+    good
+}
+
 /// What can be told to be wrong with a file's object without knowing its kind.
-pub fn check_type(object: &Value, source: &str) -> Result<(), Failure> {
+fn check_type(object: &Value, source: &str) -> Result<(), Failure> {
     let missing: Vec<String> = ["apiVersion", "kind"]
         .into_iter()
         .filter(|field| object[*field].as_str().unwrap_or_default().is_empty())

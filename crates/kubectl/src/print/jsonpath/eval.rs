@@ -1,10 +1,12 @@
 //! From nodes and an object to what is found.
 
 use std::cmp::Ordering;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 use super::parse::{Node, Slice};
+use crate::print::go_text;
 
 /// Something found: in the object, or written in the template. Both live as long.
 #[derive(Clone, Copy, Debug)]
@@ -23,51 +25,103 @@ impl<'a> Found<'a> {
 type Results<'a> = Result<Vec<Found<'a>>, String>;
 
 /// What each action finds.
-pub fn run<'a>(nodes: &'a [Node], object: &'a Value) -> Result<Vec<Vec<Found<'a>>>, String> {
-    let mut results = Vec::new();
-    for node in nodes {
-        match node {
-            Node::Range { steps, body } => {
-                for found in walk_all(vec![Found(object)], steps)? {
-                    results.extend(run(body, found.0)?);
+pub fn run<'a>(nodes: &'a [Node], object: &'a Value, missing_keys_fail: bool) -> Result<Vec<Vec<Found<'a>>>, String> {
+    Walk { missing_keys_fail }.run(nodes, object)
+}
+
+/// A walk through an object.
+struct Walk {
+    missing_keys_fail: bool,
+}
+
+impl Walk {
+    fn run<'a>(&self, nodes: &'a [Node], object: &'a Value) -> Result<Vec<Vec<Found<'a>>>, String> {
+        let mut results = Vec::new();
+        for node in nodes {
+            match node {
+                Node::Range { steps, body } => {
+                    let found = self.walk_all(vec![Found(object)], steps)?;
+                    if found.is_empty() {
+                        // Whatever is wrong with the body is wrong with no element too.
+                        self.run(body, &Value::Null).map(drop)?;
+                    }
+                    for found in found {
+                        results.extend(self.run(body, found.0)?);
+                    }
                 }
+                node => results.push(self.walk(vec![Found(object)], node)?),
             }
-            node => results.push(walk(vec![Found(object)], node)?),
+        }
+        Ok(results)
+    }
+
+    fn walk_all<'a>(&self, mut found: Vec<Found<'a>>, steps: &'a [Node]) -> Results<'a> {
+        for step in steps {
+            found = self.walk(found, step)?;
+        }
+        Ok(found)
+    }
+
+    fn walk<'a>(&self, input: Vec<Found<'a>>, node: &'a Node) -> Results<'a> {
+        match node {
+            Node::List(steps) => self.walk_all(input, steps),
+            Node::Literal(value) => Ok(vec![Found(value)]),
+            Node::Field(name) => self.field(&input, name),
+            Node::Wildcard => Ok(input.iter().flat_map(|found| children(found.0)).map(Found).collect()),
+            Node::Recursive => {
+                let mut all = Vec::new();
+                input.iter().for_each(|found| recurse(found.0, &mut all));
+                Ok(all)
+            }
+            Node::Slice(slice) => each(&input, |value| cut(value, slice)),
+            Node::Union(members) => {
+                let mut all = Vec::new();
+                for member in members {
+                    all.extend(self.walk_all(input.clone(), member)?);
+                }
+                Ok(all)
+            }
+            Node::Filter { left, operator, right } => {
+                let mut all = Vec::new();
+                for found in &input {
+                    all.extend(self.filter(found.0, left, operator, right)?);
+                }
+                Ok(all)
+            }
+            Node::Range { .. } => Err("range may not stand within an action".into()),
+            Node::StrayEnd => Err("not in range, nothing to end".into()),
+            Node::Identifier(name) => Err(format!("unrecognized identifier {name}")),
         }
     }
-    Ok(results)
-}
 
-fn walk_all<'a>(mut found: Vec<Found<'a>>, steps: &'a [Node]) -> Results<'a> {
-    for step in steps {
-        found = walk(found, step)?;
+    fn field<'a>(&self, input: &[Found<'a>], name: &str) -> Results<'a> {
+        let found: Vec<Found<'a>> = input.iter().filter_map(|found| found.0.get(name)).map(Found).collect();
+        if found.is_empty() && !input.is_empty() && self.missing_keys_fail {
+            return Err(format!("{name} is not found"));
+        }
+        Ok(found)
     }
-    Ok(found)
-}
 
-fn walk<'a>(input: Vec<Found<'a>>, node: &'a Node) -> Results<'a> {
-    match node {
-        Node::List(steps) => walk_all(input, steps),
-        Node::Literal(value) => Ok(vec![Found(value)]),
-        Node::Field(name) => Ok(input.iter().filter_map(|found| found.0.get(name)).map(Found).collect()),
-        Node::Wildcard => Ok(input.iter().flat_map(|found| children(found.0)).map(Found).collect()),
-        Node::Recursive => {
-            let mut all = Vec::new();
-            input.iter().for_each(|found| recurse(found.0, &mut all));
-            Ok(all)
-        }
-        Node::Slice(slice) => each(&input, |value| cut(value, slice)),
-        Node::Union(members) => {
-            let mut all = Vec::new();
-            for member in members {
-                all.extend(walk_all(input.clone(), member)?);
+    fn filter<'a>(&self, value: &'a Value, left: &'a [Node], operator: &str, right: &'a [Node]) -> Results<'a> {
+        let items = value
+            .as_array()
+            .ok_or_else(|| format!("{} is not array or slice and cannot be filtered", go_text(value)))?;
+        let mut passed = Vec::new();
+        for item in items {
+            let lefts = self.walk_all(vec![Found(item)], left);
+            if operator == "exists" {
+                passed.extend(lefts.is_ok_and(|lefts| !lefts.is_empty()).then_some(Found(item)));
+                continue;
             }
-            Ok(all)
+            let lefts = lefts?;
+            let rights = if lefts.is_empty() { Vec::new() } else { self.walk_all(vec![Found(item)], right)? };
+            match (lefts.as_slice(), rights.as_slice()) {
+                ([], _) | ([_], []) => {}
+                ([left], [right]) => passed.extend(holds(left.0, operator, right.0)?.then_some(Found(item))),
+                _ => return Err("can only compare one element at a time".into()),
+            }
         }
-        Node::Filter { left, operator, right } => each(&input, |value| filter(value, left, operator, right)),
-        Node::Range { .. } => Err("range may not stand within an action".into()),
-        Node::StrayEnd => Err("not in range, nothing to end".into()),
-        Node::Identifier(name) => Err(format!("unrecognized identifier {name}")),
+        Ok(passed)
     }
 }
 
@@ -79,10 +133,14 @@ fn each<'a>(input: &[Found<'a>], step: impl Fn(&'a Value) -> Results<'a>) -> Res
     Ok(all)
 }
 
+static BYTES: LazyLock<Vec<Value>> = LazyLock::new(|| (0..=u8::MAX).map(Value::from).collect());
+
 fn children(value: &Value) -> Vec<&Value> {
     match value {
         Value::Array(items) => items.iter().collect(),
         Value::Object(map) => map.values().collect(),
+        // To Go a string is a row of numbers.
+        Value::String(text) => text.bytes().map(|byte| &BYTES[usize::from(byte)]).collect(),
         _ => Vec::new(),
     }
 }
@@ -119,26 +177,6 @@ fn cut<'a>(value: &'a Value, slice: &Slice) -> Results<'a> {
         return Err("step must be > 0".into());
     }
     Ok(items[place(from)?..place(to)?].iter().step_by(place(step)?).map(Found).collect())
-}
-
-fn filter<'a>(value: &'a Value, left: &'a [Node], operator: &str, right: &'a [Node]) -> Results<'a> {
-    let items =
-        value.as_array().ok_or_else(|| format!("{} is not array or slice and cannot be filtered", type_name(value)))?;
-    let mut passed = Vec::new();
-    for item in items {
-        let lefts = walk_all(vec![Found(item)], left);
-        if operator == "exists" {
-            passed.extend(lefts.is_ok_and(|lefts| !lefts.is_empty()).then_some(Found(item)));
-            continue;
-        }
-        let (lefts, rights) = (lefts?, walk_all(vec![Found(item)], right)?);
-        match (lefts.as_slice(), rights.as_slice()) {
-            ([], _) | (_, []) => {}
-            ([left], [right]) => passed.extend(holds(left.0, operator, right.0)?.then_some(Found(item))),
-            _ => return Err("can only compare one element at a time".into()),
-        }
-    }
-    Ok(passed)
 }
 
 fn holds(left: &Value, operator: &str, right: &Value) -> Result<bool, String> {

@@ -15,12 +15,14 @@ use parse::Node;
 pub struct JsonPath {
     template: String,
     nodes: Vec<Node>,
+    /// Whether a field that is nowhere is an error.
+    missing_keys_fail: bool,
 }
 
 impl JsonPath {
-    pub fn parse(template: &str) -> Result<Self, Failure> {
+    pub fn parse(template: &str, allow_missing_keys: bool) -> Result<Self, Failure> {
         match parse::template(template) {
-            Ok(nodes) => Ok(Self { template: template.to_owned(), nodes }),
+            Ok(nodes) => Ok(Self { template: template.to_owned(), nodes, missing_keys_fail: !allow_missing_keys }),
             Err(why) => fail!("error parsing jsonpath {template}, {why}"),
         }
     }
@@ -34,6 +36,7 @@ impl JsonPath {
     pub fn print(&self, object: &Value) -> Result<String, Failure> {
         let text = |found: &Found<'_>| match found.value() {
             value @ (Value::Object(_) | Value::Array(_)) => json::compact(value),
+            Value::Null => "null".into(),
             value => go_text(value),
         };
         let results = self.results(object)?;
@@ -48,7 +51,7 @@ impl JsonPath {
     }
 
     fn results<'a>(&'a self, object: &'a Value) -> Result<Vec<Vec<Found<'a>>>, Failure> {
-        eval::run(&self.nodes, object).map_err(|why| {
+        eval::run(&self.nodes, object, self.missing_keys_fail).map_err(|why| {
             let template = &self.template;
             Failure::Plain(format!(
                 "error executing jsonpath {template:?}: Error executing template: {why}. Printing more information for \
@@ -95,7 +98,7 @@ mod tests {
     }
 
     fn printed(template: &str) -> String {
-        match JsonPath::parse(template) {
+        match JsonPath::parse(template, true) {
             Ok(path) => path.print(&object()).unwrap_or_else(|failure| first_line(&failure)),
             Err(failure) => failure.text(),
         }
@@ -138,9 +141,21 @@ mod tests {
             ("{end}", "not in range, nothing to end"),
             ("{.items[7].name}", "array index out of bounds: index 7, length 3"),
             ("{.n[0]}", "int64 is not array or slice"),
+            ("{.n[?(@.a)]}", "2 is not array or slice and cannot be filtered"),
+            ("{.kind.*}", "76 105 115 116"),
+            ("{foo-bar}", "unrecognized identifier foo-bar"),
+            ("{range .items[*]}{.kind}", "List"),
         ] {
             assert_eq!(printed(template), wanted, "{template}");
         }
+    }
+
+    #[test]
+    fn missing_keys_are_told_where_they_must_be_there() {
+        let path = |template: &str| JsonPath::parse(template, false).expect("a path");
+        let failure = path("{.items[*].nope}").print(&object()).expect_err("no such field");
+        assert_eq!(first_line(&failure), "nope is not found");
+        assert_eq!(path("{.items[*].up}").print(&object()).expect("some have it"), "true false");
     }
 
     #[test]
@@ -151,6 +166,10 @@ mod tests {
             (r#"{.labels["tier"]}"#, "invalid array index \"tier\""),
             (r#"{.items[?(@.a=="b" && @.c)]}"#, "unrecognized character in action: U+0026 '&'"),
             ("{.items[0}", "unterminated array"),
+            ("{.labels['a]b']}", "invalid array index 'a"),
+            ("{....name}", "invalid multiple recursive descent"),
+            ("{\t.kind}", "unrecognized character in action: U+0009"),
+            (r#"{"\q"}"#, r#"unquote string "\q" error invalid syntax"#),
         ] {
             assert_eq!(printed(template), format!("error parsing jsonpath {template}, {why}"));
         }
@@ -158,7 +177,7 @@ mod tests {
 
     #[test]
     fn values_come_as_json_too() {
-        let path = JsonPath::parse("{.items[*].name}").expect("a path");
+        let path = JsonPath::parse("{.items[*].name}", true).expect("a path");
         assert_eq!(path.print_json(&object()).expect("found"), "[\n    \"a\",\n    \"b\",\n    \"c\"\n]\n");
     }
 }

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-#[derive(Debug, PartialEq)]
+use crate::print::code_point;
+
+#[derive(Clone, Debug, PartialEq)]
 pub enum Node {
     /// Steps that are taken one after the other.
     List(Vec<Node>),
@@ -31,7 +33,7 @@ pub enum Node {
     Identifier(String),
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
     pub from: Option<i64>,
     pub to: Option<i64>,
@@ -55,26 +57,29 @@ pub fn template(text: &str) -> Result<Vec<Node>, String> {
     if !rest.is_empty() {
         flat.push(Node::Literal(rest.into()));
     }
-    let mut nodes = flat.into_iter();
-    Ok(nest(&mut nodes, false))
+    Ok(nest(&mut flat.into_iter(), false).0)
 }
 
-/// Puts what stands between `range` and `end` into the range.
-fn nest(nodes: &mut impl Iterator<Item = Node>, inside: bool) -> Vec<Node> {
+/// Puts what stands between `range` and `end` into the range. Whether the end came.
+fn nest(nodes: &mut impl Iterator<Item = Node>, inside: bool) -> (Vec<Node>, bool) {
     let mut block = Vec::new();
     while let Some(node) = nodes.next() {
         match node {
             Node::List(mut steps) if is(&steps, "range") => {
                 steps.remove(0);
-                let body = nest(nodes, true);
+                let (body, ended) = nest(nodes, true);
+                // Behind a range that does not end, what stands in it is there once more, up to a range that does.
+                let first = body.iter().rposition(|node| matches!(node, Node::Range { .. })).map_or(0, |at| at + 1);
+                let again = if ended { Vec::new() } else { body[first..].to_vec() };
                 block.push(Node::Range { steps, body });
+                block.extend(again);
             }
-            Node::List(steps) if is(&steps, "end") && inside => return block,
+            Node::List(steps) if is(&steps, "end") && inside => return (block, true),
             Node::List(steps) if is(&steps, "end") => block.push(Node::StrayEnd),
             node => block.push(node),
         }
     }
-    block
+    (block, false)
 }
 
 fn is(steps: &[Node], word: &str) -> bool {
@@ -109,37 +114,41 @@ impl<'a> Parser<'a> {
                     self.take(1);
                     return Ok(steps);
                 }
-                ' ' | '\t' | '@' | '$' => drop(self.take(1)),
+                ' ' | '@' | '$' => drop(self.take(1)),
                 '\n' | '\r' => return Err("unclosed action".into()),
                 '[' if self.rest.starts_with("[?(") => steps.push(self.filter()?),
                 '[' => self.array(&mut steps)?,
                 '"' | '\'' => steps.push(self.quote(next)?),
-                '.' => self.field(&mut steps),
+                '.' => self.field(&mut steps)?,
                 '0'..='9' | '+' | '-' => steps.push(self.number()?),
                 _ if next.is_alphanumeric() || next == '_' => steps.push(self.identifier()),
-                _ => return Err(format!("unrecognized character in action: U+{:04X} {next:?}", u32::from(next))),
+                _ => return Err(format!("unrecognized character in action: {}", code_point(next))),
             }
         }
     }
 
-    fn field(&mut self, steps: &mut Vec<Node>) {
+    fn field(&mut self, steps: &mut Vec<Node>) -> Result<(), String> {
         self.take(1);
         if self.rest.starts_with('.') {
             self.take(1);
+            if steps.last() == Some(&Node::Recursive) {
+                return Err("invalid multiple recursive descent".into());
+            }
             steps.push(Node::Recursive);
             if !self.rest.starts_with(|next: char| next.is_alphanumeric() || next == '_') {
-                return;
+                return Ok(());
             }
         }
         let name = self.word();
         steps.push(if name == "*" { Node::Wildcard } else { Node::Field(name.replace('\\', "")) });
+        Ok(())
     }
 
     /// Up to the next character that ends a name and is not escaped.
     fn word(&mut self) -> &'a str {
         let mut escaped = false;
         let end = self.rest.char_indices().find(|(_, next)| {
-            let ends = !escaped && (next.is_whitespace() || ".,[]$@{}".contains(*next));
+            let ends = !escaped && is_terminator(*next);
             escaped = !escaped && *next == '\\';
             ends
         });
@@ -147,7 +156,7 @@ impl<'a> Parser<'a> {
     }
 
     fn identifier(&mut self) -> Node {
-        let end = self.rest.find(|next: char| !(next.is_alphanumeric() || next == '_')).unwrap_or(self.rest.len());
+        let end = self.rest.find(is_terminator).unwrap_or(self.rest.len());
         match self.take(end) {
             "true" => Node::Literal(true.into()),
             "false" => Node::Literal(false.into()),
@@ -170,19 +179,15 @@ impl<'a> Parser<'a> {
     fn quote(&mut self, quote: char) -> Result<Node, String> {
         let end = closing(&self.rest[1..], quote).ok_or("unterminated quoted string")?;
         let quoted = self.take(end + 2);
-        Ok(Node::Literal(unescape(&quoted[1..=end])?.into()))
+        match unescape(&quoted[1..=end]) {
+            Ok(text) => Ok(Node::Literal(text.into())),
+            Err(why) => Err(format!("unquote string {quoted} error {why}")),
+        }
     }
 
     fn array(&mut self, steps: &mut Vec<Node>) -> Result<(), String> {
-        let mut at = 1;
-        let end = loop {
-            let next = self.rest[at..].chars().next().filter(|next| *next != '\n').ok_or("unterminated array")?;
-            match next {
-                ']' => break at,
-                '"' | '\'' => at += 2 + closing(&self.rest[at + 1..], next).ok_or("unterminated quoted string")?,
-                _ => at += next.len_utf8(),
-            }
-        };
+        let end = self.rest.find([']', '\n']).filter(|at| self.rest[*at..].starts_with(']'));
+        let end = end.ok_or("unterminated array")?;
         let text = &self.take(end + 1)[1..end];
         let parts: Vec<&str> = text.split(',').collect();
         if parts.len() > 1 {
@@ -232,6 +237,11 @@ fn filter_end(text: &str) -> Option<usize> {
         previous = next;
     }
     None
+}
+
+/// What cannot stand in a name.
+fn is_terminator(character: char) -> bool {
+    " \t\r\n.,[]$@{}".contains(character)
 }
 
 /// Where a quote ends.

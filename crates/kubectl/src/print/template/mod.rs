@@ -1,11 +1,19 @@
-//! Go templates: the engine is a library's, the words are Go's.
+//! Go templates as Go runs them: the same text, the same complaints at the same places.
+//!
+//! [`lex`] makes tokens, [`parse`] a tree of them, [`exec`] writes what the tree says of an object.
 
+mod constant;
+mod exec;
 mod functions;
-mod wording;
+mod lex;
+mod parse;
+mod tree;
+mod value;
 
-use gtmpl_ng::{Context, Limits, Number, Template, Value as GoValue};
 use serde_json::Value;
 
+pub use self::lex::code_point;
+pub use super::go::quoted as go_quoted;
 use super::{compact_json, go_text};
 use crate::failure::{Failure, fail};
 
@@ -14,7 +22,9 @@ const NAME: &str = "output";
 
 pub struct GoTemplate {
     text: String,
-    template: Template,
+    templates: parse::Templates,
+    /// Whether a field that is not there is an error.
+    missing_keys_fail: bool,
 }
 
 /// What a template wrote before it ended, and why it ended early if it did.
@@ -24,24 +34,17 @@ pub struct Written {
 }
 
 impl GoTemplate {
-    pub fn parse(text: &str) -> Result<Self, Failure> {
-        // Who writes the template runs it: there is nobody to be protected.
-        let mut template = Template::with_limits(Limits::unlimited());
-        template.name = NAME.into();
-        template.add_funcs(functions::ALL);
-        match template.parse(text) {
-            Ok(()) => Ok(Self { text: text.to_owned(), template }),
-            Err(error) => fail!("error parsing template {text}, {}", wording::of_parse(&error)),
+    pub fn parse(text: &str, allow_missing_keys: bool) -> Result<Self, Failure> {
+        match parse::parse(text) {
+            Ok(templates) => Ok(Self { text: text.to_owned(), templates, missing_keys_fail: !allow_missing_keys }),
+            Err(why) => fail!("error parsing template {text}, {why}"),
         }
     }
 
     pub fn execute(&self, object: &Value) -> Written {
-        let mut text = Vec::new();
-        let context = Context::from(of_json(object));
-        let failure = match self.template.execute(&mut text, &context) {
-            Ok(()) => None,
-            Err(error) => Some(wording::of_execution(&error, &self.text, object)),
-        };
+        let mut execution = exec::Execution::new(&self.text, &self.templates, self.missing_keys_fail);
+        let failure = execution.run(object).err();
+        let mut text = execution.written;
         if let Some(why) = &failure {
             text.extend_from_slice(self.explain(why, object).as_bytes());
         }
@@ -61,39 +64,6 @@ impl GoTemplate {
     }
 }
 
-/// `%q`.
-pub fn go_quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '\u{7}' => quoted.push_str("\\a"),
-            '\u{8}' => quoted.push_str("\\b"),
-            '\u{b}' => quoted.push_str("\\v"),
-            '\u{c}' => quoted.push_str("\\f"),
-            '\'' => quoted.push('\''),
-            '\0'..'\u{20}' | '\u{7f}' if !['\n', '\r', '\t'].contains(&character) => {
-                quoted.push_str(&format!("\\x{:02x}", u32::from(character)));
-            }
-            _ => quoted.extend(character.escape_debug()),
-        }
-    }
-    quoted + "\""
-}
-
-fn of_json(value: &Value) -> GoValue {
-    match value {
-        Value::Null => GoValue::Nil,
-        Value::Bool(flag) => GoValue::Bool(*flag),
-        Value::String(text) => GoValue::String(text.clone()),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(number), _) => GoValue::Number(Number::signed(number)),
-            (None, number) => GoValue::Number(Number::float(number.unwrap_or(f64::NAN))),
-        },
-        Value::Array(items) => GoValue::Array(items.iter().map(of_json).collect()),
-        Value::Object(map) => GoValue::Map(map.iter().map(|(key, value)| (key.clone(), of_json(value))).collect()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,7 +74,7 @@ mod tests {
             "kind": "Pod", "data": {"a": "aGk="}, "count": 3,
             "items": [{"name": "a", "ready": true}, {"name": "b", "ready": false}],
         });
-        let template = GoTemplate::parse(template).map_err(|failure| failure.text())?;
+        let template = GoTemplate::parse(template, true).map_err(|failure| failure.text())?;
         let written = template.execute(&object);
         match written.failure {
             None => Ok(String::from_utf8(written.text).expect("text")),
@@ -132,6 +102,24 @@ mod tests {
                 "y true true false",
             ),
             ("{{eq .none \"x\"}} {{ne .kind \"x\"}}", "false true"),
+            ("{{with .none}}a{{else with .kind}}{{.}}{{else}}c{{end}}", "Pod"),
+            ("{{range .items}}{{if .ready}}{{continue}}{{end}}{{.name}}{{break}}{{end}}", "b"),
+            ("{{range $i := 3}}{{$i}}{{end}}{{range .items}}{{$ = .name}}{{end}}{{$}}", "012b"),
+            ("{{block \"t\" .kind}}<{{.}}>{{end}}{{template \"t\" 3}}", "<Pod><3>"),
+            ("{{slice .kind 1 2}} {{(index .items 0).name}} {{(print 1 2) | printf \"%s!\" | len}}", "o a 4"),
+            (
+                "{{printf \"%05d|%x|%+.1e|%T|%[1]v|%z\" 7 \"hi\" 1.5 .count}}",
+                "00007|6869|+1.5e+00|int64|7|%!z(string=hi)",
+            ),
+            (
+                "{{printf \"%d\" .kind}} {{printf \"%s\"}} {{printf \"\" 1}}",
+                "%!d(string=Pod) %!s(MISSING) %!(EXTRA int=1)",
+            ),
+            (
+                "{{0x1F}} {{'a'}} {{1e3}} {{\"\\u00e9\"}} {{print 1 2 \"a\" 3}} {{html \"<\"}} {{urlquery \"a b\"}}",
+                "31 97 1000 é 1 2a3 &lt; a+b",
+            ),
+            ("{{or .none .kind .kind.bad}} {{and 0 .kind.bad}} {{not .none}}", "Pod 0 true"),
         ] {
             assert_eq!(printed(template).as_deref(), Ok(text), "{template}");
         }
@@ -164,6 +152,16 @@ mod tests {
             assert_eq!(printed(template), Err(why.to_owned()), "{template}");
         }
         for (template, why) in [
+            (
+                "{{range .a}}{{else}}{{else}}{{end}}",
+                "error parsing template {{range .a}}{{else}}{{else}}{{end}}, template: output:1: expected end; found {{else}}",
+            ),
+            ("{{break}}", "error parsing template {{break}}, template: output:1: {{break}} outside {{range}}"),
+            (
+                "{{.a | 1}}",
+                "error parsing template {{.a | 1}}, template: output:1: non executable command in pipeline stage 2",
+            ),
+            ("{{\n.a", "error parsing template {{\n.a, template: output:2: unclosed action started at output:1"),
             ("{{foo}}", "error parsing template {{foo}}, template: output:1: function \"foo\" not defined"),
             ("{{.a", "error parsing template {{.a, template: output:1: unclosed action"),
             ("{{$y}}", "error parsing template {{$y}}, template: output:1: undefined variable \"$y\""),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::delete::Removal;
 use super::edit;
-use super::writing::{self, DryRun, Writing, check_type};
+use super::writing::{self, DryRun, Writing, check_types};
 use crate::command::{Command, runs};
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Kind, Parsed};
@@ -114,17 +114,18 @@ impl Apply<'_> {
     }
 
     async fn read(&self) -> Result<(Vec<Info>, Vec<Failure>), Failure> {
-        let (documents, mut failures) = Files::of(self.parsed)?.read()?;
+        let (mut documents, mut failures) = Files::of(self.parsed)?.read().await?;
+        if self.writing.validates() {
+            documents = check_types(documents, &mut failures);
+        }
         let (namespace, namespace_given) = self.session.config.namespace();
         let asked = Asked { namespace, namespace_given, ..Asked::default() };
         let selector = apimachinery::labels::Selector::parse(self.parsed.text("selector"))
             .map_err(|error| format!("the provided selector is not valid: {error}"))?;
         let mut infos = Vec::new();
         for document in documents {
-            let checked =
-                if self.writing.validates() { check_type(&document.object, &document.source) } else { Ok(()) };
             let catalog = self.session.catalog().await?;
-            match checked.and_then(|()| asked.place(document.object, &document.source, catalog)) {
+            match asked.place(document.object, &document.source, catalog) {
                 Ok(info) if selector.matches(apimachinery::object::labels(&info.object)) => infos.push(info),
                 Ok(_) => {}
                 Err(failure) => failures.push(failure),

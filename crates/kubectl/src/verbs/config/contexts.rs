@@ -1,6 +1,6 @@
 //! Contexts: listed, chosen, changed, renamed and deleted.
 
-use super::{file_name, unexpected};
+use super::{entries, file_name, unexpected};
 use crate::command::{Command, help_of, runs};
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
@@ -155,19 +155,13 @@ async fn delete(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     let [name] = parsed.arguments.as_slice() else {
         return session.streams.print(help_of(&session.command));
     };
-    let file = file_name(session)?;
-    let access = session.config.access();
-    let settings = access.settings()?;
+    let settings = session.config.access().settings()?;
     if settings.contexts.contains_key(name) && settings.current_context == *name {
         session.streams.note(
             "warning: this removed your active context, use \"kubectl config use-context\" to select a different one",
         );
     }
-    access.change(true, |settings| match settings.contexts.remove(name) {
-        Some(_) => Ok(()),
-        None => fail!("cannot delete context {name}, not in {file}"),
-    })?;
-    session.streams.line(format!("deleted context {name} from {file}"))
+    entries::delete(session, "context", name, |settings| &mut settings.contexts)
 }
 
 async fn set(session: &Session, parsed: Parsed) -> Result<(), Failure> {

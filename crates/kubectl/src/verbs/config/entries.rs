@@ -1,4 +1,4 @@
-//! Clusters and users: listed and deleted.
+//! Clusters and users: listed and deleted; contexts are deleted so too.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,8 @@ async fn delete_user(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     }
 }
 
-fn delete(
+/// Takes an entry out of the file that it is in.
+pub fn delete(
     session: &Session,
     what: &str,
     name: &str,

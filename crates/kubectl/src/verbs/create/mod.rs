@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::apply::set_last_applied;
 use super::edit;
-use super::writing::{self, DryRun, Writing, check_type};
+use super::writing::{self, DryRun, Writing, check_types};
 use crate::command::{Command, runs};
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
@@ -72,17 +72,14 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
         return edit_before_create(session, &parsed).await;
     }
     let mut writing = Writing::of(session, &parsed, "kubectl-create")?;
-    let (documents, mut failures) = Files::of(&parsed)?.read()?;
+    let (mut documents, mut failures) = Files::of(&parsed)?.read().await?;
+    if writing.validates() {
+        documents = check_types(documents, &mut failures);
+    }
     let (namespace, namespace_given) = session.config.namespace();
     let asked = Asked { namespace, namespace_given, ..Asked::default() };
     let mut count = 0;
     for document in documents {
-        if writing.validates()
-            && let Err(failure) = check_type(&document.object, &document.source)
-        {
-            failures.push(failure);
-            continue;
-        }
         let placed = asked.place(document.object, &document.source, session.catalog().await?);
         let created = match placed {
             Ok(info) => create_one(session, &mut writing, info, parsed.on("save-config")).await,

@@ -79,7 +79,7 @@ impl<'a> Setter<'a> {
     async fn objects(&self, arguments: Vec<String>) -> Result<Vec<Info>, Failure> {
         let asked = Asked { arguments, ..Asked::of(self.session, self.parsed)? };
         if self.local {
-            return local(&asked);
+            return local(&asked).await;
         }
         let (infos, failures) = asked.select(self.session).await?.fetched(self.session.client()?).await?;
         Failure::all(failures)?;
@@ -119,14 +119,14 @@ impl<'a> Setter<'a> {
 }
 
 /// Objects of files, as a client that knows their kinds sees them.
-fn local(asked: &Asked) -> Result<Vec<Info>, Failure> {
+async fn local(asked: &Asked) -> Result<Vec<Info>, Failure> {
     if !asked.arguments.is_empty() {
         return fail!("{LOCAL_NEEDS_FILES}");
     }
     if asked.files.is_empty() {
         return fail!("{}", crate::objects::NOTHING);
     }
-    let (documents, mut failures) = asked.files.read()?;
+    let (documents, mut failures) = asked.files.read().await?;
     let mut infos = Vec::new();
     for document in documents {
         match typed(document.object) {

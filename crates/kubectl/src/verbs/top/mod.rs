@@ -2,7 +2,7 @@
 
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use apimachinery::quantity::{Format, Quantity};
@@ -169,15 +169,7 @@ async fn pod(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     let place = if all { String::new() } else { format!("/namespaces/{here}") };
     let selectors = [parsed.text("selector"), parsed.text("field-selector")];
     let metrics_api = api(session).await?;
-    let mut metrics = read(session, format!("{metrics_api}{place}/pods"), name, [selectors[0], ""]).await?;
-    if !metrics.is_empty() && !selectors[1].is_empty() {
-        let pods = read(session, format!("/api/v1{place}/pods"), None, selectors).await?;
-        let key = |object: &Value| {
-            (apimachinery::object::namespace(object).to_owned(), apimachinery::object::name(object).to_owned())
-        };
-        let selected: BTreeSet<_> = pods.iter().map(key).collect();
-        metrics.retain(|metric| selected.contains(&key(metric)));
-    }
+    let metrics = read(session, format!("{metrics_api}{place}/pods"), name, selectors).await?;
     if metrics.is_empty() {
         let pods = read(session, format!("/api/v1/namespaces/{here}/pods"), name, selectors).await?;
         explain_nothing(&pods)?;
