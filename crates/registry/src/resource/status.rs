@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::claim::{RequestNames, deleted};
 use super::device::{
-    CONFIGS_MAX, at_most, binding_conditions, configuration, driver_name, label, pool_name, raw, toleration, unique,
+    CONFIGS_MAX, at_most, binding_conditions, configuration, driver_name, label, pool_name, raw, toleration, uid,
+    unique,
 };
 use crate::at::{At, duplicates};
 use crate::{conditions, pod_spec};
@@ -92,6 +93,7 @@ fn device(device: &At<'_>, allocated: &HashSet<String>, errors: &mut ErrorList) 
     driver_name(&device.at("driver"), errors);
     pool_name(&device.at("pool"), errors);
     label(&device.at("device"), errors);
+    share(device, errors);
     let id = device_id(device.value);
     if !allocated.contains(&id) {
         errors.invalid(&device.path, id, "must be an allocated device in the claim");
@@ -105,6 +107,13 @@ fn device(device: &At<'_>, allocated: &HashSet<String>, errors: &mut ErrorList) 
         raw(&device.at("data"), false, DATA_MAX, errors);
     }
     network(&device.at("networkData"), errors);
+}
+
+fn share(parent: &At<'_>, errors: &mut ErrorList) {
+    let share = parent.at("shareID");
+    if share.present() {
+        uid(&share, errors);
+    }
 }
 
 fn network(data: &At<'_>, errors: &mut ErrorList) {
@@ -132,6 +141,7 @@ fn allocation_result(allocation: &At<'_>, names: &RequestNames<'_>, errors: &mut
         label(&result.at("device"), errors);
         binding_conditions(&result, errors);
         result.at("tolerations").items().iter().for_each(|found| toleration(found, errors));
+        share(&result, errors);
     }
     for config in at_most(&devices.at("config"), 2 * CONFIGS_MAX, errors) {
         config.at("source").required_one_of(errors, &["FromClaim", "FromClass"]);
