@@ -3,6 +3,7 @@
 mod mutating_policy;
 mod policy;
 mod rules;
+mod url;
 mod validating_policy;
 mod webhook;
 
