@@ -3,7 +3,6 @@
 mod mutating_policy;
 mod policy;
 mod rules;
-mod url;
 mod validating_policy;
 mod webhook;
 

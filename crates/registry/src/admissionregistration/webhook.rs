@@ -2,11 +2,10 @@
 
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::table;
-use apimachinery::validation::{is_dns1035_label, is_dns1123_subdomain, is_port_number, label_selector};
+use apimachinery::validation::{is_dns1035_label, is_dns1123_subdomain, label_selector, webhook};
 use serde_json::{Value, json};
 
 use super::rules::{self, FAILURE_POLICIES, MATCH_POLICIES};
-use super::url::Url;
 use crate::at::{At, duplicates};
 use crate::cells::{count, name};
 use crate::defaults::{items, object, present, set};
@@ -212,68 +211,8 @@ fn client(client: &At<'_>, errors: &mut ErrorList) {
         (true, true) | (false, false) => {
             errors.required(&client.path, "exactly one of url or service is required");
         }
-        (true, false) => webhook_url(&url, errors),
-        (false, true) => webhook_service(&service, errors),
-    }
-}
-
-const FORM: &str = "; desired format: https://host[/path]";
-
-fn webhook_url(url: &At<'_>, errors: &mut ErrorList) {
-    let parts = match Url::parse(url.text()) {
-        Ok(parts) => parts,
-        Err(why) => {
-            let detail = format!("url must be a valid URL: parse {:?}: {why}{FORM}", url.text());
-            return errors.required(&url.path, &detail);
-        }
-    };
-    let mut refuse = |value: &str, why: String| errors.invalid(&url.path, value, why);
-    if parts.scheme != "https" {
-        refuse(&parts.scheme, format!("'https' is the only allowed URL scheme{FORM}"));
-    }
-    if parts.host.is_empty() {
-        refuse("", format!("host must be specified{FORM}"));
-    }
-    for (value, why) in [
-        (parts.user, "user information is not permitted in the URL"),
-        (parts.fragment, "fragments are not permitted in the URL"),
-        (parts.query, "query parameters are not permitted in the URL"),
-    ] {
-        if !value.is_empty() {
-            refuse(value, why.into());
-        }
-    }
-}
-
-/// A service that is asked: of webhooks and of conversions.
-fn webhook_service(service: &At<'_>, errors: &mut ErrorList) {
-    service.at("name").required(errors, "");
-    service.at("namespace").required(errors, "");
-    let port = service.at("port");
-    let wrong = is_port_number(port.int().unwrap_or_default());
-    if !wrong.is_empty() {
-        port.invalid(errors, &format!("port is not valid: {}", wrong.join(", ")));
-    }
-    service_path(&service.at("path"), errors);
-}
-
-fn service_path(path: &At<'_>, errors: &mut ErrorList) {
-    match path.text() {
-        "" | "/" => return,
-        "//" => return path.invalid(errors, "segment[0] may not be empty"),
-        text if !text.starts_with('/') => path.invalid(errors, "must start with a '/'"),
-        _ => {}
-    }
-    let inner = path.text().get(1..).unwrap_or_default();
-    let inner = inner.strip_suffix('/').unwrap_or(inner);
-    for (index, step) in inner.split('/').enumerate() {
-        if step.is_empty() {
-            path.invalid(errors, &format!("segment[{index}] may not be empty"));
-            continue;
-        }
-        for why in is_dns1123_subdomain(step) {
-            path.invalid(errors, &format!("segment[{index}]: {why}"));
-        }
+        (true, false) => errors.append(webhook::address(url.text(), &url.path)),
+        (false, true) => errors.append(webhook::service(service.value, &service.path)),
     }
 }
 
@@ -300,10 +239,9 @@ mod tests {
             (json!({"url": "https://u@a.b/c?d#e"}), vec!["FieldValueInvalid webhooks[0].clientConfig.url"; 3]),
             (json!({"url": "https://a.b", "service": {}}), vec!["FieldValueRequired webhooks[0].clientConfig"]),
             (
-                json!({"service": {"port": 70_000, "path": "a//b"}}),
+                json!({"service": {"name": "a", "port": 70_000, "path": "a//b"}}),
                 vec![
                     "FieldValueRequired webhooks[0].clientConfig.service.name",
-                    "FieldValueRequired webhooks[0].clientConfig.service.namespace",
                     "FieldValueInvalid webhooks[0].clientConfig.service.port",
                     "FieldValueInvalid webhooks[0].clientConfig.service.path",
                     "FieldValueInvalid webhooks[0].clientConfig.service.path",

@@ -61,6 +61,17 @@ fn changed(after: &[At<'_>], before: &[Value], errors: &mut ErrorList) {
     }
 }
 
+fn range(cidr: &At<'_>, errors: &mut ErrorList) {
+    let wrong = validate_cidr(&cidr.path, cidr.text());
+    let canonical = parse_cidr(cidr.text()).map(|(address, length)| format!("{address}/{length}"));
+    match canonical {
+        Some(canonical) if wrong.is_empty() && canonical != cidr.text() => {
+            cidr.invalid(errors, &format!("must be in canonical form ({canonical:?})"));
+        }
+        _ => errors.append(wrong),
+    }
+}
+
 /// One range, or one of each family.
 fn ranges(cidrs: &At<'_>, errors: &mut ErrorList) {
     if !cidrs.required(errors, "at least one CIDR required") {
@@ -70,9 +81,7 @@ fn ranges(cidrs: &At<'_>, errors: &mut ErrorList) {
     if all.len() > RANGES_MAX {
         return cidrs.invalid(errors, "may only hold up to 2 values");
     }
-    for cidr in &all {
-        errors.append(validate_cidr(&cidr.path, cidr.text()));
-    }
+    all.iter().for_each(|cidr| range(cidr, errors));
     let families: Vec<bool> =
         all.iter().filter_map(|cidr| parse_cidr(cidr.text())).map(|(address, _)| address.is_ipv4()).collect();
     if let [first, second] = families[..]
@@ -103,6 +112,7 @@ mod tests {
             (&["10.0.0.0/16", "fd00::/112"][..], vec![]),
             (&["10.0.0.0/16", "10.1.0.0/16"], vec!["FieldValueInvalid spec.cidrs"]),
             (&["10.0.0.0/16", "10.1.0.0/16", "x"], vec!["FieldValueInvalid spec.cidrs"]),
+            (&["FD00::/112"], vec!["FieldValueInvalid spec.cidrs[0]"]),
             (&[], vec!["FieldValueRequired spec.cidrs"]),
         ] {
             assert_eq!(causes(&ServiceCidr.validate(&cidr(ranges))), expected);

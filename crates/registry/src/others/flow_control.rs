@@ -360,7 +360,6 @@ impl Strategy for PriorityLevelConfiguration {
 fn union(spec: &At<'_>, errors: &mut ErrorList) {
     let (kind, exempt, limited) = (spec.at("type"), spec.at("exempt"), spec.at("limited"));
     match kind.text() {
-        "" => errors.required(&kind.path, ""),
         "Exempt" => {
             if limited.present() {
                 errors.forbidden(&limited.path, "must be nil if the type is not Limited");
@@ -408,7 +407,6 @@ fn lendable(level: &At<'_>, errors: &mut ErrorList) {
 fn limit_response(response: &At<'_>, errors: &mut ErrorList) {
     let (kind, queuing) = (response.at("type"), response.at("queuing"));
     match kind.text() {
-        "" => errors.required(&kind.path, ""),
         "Reject" if queuing.present() => {
             errors.forbidden(&queuing.path, "must be nil if limited.limitResponse.type is not Limited");
         }
@@ -503,9 +501,9 @@ mod tests {
     fn levels_are_judged_by_their_type() {
         let level = |spec: Value| json!({"metadata": {"name": "x"}, "spec": spec});
         for (spec, expected) in [
-            (json!({}), vec!["FieldValueRequired spec.type"]),
+            (json!({}), vec!["FieldValueNotSupported spec.type"]),
             (json!({"type": "Limited"}), vec!["FieldValueRequired spec.limited"]),
-            (json!({"type": "Limited", "limited": {}}), vec!["FieldValueRequired spec.limited.limitResponse.type"]),
+            (json!({"type": "Limited", "limited": {}}), vec!["FieldValueNotSupported spec.limited.limitResponse.type"]),
             (
                 json!({"type": "Limited", "exempt": {}, "limited": {"nominalConcurrencyShares": -1,
                     "lendablePercent": 101, "borrowingLimitPercent": -1, "limitResponse": {"type": "Queue"}}}),

@@ -124,9 +124,13 @@ fn network(data: &At<'_>, errors: &mut ErrorList) {
     }
     let addresses = at_most(&data.at("ips"), ADDRESSES_MAX, errors);
     for address in &addresses {
-        if apimachinery::validation::parse_cidr(address.text()).is_none() {
-            let detail = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
-            address.invalid(errors, detail);
+        match apimachinery::validation::parse_cidr(address.text()).map(|(ip, length)| format!("{ip}/{length}")) {
+            Some(canonical) if canonical == address.text() => {}
+            Some(canonical) => address.invalid(errors, &format!("must be in canonical form ({canonical:?})")),
+            None => {
+                let detail = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+                address.invalid(errors, detail);
+            }
         }
     }
     duplicates(errors, addresses);

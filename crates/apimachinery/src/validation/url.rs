@@ -1,9 +1,9 @@
-//! Addresses of webhooks, taken apart as Go does it.
+//! Addresses, taken apart as Go does it.
 
 /// The parts that are judged.
 pub struct Url<'a> {
     pub scheme: String,
-    pub user: &'a str,
+    pub user: Option<&'a str>,
     pub host: &'a str,
     pub query: &'a str,
     pub fragment: &'a str,
@@ -18,7 +18,7 @@ impl<'a> Url<'a> {
         let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
         let (scheme, rest) = scheme(rest)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let mut url = Self { scheme: scheme.to_lowercase(), user: "", host: "", query, fragment };
+        let mut url = Self { scheme: scheme.to_lowercase(), user: None, host: "", query, fragment };
         let Some(authority) = rest.strip_prefix("//") else {
             let opaque = !rest.starts_with('/') && !scheme.is_empty();
             let first = rest.split('/').next().unwrap_or_default();
@@ -28,7 +28,10 @@ impl<'a> Url<'a> {
             return escapes(rest).map(|()| url);
         };
         let (authority, path) = authority.split_at(authority.find('/').unwrap_or(authority.len()));
-        (url.user, url.host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        (url.user, url.host) = match authority.rsplit_once('@') {
+            Some((user, host)) => (Some(user), host),
+            None => (None, authority),
+        };
         host(url.host)?;
         escapes(path).map(|()| url)
     }
