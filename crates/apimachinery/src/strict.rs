@@ -31,7 +31,7 @@ pub struct Decoded {
 pub fn decode(raw: &[u8], schema: SchemaNode<'_>) -> Result<Decoded, DecodeError> {
     let mut object: Value = serde_json::from_slice(raw).map_err(DecodeError::Syntax)?;
     let mut problems = duplicates(raw);
-    let unknown = normalize(&mut object, schema).map_err(DecodeError::Type)?;
+    let unknown = read(&mut object, schema).map_err(DecodeError::Type)?;
     problems.splice(0..0, unknown);
     Ok(Decoded { object, problems })
 }
@@ -47,9 +47,19 @@ pub fn type_error(kind: &str, version: &str, why: &str) -> String {
     format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}")
 }
 
-/// Drops unknown fields (and answers with their complaints) and gives the object upstream's form.
+/// Drops unknown fields (and answers with their complaints) and gives the object upstream's form in storage.
 pub fn normalize(object: &mut Value, schema: SchemaNode<'_>) -> Result<Vec<String>, String> {
-    let mut walk = Walk { unknown: Vec::new(), structs: Vec::new() };
+    walk(object, schema, false)
+}
+
+/// The same for what a client sent: an empty list in a field that is always written stays, so that its writer owns it. In
+/// storage it is null.
+pub fn read(object: &mut Value, schema: SchemaNode<'_>) -> Result<Vec<String>, String> {
+    walk(object, schema, true)
+}
+
+fn walk(object: &mut Value, schema: SchemaNode<'_>, keeps_empty: bool) -> Result<Vec<String>, String> {
+    let mut walk = Walk { unknown: Vec::new(), structs: Vec::new(), keeps_empty };
     walk.value(object, schema, &Path::root())?;
     Ok(walk.unknown)
 }
@@ -65,6 +75,7 @@ struct Walk {
     unknown: Vec<String>,
     /// Go names of the structs around the place.
     structs: Vec<&'static str>,
+    keeps_empty: bool,
 }
 
 impl Walk {
@@ -127,7 +138,9 @@ impl Walk {
         }
         self.value(slot, child, path)?;
         let collection = child.is_list() || child.is_map();
-        if resets_owners(slot, path) {
+        let written = matches!(child.when_empty(), WhenEmpty::Always | WhenEmpty::Null);
+        let kept = self.keeps_empty && collection && written && !slot.is_null();
+        if kept || resets_owners(slot, path) {
             return Ok(());
         }
         if is_zero(slot) && (collection || child.when_empty() == WhenEmpty::Omit) {

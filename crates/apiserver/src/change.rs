@@ -5,7 +5,7 @@ use std::sync::Arc;
 use admission::Operation;
 use apimachinery::managed_fields;
 use apimachinery::validation::object_meta;
-use apimachinery::{GroupKind, Status, names, object};
+use apimachinery::{GroupKind, Status, names, object, strict};
 use registry::strategy::Resource;
 use serde_json::Value;
 use store::{Draft, Object, WriteError};
@@ -149,7 +149,11 @@ impl Change<'_> {
 
     /// What admission and the strategy added takes the form of everything that is decoded.
     fn normalize(&self, object: &mut Value) -> Result<(), Status> {
-        let decoded = self.resource.strategy.decode(object, self.resource.schema.node());
+        let node = self.resource.schema.node();
+        let decoded = match self.resource.schema.is_built_in() {
+            true => strict::normalize(object, node),
+            false => self.resource.strategy.decode(object, node),
+        };
         decoded.map(drop).map_err(Status::internal)
     }
 
@@ -245,10 +249,10 @@ impl Change<'_> {
             Part::Main | Part::Scale => self.server.allocators.reserve_for_update(self.resource, old, &mut new)?,
             _ => crate::allocate::Reservation::none(),
         };
+        self.normalize(&mut new)?;
         if strategy.has_generation() && self.part != Part::Status && strategy.generation_moves(old, &new) {
             object::set_generation(&mut new, object::generation(old) + 1);
         }
-        self.normalize(&mut new)?;
         self.validate_change(&new, old)?;
         self.admit(Operation::Update, &mut new, Some(old)).await?;
         strategy.warnings(&new, Some(old)).into_iter().for_each(|text| self.call.warn(text));
@@ -256,7 +260,12 @@ impl Change<'_> {
     }
 
     fn validate_change(&self, new: &Value, old: &Value) -> Result<(), Status> {
-        let mut errors = object_meta::validate_update(new, old);
+        let again = match self.part {
+            Part::Main | Part::Scale => registry::metadata_judged_again(self.resource),
+            Part::Status => 1,
+            Part::Other(_) | Part::Consequence(_) => 0,
+        };
+        let mut errors = object_meta::validate_update(new, old, again);
         match self.part {
             Part::Main | Part::Scale => errors.append(self.resource.strategy.validate_update(new, old)),
             Part::Status => {

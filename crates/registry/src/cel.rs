@@ -108,11 +108,10 @@ pub fn compile(expression: &str, names: &expressions::Environment, expected: Exp
     let fits = |wanted: &Type| result == wanted;
     let wrong = match expected {
         Expected::Anything => None,
-        Expected::Bool => (!fits(&Type::Bool)).then(|| "must evaluate to bool".into()),
-        Expected::Text => (!fits(&Type::String)).then(|| "must evaluate to string".into()),
-        Expected::TextOrNull => {
-            (!fits(&Type::String) && !fits(&Type::Null)).then(|| "must evaluate to one of [string null_type]".into())
-        }
+        Expected::Bool => must_be(result, &Type::Bool),
+        Expected::Text => must_be(result, &Type::String),
+        Expected::TextOrNull => (!fits(&Type::String) && !fits(&Type::Null))
+            .then(|| format!("must evaluate to one of [string null_type] but got {result}")),
         Expected::ApplyConfiguration => must_be(result, &Type::constructed("Object")),
         Expected::JsonPatch => must_be(result, &Type::list(Type::constructed("JSONPatch"))),
     };
@@ -120,7 +119,7 @@ pub fn compile(expression: &str, names: &expressions::Environment, expected: Exp
 }
 
 fn must_be(result: &Type, wanted: &Type) -> Option<String> {
-    (result != wanted).then(|| format!("must evaluate to {wanted}"))
+    (result != wanted).then(|| format!("must evaluate to {wanted} but got {result}"))
 }
 
 /// A selector may also be of a type that only shows when it is evaluated.

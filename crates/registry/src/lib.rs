@@ -30,6 +30,7 @@ mod others;
 mod pod_spec;
 mod policy;
 mod rbac;
+mod repeats;
 mod resource;
 mod resources;
 mod scheduling;
@@ -37,6 +38,7 @@ mod storage;
 pub mod strategy;
 
 pub use pod_spec::qos_class;
+pub use repeats::metadata_judged_again;
 pub use resources::{by_kind, resource, resources};
 pub use strategy::{
     Column, Context, Custom, NameRule, Resource, ScalePaths, Schema, Strategy, StrategyRef, Subresource,

@@ -154,7 +154,7 @@ pub trait Strategy: Sync + Send {
 
     /// Brings what a client sent into the form of the kind, and names what the kind does not know or what stands twice.
     fn decode(&self, object: &mut Value, node: SchemaNode<'_>) -> Result<Vec<String>, String> {
-        apimachinery::strict::normalize(object, node)
+        apimachinery::strict::read(object, node)
     }
 
     /// Fills in what the client left out. Must be idempotent.
@@ -310,8 +310,11 @@ impl NameRule {
             Self::DnsLabel => rules::is_dns1123_label(&masked),
             Self::Dns1035Label => rules::is_dns1035_label(&masked),
             Self::PathSegment => rules::is_path_segment_name(value),
-            Self::Ip if apimachinery::validation::parse_ip(value).is_some() => Vec::new(),
-            Self::Ip => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
+            Self::Ip => match rules::parse_ip(value).map(|address| address.to_canonical().to_string()) {
+                Some(canonical) if canonical == value => Vec::new(),
+                Some(canonical) => vec![format!("must be in canonical form ({canonical:?})")],
+                None => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
+            },
         }
     }
 }

@@ -12,17 +12,18 @@ mod value;
 use apimachinery::field::{ErrorList, Path};
 use serde_json::Value;
 
-use crate::structural::Structural;
+use crate::structural::{Correlated, Structural};
 
 /// A path that is not there prints like this. Upstream's clients see it.
 pub const NO_PATH: &str = "<nil>";
 
 /// Judges a new value.
 pub fn validate(value: &Value, schema: &Structural, path: &Path) -> ErrorList {
-    value::Judge { old: None, nested: false }.judge(value, schema, "").into_errors(path)
+    value::Judge { before: None, nested: false }.judge(value, schema, "").into_errors(path)
 }
 
 /// Judges a change: what did not change may be as wrong as it was.
 pub fn validate_update(value: &Value, old: Option<&Value>, schema: &Structural, path: &Path) -> ErrorList {
-    value::Judge { old, nested: false }.judge(value, schema, "").into_errors(path)
+    let before = old.map(|old| Correlated::new(value, old, schema));
+    value::Judge { before, nested: false }.judge(value, schema, "").into_errors(path)
 }

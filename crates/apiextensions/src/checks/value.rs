@@ -4,19 +4,19 @@ use serde_json::{Map, Value};
 
 use super::limits;
 use super::outcome::{Failure, FailureKind, Outcome};
-use crate::structural::{Additional, Constraint, MapList, Structural, Type};
+use crate::structural::{Additional, Constraint, Correlated, Structural, Type};
 
-/// What the value was before, if it can be said, and whether the schema stands in a junctor, where nothing is forgiven.
+/// The value together with what it was before, if that can be said, and whether the schema stands in a junctor, where nothing is forgiven.
 #[derive(Clone, Copy)]
 pub struct Judge<'a> {
-    pub old: Option<&'a Value>,
+    pub before: Option<Correlated<'a>>,
     pub nested: bool,
 }
 
-impl<'a> Judge<'a> {
+impl Judge<'_> {
     pub fn judge(self, value: &Value, schema: &Structural, path: &str) -> Outcome {
         let mut outcome = self.strictly(value, schema, path);
-        if !self.nested && self.old == Some(value) {
+        if !self.nested && !outcome.fits() && self.before.is_some_and(|before| before.is_unchanged()) {
             outcome.failures.clear();
         }
         outcome
@@ -115,9 +115,9 @@ impl<'a> Judge<'a> {
 
     fn items(self, items: &[Value], schema: &Structural, path: &str, outcome: &mut Outcome) {
         if let Some(item_schema) = &schema.items {
-            let before = MapList::new(schema, self.old);
             for (index, item) in items.iter().enumerate() {
-                let child = Judge { old: before.get(item), nested: false };
+                let before = self.before.and_then(|before| before.item(index));
+                let child = Judge { before, nested: false };
                 outcome.merge(child.judge(item, item_schema, &format!("{path}[{index}]")));
             }
         }
@@ -153,8 +153,8 @@ impl<'a> Judge<'a> {
     /// What kind an object is, is never forgiven.
     fn of_field(self, name: &str, path: &str) -> Self {
         let type_meta = path.is_empty() && matches!(name, "apiVersion" | "kind");
-        let old = if type_meta { None } else { self.old.and_then(|old| old.get(name)) };
-        Judge { old, nested: false }
+        let before = if type_meta { None } else { self.before.and_then(|before| before.field(name)) };
+        Judge { before, nested: false }
     }
 }
 

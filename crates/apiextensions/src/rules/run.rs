@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{compile_rule, has_rules};
 use crate::checks::NO_PATH;
 use crate::json::{entries, field, list};
-use crate::structural::{MapList, Rule, Structural, Type};
+use crate::structural::{Correlated, MapList, Rule, Structural, Type};
 use crate::{definition, field_path};
 
 /// The compiled rules of a schema. Empty where there are none.
@@ -44,12 +44,22 @@ impl Rules {
 
     /// Judges an object, new or changed.
     pub fn check(&self, schema: &Structural, new: &Value, old: Option<&Value>) -> ErrorList {
-        let mut run = Run { budget: Budget::default(), errors: ErrorList::new(), ended: false };
+        self.run(schema, new, old).errors
+    }
+
+    /// What is wrong with an object, but was so before.
+    pub fn forgiven(&self, schema: &Structural, new: &Value, old: &Value) -> ErrorList {
+        self.run(schema, new, Some(old)).forgiven
+    }
+
+    fn run(&self, schema: &Structural, new: &Value, old: Option<&Value>) -> Run {
+        let mut run = Run::default();
         if let Some(node) = &self.0 {
-            let correlation = Correlation { current: old.map(|old| (new, old)), parent: None, root: true };
+            let current = old.map(|old| Correlated::new(new, old, schema));
+            let correlation = Correlation { current, parent: None, root: true };
             run.node(node, schema, &Place { new, old, path: Path::root(), correlation });
         }
-        run.errors
+        run
     }
 }
 
@@ -69,7 +79,7 @@ pub fn check_default(
         return ErrorList::new();
     };
     for old in [Some(default), None] {
-        let mut run = Run { budget: Budget::default(), errors: ErrorList::new(), ended: false };
+        let mut run = Run::default();
         let correlation = Correlation { current: None, parent: None, root: true };
         run.node(&node, structural, &Place { new: default, old, path: path.clone(), correlation });
         if !run.errors.is_empty() {
@@ -125,34 +135,37 @@ struct Place<'a> {
 /// Which old value forgives what is wrong: that of the place, or of the nearest place around that has one.
 #[derive(Clone, Copy)]
 struct Correlation<'a> {
-    current: Option<(&'a Value, &'a Value)>,
-    parent: Option<(&'a Value, &'a Value)>,
+    current: Option<Correlated<'a>>,
+    parent: Option<Correlated<'a>>,
     root: bool,
 }
 
 impl<'a> Correlation<'a> {
     fn forgives(&self) -> bool {
-        self.current.or(self.parent).is_some_and(|(new, old)| new == old)
+        self.current.or(self.parent).is_some_and(|before| before.is_unchanged())
     }
 
-    fn step(self, new: &'a Value, old: Option<&'a Value>) -> Self {
+    fn step(self, below: impl FnOnce(Correlated<'a>) -> Option<Correlated<'a>>) -> Self {
         match self.current {
             None => Self { root: false, ..self },
-            parent => Self { current: old.map(|old| (new, old)), parent, root: false },
+            Some(here) => Self { current: below(here), parent: Some(here), root: false },
         }
     }
 
-    fn key(self, name: &str, new: &'a Value) -> Self {
+    fn key(self, name: &str) -> Self {
         if self.root && matches!(name, "apiVersion" | "kind") {
             return Self { current: None, parent: None, root: false };
         }
-        self.step(new, self.current.and_then(|(_, old)| old.get(name)))
+        self.step(|here| here.field(name))
     }
 }
 
+#[derive(Default)]
 struct Run {
     budget: Budget,
     errors: ErrorList,
+    /// What would be an error, were it not as wrong as it was.
+    forgiven: ErrorList,
     /// The budget is spent.
     ended: bool,
 }
@@ -184,7 +197,7 @@ impl Run {
 
     fn field(&mut self, node: &Node, schema: &Structural, place: &Place<'_>, name: &str, new: &Value) {
         let old = place.old.and_then(|old| old.get(name));
-        let correlation = place.correlation.key(name, new);
+        let correlation = place.correlation.key(name);
         if let (Some(node), Some(schema)) = (&node.additional, schema.additional_schema()) {
             self.node(node, schema, &Place { new, old, path: place.path.key(name), correlation });
         }
@@ -198,7 +211,7 @@ impl Run {
         let before = MapList::new(schema, place.old);
         for (index, new) in items.iter().enumerate() {
             let old = before.get(new);
-            let correlation = place.correlation.step(new, old);
+            let correlation = place.correlation.step(|here| here.item(index));
             self.node(node, item_schema, &Place { new, old, path: place.path.index(index), correlation });
         }
     }
@@ -218,8 +231,9 @@ impl Run {
             Ok(expressions::Value::Bool(true)) => {}
             Ok(_) => {
                 let error = self.complaint(ready, rule, schema, place, &bindings);
-                if transition || !place.correlation.forgives() {
-                    self.errors.extend(error);
+                match transition || !place.correlation.forgives() {
+                    true => self.errors.extend(error),
+                    false => self.forgiven.extend(error),
                 }
             }
             Err(why) => self.failure(&why, rule, schema, &at),
@@ -354,5 +368,16 @@ mod tests {
         let old = json!({"a": 1, "b": 1});
         assert!(check(&spec, &json!({"a": 1, "b": 2}), Some(&old)).is_empty());
         assert_eq!(check(&spec, &json!({"a": 2, "b": 2}), Some(&old)).len(), 1);
+    }
+
+    #[test]
+    fn what_is_forgiven_can_be_told() {
+        let schema = json!({"type": "object", "properties": {"a": {"type": "integer",
+            "x-kubernetes-validations": [{"rule": "self > 5"}]}, "b": {"type": "integer"}}});
+        let structural = Structural::compile(&schema).unwrap();
+        let (new, old) = (json!({"a": 1, "b": 2}), json!({"a": 1, "b": 1}));
+        let told = Rules::compile(&schema, &structural).forgiven(&structural, &new, &old);
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["a: Invalid value: 1: failed rule: self > 5"]);
     }
 }

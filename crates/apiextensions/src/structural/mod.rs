@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use compile::Unsupported;
-pub use correlate::MapList;
+pub use correlate::{Correlated, MapList};
 pub use defaulting::{default, drop_nulls_without_defaults};
 pub use lists::check_lists;
 pub use metadata::{Malformed, check_metadata, coerce};

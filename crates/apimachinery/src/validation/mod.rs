@@ -4,6 +4,8 @@ mod ip;
 pub mod object_meta;
 mod options;
 mod selector;
+mod url;
+pub mod webhook;
 
 pub use ip::{cidr_warnings, ip_warnings, is_ipv4, is_ipv6, parse_cidr, parse_ip, validate_cidr, validate_ip};
 pub use options::{validate_create_options, validate_delete_options, validate_field_manager, validate_patch_options};

@@ -39,10 +39,7 @@ pub fn validate(object: &Value, namespaced: bool, name_rule: NameRule<'_>) -> Er
     if generation < 0 {
         errors.invalid(&path.child("generation"), generation, "must be greater than or equal to 0");
     }
-    let metadata = &object["metadata"];
-    errors.append(maps_and_owners(metadata, &path));
-    errors.append(finalizers(metadata, &path.child("finalizers")));
-    errors.append(managed_fields(metadata, &path.child("managedFields")));
+    errors.append(lists_and_maps(&object["metadata"], &path));
     errors
 }
 
@@ -64,10 +61,18 @@ fn maps_and_owners(metadata: &Value, path: &Path) -> ErrorList {
     errors
 }
 
-/// The rules for a change of metadata.
-pub fn validate_update(new: &Value, old: &Value) -> ErrorList {
+fn lists_and_maps(metadata: &Value, path: &Path) -> ErrorList {
+    let mut errors = maps_and_owners(metadata, path);
+    errors.append(finalizers(metadata, &path.child("finalizers")));
+    errors.append(managed_fields(metadata, &path.child("managedFields")));
+    errors
+}
+
+/// The rules for a change of metadata. Upstream judges its lists and maps as those of a new object, as those of a change, and
+/// `again` as often as the kind's own rules do; it tells every complaint each time.
+pub fn validate_update(new: &Value, old: &Value, again: usize) -> ErrorList {
     let path = Path::new("metadata");
-    let mut errors = ErrorList::new();
+    let mut errors = lists_and_maps(&new["metadata"], &path);
     if object::deletion_timestamp(old).is_some() {
         errors.append(no_new_finalizers(new, old, &path.child("finalizers")));
     }
@@ -81,9 +86,7 @@ pub fn validate_update(new: &Value, old: &Value) -> ErrorList {
     for name in names {
         errors.append(immutable(&new["metadata"][name], &old["metadata"][name], &path.child(name)));
     }
-    errors.append(maps_and_owners(&new["metadata"], &path));
-    errors.append(finalizers(&new["metadata"], &path.child("finalizers")));
-    errors.append(managed_fields(&new["metadata"], &path.child("managedFields")));
+    (0..=again).for_each(|_| errors.append(lists_and_maps(&new["metadata"], &path)));
     errors
 }
 
@@ -238,7 +241,7 @@ mod tests {
     fn an_update_keeps_identity() {
         let old = json!({"metadata": {"name": "a", "uid": "1", "resourceVersion": "5"}});
         let new = json!({"metadata": {"name": "b", "uid": "1"}});
-        let fields: Vec<String> = validate_update(&new, &old).iter().map(|error| error.field.clone()).collect();
+        let fields: Vec<String> = validate_update(&new, &old, 0).iter().map(|error| error.field.clone()).collect();
         assert_eq!(fields, ["metadata.resourceVersion", "metadata.name"]);
     }
 }

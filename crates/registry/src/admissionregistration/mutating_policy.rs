@@ -1,15 +1,11 @@
 //! MutatingAdmissionPolicies and their bindings.
 
 use apimachinery::field::ErrorList;
-use apimachinery::table;
 use serde_json::Value;
 
-use super::policy::{self, Policy};
-use super::rules;
-use super::validating_policy::{BINDING_COLUMNS, binding_row};
+use super::policy::{self, Policy, binding_kind, policy_kind};
 use crate::at::At;
 use crate::cel::Expected;
-use crate::cells::{count, name};
 use crate::strategy::{Column, Strategy};
 
 pub struct MutatingAdmissionPolicy;
@@ -18,40 +14,10 @@ pub struct MutatingAdmissionPolicyBinding;
 /// What is deleted cannot be changed.
 const OPERATIONS: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
 
-impl Strategy for MutatingAdmissionPolicy {
-    fn default(&self, policy: &mut Value) {
-        policy::default_spec(policy);
-    }
-
-    fn validate(&self, policy: &Value) -> ErrorList {
-        validate(policy, None)
-    }
-
-    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
-        validate(new, Some(old))
-    }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn allows_unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn columns(&self) -> &[Column] {
-        const { &[Column::NAME, Column::of("Mutations", "integer"), Column::text("ParamKind"), Column::AGE] }
-    }
-
-    fn row(&self, policy: &Value, now: i64) -> Vec<Value> {
-        vec![
-            name(policy),
-            count(policy, "/spec/mutations"),
-            policy::param_kind_cell(policy).into(),
-            table::age(policy, now),
-        ]
-    }
-}
+policy_kind!(MutatingAdmissionPolicy, "Mutations", "/spec/mutations", validate, |_| ErrorList::new());
+binding_kind!(MutatingAdmissionPolicyBinding, |spec: &At<'_>, errors: &mut ErrorList| {
+    operations(&spec.at("matchResources"), errors);
+});
 
 fn validate(object: &Value, old: Option<&Value>) -> ErrorList {
     let mut errors = ErrorList::new();
@@ -110,38 +76,5 @@ fn patch(
     if other_at.present() {
         let detail = format!("must not be specified when patchType is {kind}");
         errors.invalid(&other_at.path, format!("{{{other}}}"), detail);
-    }
-}
-
-impl Strategy for MutatingAdmissionPolicyBinding {
-    fn default(&self, binding: &mut Value) {
-        policy::default_binding(binding);
-    }
-
-    fn validate(&self, binding: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let spec = At::root(binding).at("spec");
-        policy::validate_binding(&spec, &mut errors);
-        if spec.at("matchResources").present() {
-            rules::match_resources(&spec.at("matchResources"), &mut errors);
-            operations(&spec.at("matchResources"), &mut errors);
-        }
-        errors
-    }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn allows_unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn columns(&self) -> &[Column] {
-        BINDING_COLUMNS
-    }
-
-    fn row(&self, binding: &Value, now: i64) -> Vec<Value> {
-        binding_row(binding, now)
     }
 }

@@ -1,14 +1,108 @@
 //! What validating and mutating admission policies share.
 
 use apimachinery::field::ErrorList;
+use apimachinery::table;
 use apimachinery::validation::{is_dns1035_label, is_dns1123_subdomain, is_path_segment_name, label_selector};
 use serde_json::Value;
 
 use super::rules::{self, FAILURE_POLICIES};
 use crate::at::At;
 use crate::cel::{self, Environment, Expected, Scope};
-use crate::cells::text;
+use crate::cells::{count, name, text};
 use crate::defaults::{object, present, set};
+use crate::strategy::Column;
+
+/// The strategy of a kind of policy: what it does stands in a list, and is judged by `$validate`.
+macro_rules! policy_kind {
+    ($kind:ident, $column:expr, $list:expr, $validate:expr, $validate_status:expr) => {
+        impl Strategy for $kind {
+            fn default(&self, object: &mut Value) {
+                policy::default_spec(object);
+            }
+
+            fn validate(&self, object: &Value) -> ErrorList {
+                $validate(object, None)
+            }
+
+            fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+                $validate(new, Some(old))
+            }
+
+            fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+                $validate_status(new)
+            }
+
+            fn has_generation(&self) -> bool {
+                true
+            }
+
+            fn allows_unconditional_update(&self) -> bool {
+                false
+            }
+
+            fn columns(&self) -> &[Column] {
+                const { &[Column::NAME, Column::of($column, "integer"), Column::text("ParamKind"), Column::AGE] }
+            }
+
+            fn row(&self, object: &Value, now: i64) -> Vec<Value> {
+                policy::policy_row(object, $list, now)
+            }
+        }
+    };
+}
+
+/// The strategy of the bindings of a kind of policy. `$validate` judges what only these have.
+macro_rules! binding_kind {
+    ($kind:ident, $validate:expr) => {
+        impl Strategy for $kind {
+            fn default(&self, binding: &mut Value) {
+                policy::default_binding(binding);
+            }
+
+            fn validate(&self, binding: &Value) -> ErrorList {
+                let mut errors = ErrorList::new();
+                let spec = At::root(binding).at("spec");
+                policy::validate_binding(&spec, &mut errors);
+                $validate(&spec, &mut errors);
+                errors
+            }
+
+            fn has_generation(&self) -> bool {
+                true
+            }
+
+            fn allows_unconditional_update(&self) -> bool {
+                false
+            }
+
+            fn columns(&self) -> &[Column] {
+                policy::BINDING_COLUMNS
+            }
+
+            fn row(&self, binding: &Value, now: i64) -> Vec<Value> {
+                policy::binding_row(binding, now)
+            }
+        }
+    };
+}
+
+pub(super) use {binding_kind, policy_kind};
+
+pub const BINDING_COLUMNS: &[Column] =
+    &[Column::NAME, Column::text("PolicyName"), Column::text("ParamRef"), Column::AGE];
+
+pub fn policy_row(policy: &Value, list: &str, now: i64) -> Vec<Value> {
+    vec![name(policy), count(policy, list), param_kind_cell(policy).into(), table::age(policy, now)]
+}
+
+pub fn binding_row(binding: &Value, now: i64) -> Vec<Value> {
+    vec![
+        name(binding),
+        text(binding, "/spec/policyName").into(),
+        param_ref_cell(binding).into(),
+        table::age(binding, now),
+    ]
+}
 
 pub fn default_spec(policy: &mut Value) {
     let Some(spec) = object(policy, "spec") else { return };
@@ -103,7 +197,7 @@ impl<'a> Policy<'a> {
         if name.text().trim().is_empty() {
             errors.required(&name.path, "name is not specified");
         } else if !expressions::is_identifier(name.text()) {
-            name.invalid(errors, "name is not a valid CEL identifier");
+            name.invalid(errors, "must be a valid CEL identifier");
         }
         if expression.text().trim().is_empty() {
             errors.required(&expression.path, "expression is not specified");
@@ -144,7 +238,7 @@ fn group_version(at: &At<'_>, errors: &mut ErrorList) {
     errors.invalid_all(&at.path, version, (!wrong.is_empty()).then(|| wrong.join(",")));
 }
 
-/// The name of the policy and of its parameters.
+/// The policy, its parameters, and what is meant.
 pub fn validate_binding(spec: &At<'_>, errors: &mut ErrorList) {
     let policy = spec.at("policyName");
     if policy.required(errors, "") {
@@ -153,34 +247,39 @@ pub fn validate_binding(spec: &At<'_>, errors: &mut ErrorList) {
     if spec.at("paramRef").present() {
         param_ref(&spec.at("paramRef"), errors);
     }
+    if spec.at("matchResources").present() {
+        rules::match_resources(&spec.at("matchResources"), errors);
+    }
 }
 
 fn param_ref(reference: &At<'_>, errors: &mut ErrorList) {
     const EXCLUSIVE: &str = "name and selector are mutually exclusive";
     let (name, selector) = (reference.at("name"), reference.at("selector"));
+    let both = !name.empty() && selector.present();
     if !name.empty() {
         name.follows(errors, is_path_segment_name);
     }
+    if both {
+        errors.forbidden(&name.path, EXCLUSIVE);
+    }
     errors.append(label_selector(selector.value, &selector.path));
-    match (!name.empty(), selector.present()) {
-        (true, true) => {
-            errors.forbidden(&name.path, EXCLUSIVE);
-            errors.forbidden(&selector.path, EXCLUSIVE);
-        }
-        (false, false) => errors.required(&reference.path, "one of name or selector must be specified"),
-        _ => {}
+    if both {
+        errors.forbidden(&selector.path, EXCLUSIVE);
+    }
+    if name.empty() && !selector.present() {
+        errors.required(&reference.path, "one of name or selector must be specified");
     }
     reference.at("parameterNotFoundAction").required_one_of(errors, &["Deny", "Allow"]);
 }
 
 /// `apiVersion/kind` of the parameters, as a cell.
-pub fn param_kind_cell(policy: &Value) -> String {
+fn param_kind_cell(policy: &Value) -> String {
     let kind = &policy["spec"]["paramKind"];
     if kind.is_object() { format!("{}/{}", text(kind, "/apiVersion"), text(kind, "/kind")) } else { "<unset>".into() }
 }
 
 /// The parameters that a binding names, as a cell.
-pub fn param_ref_cell(binding: &Value) -> String {
+fn param_ref_cell(binding: &Value) -> String {
     let reference = &binding["spec"]["paramRef"];
     let (namespace, name) = (text(reference, "/namespace"), text(reference, "/name"));
     match (namespace, name) {

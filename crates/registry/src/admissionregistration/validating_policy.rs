@@ -1,15 +1,13 @@
 //! ValidatingAdmissionPolicies and their bindings.
 
 use apimachinery::field::ErrorList;
-use apimachinery::table;
 use apimachinery::validation::is_qualified_name;
 use serde_json::Value;
 
-use super::policy::{self, Policy};
-use super::rules;
+use super::policy::{self, Policy, binding_kind, policy_kind};
 use crate::at::{At, duplicates};
 use crate::cel::Expected;
-use crate::cells::{count, name, text};
+use crate::cells::text;
 use crate::conditions;
 use crate::strategy::{Column, Strategy};
 
@@ -20,53 +18,23 @@ const AUDIT_ANNOTATIONS_MAX: usize = 20;
 const VALUE_EXPRESSION_MAX: usize = 5 * 1024;
 const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
 
-impl Strategy for ValidatingAdmissionPolicy {
-    fn default(&self, policy: &mut Value) {
-        policy::default_spec(policy);
-    }
+policy_kind!(ValidatingAdmissionPolicy, "Validations", "/spec/validations", validate, validate_status);
+binding_kind!(ValidatingAdmissionPolicyBinding, |spec: &At<'_>, errors: &mut ErrorList| {
+    actions(&spec.at("validationActions"), errors);
+});
 
-    fn validate(&self, policy: &Value) -> ErrorList {
-        validate(policy, None)
-    }
-
-    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
-        validate(new, Some(old))
-    }
-
-    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let status = At::root(new).at("status");
-        for warning in status.to("typeChecking.expressionWarnings").items() {
-            warning.at("warning").required(&mut errors, "");
-            let field = warning.at("fieldRef");
-            if field.text().trim().is_empty() {
-                errors.required(&field.path, "");
-            }
+fn validate_status(policy: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let status = At::root(policy).at("status");
+    for warning in status.to("typeChecking.expressionWarnings").items() {
+        warning.at("warning").required(&mut errors, "");
+        let field = warning.at("fieldRef");
+        if field.text().trim().is_empty() {
+            errors.required(&field.path, "");
         }
-        conditions::validate(&status.at("conditions"), &mut errors);
-        errors
     }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn allows_unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn columns(&self) -> &[Column] {
-        const { &[Column::NAME, Column::of("Validations", "integer"), Column::text("ParamKind"), Column::AGE] }
-    }
-
-    fn row(&self, policy: &Value, now: i64) -> Vec<Value> {
-        vec![
-            name(policy),
-            count(policy, "/spec/validations"),
-            policy::param_kind_cell(policy).into(),
-            table::age(policy, now),
-        ]
-    }
+    conditions::validate(&status.at("conditions"), &mut errors);
+    errors
 }
 
 fn validate(object: &Value, old: Option<&Value>) -> ErrorList {
@@ -105,9 +73,9 @@ fn validation(policy: &Policy<'_>, validation: &At<'_>, errors: &mut ErrorList) 
     }
     let message = validation.at("message");
     if !message.empty() && message.text().trim().is_empty() {
-        message.invalid(errors, "message must be non-empty if specified");
+        message.invalid(errors, "must be non-empty if specified");
     } else if message.text().trim().contains(['\n', '\r']) {
-        message.invalid(errors, "message must not contain line breaks");
+        message.invalid(errors, "must not contain line breaks");
     }
     validation.at("reason").one_of(errors, &REASONS);
 }
@@ -129,56 +97,10 @@ fn audit_annotation(policy: &Policy<'_>, policy_name: &str, annotation: &At<'_>,
     }
 }
 
-impl Strategy for ValidatingAdmissionPolicyBinding {
-    fn default(&self, binding: &mut Value) {
-        policy::default_binding(binding);
-    }
-
-    fn validate(&self, binding: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let spec = At::root(binding).at("spec");
-        policy::validate_binding(&spec, &mut errors);
-        if spec.at("matchResources").present() {
-            // The name of the field is misspelled upstream, and clients see it.
-            let matches = At { value: spec.at("matchResources").value, path: spec.path.child("matchResouces") };
-            rules::match_resources(&matches, &mut errors);
-        }
-        actions(&spec.at("validationActions"), &mut errors);
-        errors
-    }
-
-    fn has_generation(&self) -> bool {
-        true
-    }
-
-    fn allows_unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn columns(&self) -> &[Column] {
-        BINDING_COLUMNS
-    }
-
-    fn row(&self, binding: &Value, now: i64) -> Vec<Value> {
-        binding_row(binding, now)
-    }
-}
-
-pub const BINDING_COLUMNS: &[Column] =
-    &[Column::NAME, Column::text("PolicyName"), Column::text("ParamRef"), Column::AGE];
-
-pub fn binding_row(binding: &Value, now: i64) -> Vec<Value> {
-    vec![
-        name(binding),
-        text(binding, "/spec/policyName").into(),
-        policy::param_ref_cell(binding).into(),
-        table::age(binding, now),
-    ]
-}
-
 fn actions(actions: &At<'_>, errors: &mut ErrorList) {
     let all = actions.items();
     all.iter().for_each(|action| action.one_of(errors, &["Audit", "Deny", "Warn"]));
+    duplicates(errors, actions.items());
     let has = |wanted: &str| all.iter().any(|action| action.text() == wanted);
     if has("Deny") && has("Warn") {
         let detail = "must not contain both Deny and Warn (repeating the same validation failure information in the \
@@ -186,5 +108,58 @@ fn actions(actions: &At<'_>, errors: &mut ErrorList) {
         actions.invalid(errors, detail);
     }
     actions.required(errors, "at least one validation action is required");
-    duplicates(errors, all);
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn causes(errors: &ErrorList) -> Vec<String> {
+        errors.iter().map(|error| format!("{} {}", error.kind.reason(), error.field)).collect()
+    }
+
+    #[test]
+    fn expressions_are_compiled_where_they_stand() {
+        let mut policy = json!({"metadata": {"name": "p"}, "spec": {
+            "matchConstraints": {"resourceRules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"],
+                "resources": ["pods"]}]},
+            "variables": [{"name": "a-b", "expression": "1"}, {"name": "x", "expression": "variables.y"}],
+            "matchConditions": [{"name": "c", "expression": "1"}, {"name": "c", "expression": "true"}],
+            "validations": [{"expression": "1"}, {"expression": "params.x"}, {"expression": "true",
+                "messageExpression": "1", "message": "a\nb", "reason": "Gone"}],
+            "auditAnnotations": [{"key": "k", "valueExpression": "1"}]}});
+        ValidatingAdmissionPolicy.default(&mut policy);
+        let expected = [
+            "FieldValueInvalid spec.matchConditions[0].expression",
+            "FieldValueDuplicate spec.matchConditions[1].name",
+            "FieldValueInvalid spec.variables[0].name",
+            "FieldValueInvalid spec.variables[1].expression",
+            "FieldValueInvalid spec.validations[0].expression",
+            "FieldValueInvalid spec.validations[1].expression",
+            "FieldValueInvalid spec.validations[2].messageExpression",
+            "FieldValueInvalid spec.validations[2].message",
+            "FieldValueNotSupported spec.validations[2].reason",
+            "FieldValueInvalid spec.auditAnnotations[0].valueExpression",
+        ];
+        assert_eq!(causes(&ValidatingAdmissionPolicy.validate(&policy)), expected);
+    }
+
+    #[test]
+    fn bindings_name_a_policy_and_what_is_done() {
+        let mut binding = json!({"spec": {"policyName": "P", "paramRef": {"name": "a", "selector": {}},
+            "matchResources": {"matchPolicy": "Some"}, "validationActions": ["Deny", "Warn", "Deny"]}});
+        ValidatingAdmissionPolicyBinding.default(&mut binding);
+        let expected = [
+            "FieldValueInvalid spec.policyName",
+            "FieldValueForbidden spec.paramRef.name",
+            "FieldValueForbidden spec.paramRef.selector",
+            "FieldValueRequired spec.paramRef.parameterNotFoundAction",
+            "FieldValueNotSupported spec.matchResources.matchPolicy",
+            "FieldValueDuplicate spec.validationActions[2]",
+            "FieldValueInvalid spec.validationActions",
+        ];
+        assert_eq!(causes(&ValidatingAdmissionPolicyBinding.validate(&binding)), expected);
+    }
 }

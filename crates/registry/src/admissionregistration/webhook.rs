@@ -1,8 +1,8 @@
 //! Webhook configurations.
 
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, Path};
 use apimachinery::table;
-use apimachinery::validation::{is_dns1035_label, is_dns1123_subdomain, is_port_number, label_selector};
+use apimachinery::validation::{is_dns1035_label, is_dns1123_subdomain, label_selector, webhook};
 use serde_json::{Value, json};
 
 use super::rules::{self, FAILURE_POLICIES, MATCH_POLICIES};
@@ -19,6 +19,7 @@ pub struct ValidatingWebhookConfiguration;
 const COLUMNS: &[Column] = &[Column::NAME, Column::of("Webhooks", "integer"), Column::AGE];
 const NO_SIDE_EFFECTS: [&str; 2] = ["None", "NoneOnDryRun"];
 const SIDE_EFFECTS: [&str; 4] = ["None", "NoneOnDryRun", "Some", "Unknown"];
+const SELECTORS: [&str; 2] = ["namespaceSelector", "objectSelector"];
 const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 macro_rules! webhooks {
@@ -88,12 +89,19 @@ struct Demands<'a> {
     no_side_effects: bool,
     known_version: bool,
     unique_names: bool,
+    label_values: bool,
     stored: Vec<&'a str>,
 }
 
 impl<'a> Demands<'a> {
-    const NEW: Self =
-        Self { conditions: true, no_side_effects: true, known_version: true, unique_names: true, stored: Vec::new() };
+    const NEW: Self = Self {
+        conditions: true,
+        no_side_effects: true,
+        known_version: true,
+        unique_names: true,
+        label_values: true,
+        stored: Vec::new(),
+    };
 
     fn after(new: &Value, old: &'a Value) -> Self {
         let list = |object: &'a Value| object["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -108,9 +116,14 @@ impl<'a> Demands<'a> {
             no_side_effects: before.iter().all(effects),
             known_version: before.iter().all(|hook| has_known_version(&hook["admissionReviewVersions"])),
             unique_names: names.len() == before.len(),
+            label_values: !before.iter().any(|hook| SELECTORS.iter().any(|field| is_wrong(&hook[field]))),
             stored: before.iter().flat_map(|hook| rules::expressions(&hook["matchConditions"])).collect(),
         }
     }
+}
+
+fn is_wrong(selector: &Value) -> bool {
+    !label_selector(selector, &Path::root()).is_empty()
 }
 
 /// An empty list is another fault.
@@ -134,15 +147,19 @@ fn validate_hook(hook: &At<'_>, demands: &Demands<'_>, errors: &mut ErrorList) {
     hook.at("rules").items().iter().for_each(|found| rules::rule(found, errors));
     hook.at("failurePolicy").one_of(errors, &FAILURE_POLICIES);
     hook.at("matchPolicy").one_of(errors, &MATCH_POLICIES);
-    hook.at("reinvocationPolicy").one_of(errors, &["IfNeeded", "Never"]);
     side_effects(&hook.at("sideEffects"), demands, errors);
     let timeout = hook.at("timeoutSeconds");
     if timeout.int().is_some_and(|seconds| !(1..=30).contains(&seconds)) {
         timeout.invalid(errors, "the timeout value must be between 1 and 30 seconds");
     }
-    for field in ["namespaceSelector", "objectSelector"] {
-        errors.append(label_selector(hook.at(field).value, &hook.path.child(field)));
+    for selector in SELECTORS.iter().map(|field| hook.at(field)) {
+        let mut wrong = label_selector(selector.value, &selector.path);
+        if !demands.label_values {
+            wrong = wrong.iter().filter(|error| !error.field.ends_with(']')).cloned().collect();
+        }
+        errors.append(wrong);
     }
+    hook.at("reinvocationPolicy").one_of(errors, &["IfNeeded", "Never"]);
     client(&hook.at("clientConfig"), errors);
     if demands.conditions {
         rules::match_conditions(&hook.at("matchConditions"), false, &demands.stored, errors);
@@ -194,65 +211,62 @@ fn client(client: &At<'_>, errors: &mut ErrorList) {
         (true, true) | (false, false) => {
             errors.required(&client.path, "exactly one of url or service is required");
         }
-        (true, false) => webhook_url(&url, errors),
-        (false, true) => webhook_service(&service, errors),
+        (true, false) => errors.append(webhook::address(url.text(), &url.path)),
+        (false, true) => errors.append(webhook::service(service.value, &service.path)),
     }
 }
 
-const FORM: &str = "; desired format: https://host[/path]";
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn webhook_url(url: &At<'_>, errors: &mut ErrorList) {
-    let (scheme, rest) = url.text().split_once("://").unwrap_or(("", url.text()));
-    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let authority = if scheme.is_empty() { "" } else { rest.split('/').next().unwrap_or_default() };
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let mut refuse = |value: &str, why: &str| errors.invalid(&url.path, value, format!("{why}{FORM}"));
-    if scheme != "https" {
-        refuse(scheme, "'https' is the only allowed URL scheme");
+    fn causes(errors: &ErrorList) -> Vec<String> {
+        errors.iter().map(|error| format!("{} {}", error.kind.reason(), error.field)).collect()
     }
-    if host.is_empty() {
-        refuse(host, "host must be specified");
+
+    fn configuration(hook: &Value) -> Value {
+        let mut configuration = json!({"webhooks": [hook]});
+        ValidatingWebhookConfiguration.default(&mut configuration);
+        configuration
     }
-    for (value, why) in [
-        (user, "user information is not permitted in the URL"),
-        (fragment, "fragments are not permitted in the URL"),
-        (query, "query parameters are not permitted in the URL"),
-    ] {
-        if !value.is_empty() {
-            refuse(value, why);
+
+    #[test]
+    fn addresses_of_webhooks_are_judged() {
+        for (client, expected) in [
+            (json!({"url": "https://a.b/c"}), vec![]),
+            (json!({"url": "a.b:443/c"}), vec!["FieldValueInvalid webhooks[0].clientConfig.url"; 2]),
+            (json!({"url": "127.0.0.1:443/c"}), vec!["FieldValueRequired webhooks[0].clientConfig.url"]),
+            (json!({"url": "https://u@a.b/c?d#e"}), vec!["FieldValueInvalid webhooks[0].clientConfig.url"; 3]),
+            (json!({"url": "https://a.b", "service": {}}), vec!["FieldValueRequired webhooks[0].clientConfig"]),
+            (
+                json!({"service": {"name": "a", "port": 70_000, "path": "a//b"}}),
+                vec![
+                    "FieldValueRequired webhooks[0].clientConfig.service.name",
+                    "FieldValueInvalid webhooks[0].clientConfig.service.port",
+                    "FieldValueInvalid webhooks[0].clientConfig.service.path",
+                    "FieldValueInvalid webhooks[0].clientConfig.service.path",
+                    "FieldValueInvalid webhooks[0].clientConfig.service.path",
+                ],
+            ),
+        ] {
+            let hook = json!({"name": "a.b.c", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                "clientConfig": client});
+            assert_eq!(causes(&ValidatingWebhookConfiguration.validate(&configuration(&hook))), expected, "{client}");
         }
     }
-}
 
-/// A service that is asked: of webhooks and of conversions.
-fn webhook_service(service: &At<'_>, errors: &mut ErrorList) {
-    service.at("name").required(errors, "service name is required");
-    service.at("namespace").required(errors, "service namespace is required");
-    let port = service.at("port");
-    let wrong = is_port_number(port.int().unwrap_or_default());
-    if !wrong.is_empty() {
-        port.invalid(errors, &format!("port is not valid: {}", wrong.join(",")));
-    }
-    service_path(&service.at("path"), errors);
-}
-
-fn service_path(path: &At<'_>, errors: &mut ErrorList) {
-    match path.text() {
-        "" | "/" => return,
-        "//" => return path.invalid(errors, "segment[0] may not be empty"),
-        text if !text.starts_with('/') => path.invalid(errors, "must start with a '/'"),
-        _ => {}
-    }
-    let inner = path.text().get(1..).unwrap_or_default();
-    let inner = inner.strip_suffix('/').unwrap_or(inner);
-    for (index, step) in inner.split('/').enumerate() {
-        if step.is_empty() {
-            path.invalid(errors, &format!("segment[{index}] may not be empty"));
-            continue;
-        }
-        for why in is_dns1123_subdomain(step) {
-            path.invalid(errors, &format!("segment[{index}]: {why}"));
-        }
+    #[test]
+    fn what_was_wrong_before_may_stay_so() {
+        let hook = json!({"name": "a.b.c", "sideEffects": "Some", "admissionReviewVersions": ["v2"],
+            "clientConfig": {"url": "https://a.b"}, "objectSelector": {"matchExpressions": [
+                {"key": "a", "operator": "In", "values": ["not a value!"]}]}});
+        let wrong = configuration(&hook);
+        let expected = [
+            "FieldValueNotSupported webhooks[0].sideEffects",
+            "FieldValueInvalid webhooks[0].objectSelector.matchExpressions[0].values[0]",
+            "FieldValueInvalid webhooks[0].admissionReviewVersions",
+        ];
+        assert_eq!(causes(&ValidatingWebhookConfiguration.validate(&wrong)), expected);
+        assert_eq!(causes(&ValidatingWebhookConfiguration.validate_update(&wrong, &wrong)), Vec::<String>::new());
     }
 }

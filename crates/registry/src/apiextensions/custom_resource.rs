@@ -329,7 +329,9 @@ impl Strategy for CustomResource {
         let known = old.map(|old| list(old, "/metadata/finalizers")).unwrap_or_default();
         let added = list(new, "/metadata/finalizers").iter().filter(|finalizer| !known.contains(finalizer));
         let added: BTreeSet<&str> = added.filter_map(Value::as_str).collect();
-        added.into_iter().flat_map(finalizer_warnings).collect()
+        let rules = old.filter(|_| !self.rules.is_empty()).map(|old| self.rules.forgiven(self.structural(), new, old));
+        let forgiven = rules.iter().flat_map(ErrorList::iter).map(ToString::to_string);
+        forgiven.chain(added.into_iter().flat_map(finalizer_warnings)).collect()
     }
 
     fn columns(&self) -> &[Column] {

@@ -5,7 +5,7 @@ use apimachinery::field::ErrorList;
 use serde_json::Value;
 
 use crate::cells::{created_at, name};
-use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadata, keep_metadata};
+use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadata};
 
 pub struct CustomResourceDefinition;
 
@@ -13,7 +13,7 @@ impl Strategy for CustomResourceDefinition {
     fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
         match subresource {
             "" => &["status"],
-            "status" => &["metadata", "spec"],
+            "status" => &["spec"],
             _ => &[],
         }
     }
@@ -38,10 +38,9 @@ impl Strategy for CustomResourceDefinition {
         definition::validate_update(new, old)
     }
 
+    /// Upstream's status endpoint lets metadata through.
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
         keep_all_but_status_and_metadata(new, old);
-        keep_metadata(new, old, "ownerReferences");
-        keep_metadata(new, old, "labels");
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {

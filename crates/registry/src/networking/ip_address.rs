@@ -2,6 +2,7 @@
 
 use apimachinery::field::ErrorList;
 use apimachinery::table;
+use apimachinery::validation::{is_dns1123_subdomain, is_path_segment_name};
 use serde_json::Value;
 
 use crate::at::At;
@@ -14,15 +15,25 @@ impl Strategy for IpAddress {
     fn validate(&self, address: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let parent = At::root(address).to("spec.parentRef");
-        if parent.required(&mut errors, "") {
-            parent.at("resource").required(&mut errors, "");
-            parent.at("name").required(&mut errors, "");
+        if !parent.present() {
+            errors.required(&parent.path, "");
+            return errors;
         }
+        let group = parent.at("group");
+        if !group.empty() {
+            group.follows(&mut errors, is_dns1123_subdomain);
+        }
+        for field in ["resource", "name"] {
+            if parent.at(field).required(&mut errors, "") {
+                parent.at(field).follows(&mut errors, is_path_segment_name);
+            }
+        }
+        parent.at("namespace").follows(&mut errors, is_path_segment_name);
         errors
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
+        let mut errors = self.validate(new);
         let before = old.pointer("/spec/parentRef").unwrap_or(&Value::Null);
         At::root(new).to("spec.parentRef").immutable(&mut errors, before);
         errors

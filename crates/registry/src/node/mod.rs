@@ -25,16 +25,18 @@ impl Strategy for RuntimeClass {
         if handler.required(&mut errors, "") {
             handler.follows(&mut errors, is_dns1123_label);
         }
+        let overhead =
+            At { value: root.to("overhead.podFixed").value, path: root.path.child("overhead").child("limits") };
+        crate::pod_spec::overhead(&overhead, &mut errors);
         let selector = root.to("scheduling.nodeSelector");
         errors.append(labels(selector.value, &selector.path));
-        crate::pod_spec::overhead(&root.to("overhead.podFixed"), &mut errors);
         let tolerations = root.to("scheduling.tolerations");
         crate::pod_spec::tolerations(&tolerations, &mut errors);
         errors
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
+        let mut errors = self.validate(new);
         At::root(new).at("handler").immutable(&mut errors, &old["handler"]);
         errors
     }

@@ -8,7 +8,7 @@ use crate::at::At;
 use crate::cells::{int, name, or, text};
 use crate::defaults::{object, present, set, set_nonzero};
 use crate::flow_bootstrap::{self, EXEMPT};
-use crate::strategy::{Column, Strategy};
+use crate::strategy::{Column, Strategy, keep_all_but_status_and_metadata, keep_metadata};
 
 pub struct FlowSchema;
 pub struct PriorityLevelConfiguration;
@@ -37,6 +37,18 @@ impl Strategy for FlowSchema {
         fixed_spec("flowschemas", schema, &mut errors);
         conditions(&root.to("status.conditions"), &mut errors);
         errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        validate_status(new)
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status(new, old);
+    }
+
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        reset_fields(subresource)
     }
 
     fn has_generation(&self) -> bool {
@@ -72,6 +84,31 @@ impl Strategy for FlowSchema {
 
 const DISTINGUISHERS: &[&str] = &["ByNamespace", "ByUser"];
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
+
+/// Of an old version, whose zero meant something else.
+const KEPT_ZERO_SHARES: &str = "flowcontrol.k8s.io/preserve-zero-concurrency-shares";
+
+fn validate_status(object: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    conditions(&At::root(object).to("status.conditions"), &mut errors);
+    errors
+}
+
+/// The status endpoint changes nothing of metadata either, but who manages what.
+fn keep_all_but_status(new: &mut Value, old: &Value) {
+    keep_all_but_status_and_metadata(new, old);
+    for name in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        keep_metadata(new, old, name);
+    }
+}
+
+fn reset_fields(subresource: &str) -> &'static [&'static str] {
+    match subresource {
+        "" => &["status"],
+        "status" => &["metadata", "spec"],
+        _ => &[],
+    }
+}
 
 fn name_of(object: &Value) -> &str {
     apimachinery::object::name(object)
@@ -127,7 +164,7 @@ fn conditions(conditions: &At<'_>, errors: &mut ErrorList) {
             errors.duplicate(&kind.path, kind.text());
         }
         seen.push(kind.text());
-        kind.required(errors, "must not be empty");
+        kind.required(errors, "");
     }
 }
 
@@ -260,15 +297,31 @@ impl Strategy for PriorityLevelConfiguration {
     fn validate(&self, level: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(level);
+        if level.pointer("/metadata/annotations").is_some_and(|all| all.get(KEPT_ZERO_SHARES).is_some()) {
+            let detail = format!("annotation '{KEPT_ZERO_SHARES}' is forbidden");
+            errors.forbidden(&Path::new("metadata.annotations"), detail);
+        }
         let spec = root.at("spec");
         let kind = spec.at("type");
         if (name_of(level) == EXEMPT) != (kind.text() == "Exempt") {
-            kind.invalid(&mut errors, "type must be 'Exempt' if and only if name is 'exempt'");
+            kind.invalid(&mut errors, "must be 'Exempt' if and only if `name` is 'exempt'");
         }
         union(&spec, &mut errors);
         fixed_spec("prioritylevelconfigurations", level, &mut errors);
         conditions(&root.to("status.conditions"), &mut errors);
         errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        validate_status(new)
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status(new, old);
+    }
+
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        reset_fields(subresource)
     }
 
     fn has_generation(&self) -> bool {
@@ -305,50 +358,62 @@ impl Strategy for PriorityLevelConfiguration {
 }
 
 fn union(spec: &At<'_>, errors: &mut ErrorList) {
-    let (own, field, other) = match spec.at("type").text() {
-        "Exempt" => ("Exempt", "exempt", ("Limited", "limited")),
-        "Limited" => ("Limited", "limited", ("Exempt", "exempt")),
-        kind => return errors.not_supported(&spec.path.child("type"), kind, &["Exempt", "Limited"]),
-    };
-    if spec.at(other.1).present() {
-        errors.forbidden(&spec.path.child(other.1), format!("must be nil if the type is not {}", other.0));
-    }
-    let chosen = spec.at(field);
-    if !chosen.present() {
-        return errors.required(&chosen.path, &format!("must not be empty when type is {own}"));
-    }
-    seats(&chosen, errors);
-    if own == "Limited" {
-        limit_response(&chosen.at("limitResponse"), errors);
+    let (kind, exempt, limited) = (spec.at("type"), spec.at("exempt"), spec.at("limited"));
+    match kind.text() {
+        "Exempt" => {
+            if limited.present() {
+                errors.forbidden(&limited.path, "must be nil if the type is not Limited");
+            }
+            shares(&exempt, errors);
+            lendable(&exempt, errors);
+        }
+        "Limited" => {
+            if exempt.present() {
+                errors.forbidden(&exempt.path, "must be nil if the type is Limited");
+            }
+            limited_level(&limited, errors);
+        }
+        other => errors.not_supported(&kind.path, other, &["Exempt", "Limited"]),
     }
 }
 
-fn seats(level: &At<'_>, errors: &mut ErrorList) {
-    let negative = |field: &At<'_>| field.int().is_some_and(|value| value < 0);
-    let shares = level.at("nominalConcurrencyShares");
-    if negative(&shares) {
-        shares.invalid(errors, "must be a non-negative integer");
+fn limited_level(level: &At<'_>, errors: &mut ErrorList) {
+    if !level.present() {
+        return errors.required(&level.path, "must not be empty when type is Limited");
     }
-    let lendable = level.at("lendablePercent");
-    if lendable.int().is_some_and(|percent| !(0..=100).contains(&percent)) {
-        lendable.invalid(errors, "must be between 0 and 100, inclusive");
-    }
+    shares(level, errors);
+    limit_response(&level.at("limitResponse"), errors);
+    lendable(level, errors);
     let borrowing = level.at("borrowingLimitPercent");
-    if negative(&borrowing) {
+    if borrowing.int().is_some_and(|percent| percent < 0) {
         borrowing.invalid(errors, "if specified, must be a non-negative integer");
     }
 }
 
+fn shares(level: &At<'_>, errors: &mut ErrorList) {
+    let shares = level.at("nominalConcurrencyShares");
+    if shares.int().is_some_and(|shares| shares < 0) {
+        shares.invalid(errors, "must be a non-negative integer");
+    }
+}
+
+fn lendable(level: &At<'_>, errors: &mut ErrorList) {
+    let lendable = level.at("lendablePercent");
+    if lendable.int().is_some_and(|percent| !(0..=100).contains(&percent)) {
+        lendable.invalid(errors, "must be between 0 and 100, inclusive");
+    }
+}
+
 fn limit_response(response: &At<'_>, errors: &mut ErrorList) {
-    let queuing = response.at("queuing");
-    match response.at("type").text() {
+    let (kind, queuing) = (response.at("type"), response.at("queuing"));
+    match kind.text() {
         "Reject" if queuing.present() => {
             errors.forbidden(&queuing.path, "must be nil if limited.limitResponse.type is not Limited");
         }
         "Reject" => {}
         "Queue" if queuing.present() => queues(&queuing, errors),
         "Queue" => errors.required(&queuing.path, "must not be empty if limited.limitResponse.type is Limited"),
-        other => errors.not_supported(&response.path.child("type"), other, &["Queue", "Reject"]),
+        other => errors.not_supported(&kind.path, other, &["Queue", "Reject"]),
     }
 }
 
@@ -430,5 +495,40 @@ mod tests {
         ] {
             assert!(found.contains(wanted), "{wanted} in {found}");
         }
+    }
+
+    #[test]
+    fn levels_are_judged_by_their_type() {
+        let level = |spec: Value| json!({"metadata": {"name": "x"}, "spec": spec});
+        for (spec, expected) in [
+            (json!({}), vec!["FieldValueNotSupported spec.type"]),
+            (json!({"type": "Limited"}), vec!["FieldValueRequired spec.limited"]),
+            (json!({"type": "Limited", "limited": {}}), vec!["FieldValueNotSupported spec.limited.limitResponse.type"]),
+            (
+                json!({"type": "Limited", "exempt": {}, "limited": {"nominalConcurrencyShares": -1,
+                    "lendablePercent": 101, "borrowingLimitPercent": -1, "limitResponse": {"type": "Queue"}}}),
+                vec![
+                    "FieldValueForbidden spec.exempt",
+                    "FieldValueInvalid spec.limited.nominalConcurrencyShares",
+                    "FieldValueRequired spec.limited.limitResponse.queuing",
+                    "FieldValueInvalid spec.limited.lendablePercent",
+                    "FieldValueInvalid spec.limited.borrowingLimitPercent",
+                ],
+            ),
+        ] {
+            let errors = PriorityLevelConfiguration.validate(&level(spec));
+            let found: Vec<_> = errors.iter().map(|e| format!("{} {}", e.kind.reason(), e.field)).collect();
+            assert_eq!(found, expected);
+        }
+        let exempt = json!({"metadata": {"name": "exempt"}, "spec": {"type": "Exempt"}});
+        assert!(PriorityLevelConfiguration.validate(&exempt).is_empty());
+    }
+
+    #[test]
+    fn conditions_are_judged_on_the_status_endpoint() {
+        let schema = json!({"status": {"conditions": [{"type": "A"}, {"type": "A"}, {"type": ""}]}});
+        let found = causes(&FlowSchema.validate_status_update(&schema, &schema));
+        assert_eq!(found.len(), 2);
+        assert!(found[0].starts_with("status.conditions[1].type: Duplicate value"));
     }
 }

@@ -2,6 +2,9 @@
 
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::table;
+use apimachinery::validation::{is_dns1035_label, is_dns1123_subdomain, is_port_number};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::at::At;
@@ -10,6 +13,10 @@ use crate::defaults::{present, set};
 use crate::strategy::{Column, Context, NameRule, Strategy};
 
 pub struct ApiService;
+
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+const GROUP_PRIORITY_MAX: i64 = 20_000;
+const VERSION_PRIORITY_MAX: i64 = 1000;
 
 impl Strategy for ApiService {
     fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
@@ -57,9 +64,21 @@ impl Strategy for ApiService {
                 format!("must be `spec.version+\".\"+spec.group`: {required:?}"),
             );
         }
-        let insecure = spec.at("insecureSkipTLSVerify");
-        if insecure.is_true() && !spec.at("caBundle").empty() {
-            insecure.invalid(&mut errors, "may not be true if caBundle is present");
+        group_and_version(&spec, &mut errors);
+        match spec.at("service").present() {
+            true => remote(&spec, &mut errors),
+            false => local(&spec, &mut errors),
+        }
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        for condition in At::root(new).to("status.conditions").items() {
+            let status = condition.at("status");
+            if !STATUSES.contains(&status.text()) {
+                errors.not_supported(&status.path, status.text(), &STATUSES);
+            }
         }
         errors
     }
@@ -80,5 +99,88 @@ impl Strategy for ApiService {
             None => "Unknown".into(),
         };
         vec![name(service), target.into(), available.into(), table::age(service, now)]
+    }
+}
+
+fn group_and_version(spec: &At<'_>, errors: &mut ErrorList) {
+    let (group, version) = (spec.at("group"), spec.at("version"));
+    if group.empty() && version.text() != "v1" {
+        errors.required(&group.path, "only v1 may have an empty group and it better be legacy kube");
+    }
+    if !group.empty() {
+        group.follows(errors, is_dns1123_subdomain);
+    }
+    version.follows(errors, is_dns1035_label);
+    for (field, max) in [("groupPriorityMinimum", GROUP_PRIORITY_MAX), ("versionPriority", VERSION_PRIORITY_MAX)] {
+        let priority = spec.at(field);
+        let value = priority.int().unwrap_or_default();
+        if !(1..=max).contains(&value) {
+            errors.invalid(&priority.path, value, format!("must be positive and less than {max}"));
+        }
+    }
+}
+
+/// Served by this server itself.
+fn local(spec: &At<'_>, errors: &mut ErrorList) {
+    let (bundle, insecure) = (spec.at("caBundle"), spec.at("insecureSkipTLSVerify"));
+    if !bundle.empty() {
+        let bytes = STANDARD.decode(bundle.text()).map_or(0, |bytes| bytes.len());
+        errors.invalid(&bundle.path, format!("{bytes} bytes"), "local APIServices may not have a caBundle");
+    }
+    if insecure.is_true() {
+        insecure.invalid(errors, "local APIServices may not have insecureSkipTLSVerify");
+    }
+}
+
+fn remote(spec: &At<'_>, errors: &mut ErrorList) {
+    let service = spec.at("service");
+    service.at("namespace").required(errors, "");
+    service.at("name").required(errors, "");
+    let port = service.at("port");
+    let wrong = is_port_number(port.int().unwrap_or_default());
+    if !wrong.is_empty() {
+        port.invalid(errors, &format!("port is not valid: {}", wrong.join(", ")));
+    }
+    let insecure = spec.at("insecureSkipTLSVerify");
+    if insecure.is_true() && !spec.at("caBundle").empty() {
+        insecure.invalid(errors, "may not be true if caBundle is present");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_says_is_judged() {
+        for (name, spec, expected) in [
+            ("v1.", json!({"version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}), vec![]),
+            (
+                "V.",
+                json!({"version": "V", "groupPriorityMinimum": 20_001, "caBundle": "eA==", "insecureSkipTLSVerify": true}),
+                vec![
+                    "FieldValueRequired spec.group",
+                    "FieldValueInvalid spec.version",
+                    "FieldValueInvalid spec.groupPriorityMinimum",
+                    "FieldValueInvalid spec.versionPriority",
+                    "FieldValueInvalid spec.caBundle",
+                    "FieldValueInvalid spec.insecureSkipTLSVerify",
+                ],
+            ),
+            (
+                "v1.a",
+                json!({"version": "v1", "group": "a", "groupPriorityMinimum": 1, "versionPriority": 1,
+                    "service": {"port": 0}}),
+                vec![
+                    "FieldValueRequired spec.service.namespace",
+                    "FieldValueRequired spec.service.name",
+                    "FieldValueInvalid spec.service.port",
+                ],
+            ),
+        ] {
+            let errors = ApiService.validate(&json!({"metadata": {"name": name}, "spec": spec}));
+            let found: Vec<_> = errors.iter().map(|e| format!("{} {}", e.kind.reason(), e.field)).collect();
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -16,6 +16,7 @@ const EXPRESSION_MAX: usize = 10 * 1024;
 const PARAMETERS_MAX: usize = 10 * 1024;
 const POOL_NAME_MAX: usize = 253;
 const ID_MAX: usize = 32;
+const UID_LENGTH: usize = 36;
 const BINDING_CONDITIONS_MAX: usize = 4;
 
 /// The items, unless there are too many: then nothing else is said of them.
@@ -155,7 +156,8 @@ pub fn qualified_name(at: &At<'_>, name: &str, errors: &mut ErrorList) {
                 _ => identifier(at, id, errors),
             }
         }
-        _ => errors.invalid(&at.path, name, "must not contain more than one slash"),
+        // Upstream lets more than one slash pass.
+        _ => {}
     }
 }
 
@@ -176,5 +178,20 @@ fn identifier(at: &At<'_>, id: &str, errors: &mut ErrorList) {
         let message = "a valid C identifier must start with alphabetic character or '_', followed by a string of \
                        alphanumeric characters or '_'";
         errors.invalid(&at.path, id, regex_error(message, "[A-Za-z_][A-Za-z0-9_]*", &["my_name", "MY_NAME", "MyName"]));
+    }
+}
+
+/// The identifier of a share, as it is usually written.
+pub fn uid(uid: &At<'_>, errors: &mut ErrorList) {
+    let text = uid.text();
+    let dashes = [8, 13, 18, 23];
+    let fits = |(at, byte): (usize, u8)| match dashes.contains(&at) {
+        true => byte == b'-',
+        false => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+    };
+    if text.len() != UID_LENGTH || !text.bytes().enumerate().all(fits) {
+        let detail = "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase \
+                      hexadecimal characters";
+        uid.invalid(errors, detail);
     }
 }

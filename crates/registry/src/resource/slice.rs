@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::device::{at_most, binding_conditions, driver_name, label, pool_name, qualified_name, taint, unique};
 use crate::at::At;
-use crate::cells::{name, text};
-use crate::defaults::{items, lacks, present};
+use crate::cells::{list, name, text};
+use crate::defaults::{items, lacks, present, remove};
 use crate::pod_spec;
 use crate::strategy::{Column, Context, Strategy};
 
@@ -24,14 +24,26 @@ const TAINTS_MAX: usize = 16;
 const ATTRIBUTES_AND_CAPACITIES_MAX: usize = 32;
 const ATTRIBUTE_LENGTH_MAX: usize = 64;
 const VALUES_MAX: usize = 10;
+/// Attributes of many values.
+const LISTS: [&str; 4] = ["bools", "ints", "strings", "versions"];
+const MAPPINGS: &str = "nodeAllocatableResourceMappings";
 
 impl Strategy for ResourceSlice {
     fn prepare_for_create(&self, slice: &mut Value, context: &Context<'_>) {
+        drop_what_is_alpha(slice, None);
         stamp_taints(slice, context.now);
     }
 
-    fn prepare_for_update(&self, new: &mut Value, _old: &Value, context: &Context<'_>) {
+    fn prepare_for_update(&self, new: &mut Value, old: &Value, context: &Context<'_>) {
+        drop_what_is_alpha(new, Some(old));
         stamp_taints(new, context.now);
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let driver = text(new, "/spec/driver");
+        let warning =
+            || format!("spec.driver: driver names should be lowercase; {driver:?} contains uppercase characters");
+        (driver != driver.to_lowercase()).then(warning).into_iter().collect()
     }
 
     fn validate(&self, slice: &Value) -> ErrorList {
@@ -71,6 +83,28 @@ impl Strategy for ResourceSlice {
             ("spec.driver", text(slice, "/spec/driver").to_owned()),
         ]
     }
+}
+
+/// Fields of features that are off as long as nobody turns them on: they stay where they were in use.
+fn drop_what_is_alpha(slice: &mut Value, old: Option<&Value>) {
+    let before = old.map_or(&[][..], |old| list(old, "/spec/devices"));
+    let lists =
+        before.iter().any(|device| attributes_of(device).any(|one| LISTS.iter().any(|name| !one[name].is_null())));
+    let mappings = before.iter().any(|device| !device[MAPPINGS].is_null());
+    let Some(spec) = present(slice, "spec") else { return };
+    for device in items(spec, "devices") {
+        if !mappings {
+            remove(device, MAPPINGS);
+        }
+        let attributes = device.get_mut("attributes").and_then(Value::as_object_mut).into_iter().flatten();
+        for (_, attribute) in attributes.filter(|_| !lists) {
+            LISTS.iter().for_each(|name| remove(attribute, name));
+        }
+    }
+}
+
+fn attributes_of(device: &Value) -> impl Iterator<Item = &Value> {
+    device["attributes"].as_object().into_iter().flatten().map(|(_, attribute)| attribute)
 }
 
 /// A taint knows since when it is there.
@@ -217,9 +251,9 @@ fn nodes_of_device(device: &At<'_>, own_nodes: bool, errors: &mut ErrorList) {
 }
 
 fn attribute(attribute: &At<'_>, errors: &mut ErrorList) {
-    let set = attribute.value.as_object().map_or(0, |map| map.values().filter(|value| !value.is_null()).count());
-    if set != 1 {
-        errors.invalid(&attribute.path, attribute.value.clone(), "exactly one value must be specified");
+    let version = attribute.at("version");
+    if version.present() && !is_semver(version.text()) {
+        version.invalid(errors, "must be a string compatible with semver.org spec 2.0.0");
     }
     for field in ["string", "version"] {
         let value = attribute.at(field);
@@ -227,9 +261,10 @@ fn attribute(attribute: &At<'_>, errors: &mut ErrorList) {
             errors.push(FieldError::too_long(&value.path, ATTRIBUTE_LENGTH_MAX));
         }
     }
-    let version = attribute.at("version");
-    if version.present() && !is_semver(version.text()) {
-        version.invalid(errors, "must be a string compatible with semver.org spec 2.0.0");
+    let set = attribute.value.as_object().map_or(0, |map| map.values().filter(|value| !value.is_null()).count());
+    if set != 1 {
+        let shown = if set == 0 { Value::from("") } else { attribute.value.clone() };
+        errors.invalid(&attribute.path, shown, "exactly one value must be specified");
     }
 }
 
@@ -310,7 +345,7 @@ fn valid_range(range: &At<'_>, default: Quantity, capacity: Quantity, errors: &m
         refuse(errors, "min", min, format!("min is larger than capacity value: {capacity}"));
     }
     if default < min {
-        refuse(errors, "default", default, format!("default is less than min: {min}"));
+        refuse(errors, "min", default, format!("default is less than min: {min}"));
     }
     if let Some(max) = max {
         if min > max {
@@ -320,10 +355,13 @@ fn valid_range(range: &At<'_>, default: Quantity, capacity: Quantity, errors: &m
             refuse(errors, "max", max, format!("max is larger than capacity value: {capacity}"));
         }
         if default > max {
-            refuse(errors, "default", default, format!("default is more than max: {max}"));
+            refuse(errors, "max", default, format!("default is more than max: {max}"));
         }
     }
     let Some(step) = range.at("step").quantity() else { return };
+    if step <= Quantity::default() {
+        return refuse(errors, "step", step, "must be greater than zero".into());
+    }
     if min + step > capacity {
         let added = min + step;
         refuse(errors, "step", step, format!("one step {added} is larger than capacity value: {capacity}"));

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::claim::{RequestNames, deleted};
 use super::device::{
-    CONFIGS_MAX, at_most, binding_conditions, configuration, driver_name, label, pool_name, raw, toleration, unique,
+    CONFIGS_MAX, at_most, binding_conditions, configuration, driver_name, label, pool_name, raw, toleration, uid,
+    unique,
 };
 use crate::at::{At, duplicates};
 use crate::{conditions, pod_spec};
@@ -92,6 +93,7 @@ fn device(device: &At<'_>, allocated: &HashSet<String>, errors: &mut ErrorList) 
     driver_name(&device.at("driver"), errors);
     pool_name(&device.at("pool"), errors);
     label(&device.at("device"), errors);
+    share(device, errors);
     let id = device_id(device.value);
     if !allocated.contains(&id) {
         errors.invalid(&device.path, id, "must be an allocated device in the claim");
@@ -107,6 +109,13 @@ fn device(device: &At<'_>, allocated: &HashSet<String>, errors: &mut ErrorList) 
     network(&device.at("networkData"), errors);
 }
 
+fn share(parent: &At<'_>, errors: &mut ErrorList) {
+    let share = parent.at("shareID");
+    if share.present() {
+        uid(&share, errors);
+    }
+}
+
 fn network(data: &At<'_>, errors: &mut ErrorList) {
     for (field, max) in [("interfaceName", INTERFACE_NAME_MAX), ("hardwareAddress", HARDWARE_ADDRESS_MAX)] {
         if data.at(field).text().len() > max {
@@ -115,9 +124,13 @@ fn network(data: &At<'_>, errors: &mut ErrorList) {
     }
     let addresses = at_most(&data.at("ips"), ADDRESSES_MAX, errors);
     for address in &addresses {
-        if apimachinery::validation::parse_cidr(address.text()).is_none() {
-            let detail = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
-            address.invalid(errors, detail);
+        match apimachinery::validation::parse_cidr(address.text()).map(|(ip, length)| format!("{ip}/{length}")) {
+            Some(canonical) if canonical == address.text() => {}
+            Some(canonical) => address.invalid(errors, &format!("must be in canonical form ({canonical:?})")),
+            None => {
+                let detail = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+                address.invalid(errors, detail);
+            }
         }
     }
     duplicates(errors, addresses);
@@ -132,6 +145,7 @@ fn allocation_result(allocation: &At<'_>, names: &RequestNames<'_>, errors: &mut
         label(&result.at("device"), errors);
         binding_conditions(&result, errors);
         result.at("tolerations").items().iter().for_each(|found| toleration(found, errors));
+        share(&result, errors);
     }
     for config in at_most(&devices.at("config"), 2 * CONFIGS_MAX, errors) {
         config.at("source").required_one_of(errors, &["FromClaim", "FromClass"]);

@@ -2,6 +2,7 @@
 
 use apimachinery::Quantity;
 use apimachinery::field::ErrorList;
+use apimachinery::validation::{is_dns1123_subdomain, label_selector};
 use serde_json::Value;
 
 use crate::at::At;
@@ -18,11 +19,11 @@ impl Strategy for CsiStorageCapacity {
     fn validate(&self, capacity: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(capacity);
-        root.at("storageClassName").required(&mut errors, "");
-        for field in ["capacity", "maximumVolumeSize"] {
-            if root.at(field).quantity().is_some_and(Quantity::is_negative) {
-                root.at(field).invalid(&mut errors, "must be greater than or equal to 0");
-            }
+        errors.append(label_selector(root.at("nodeTopology").value, &root.path.child("nodeTopology")));
+        root.at("storageClassName").follows(&mut errors, is_dns1123_subdomain);
+        let capacity = root.at("capacity");
+        if capacity.quantity().is_some_and(Quantity::is_negative) {
+            capacity.invalid(&mut errors, "must be greater than or equal to 0");
         }
         errors
     }

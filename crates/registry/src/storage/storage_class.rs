@@ -1,10 +1,13 @@
 //! StorageClasses.
 
-use apimachinery::field::{ErrorList, Path};
+use std::collections::{BTreeMap, BTreeSet};
+
+use apimachinery::field::ErrorList;
 use apimachinery::table;
 use apimachinery::validation::is_qualified_name;
 use serde_json::Value;
 
+use super::parameters;
 use crate::at::At;
 use crate::cells::{or, text};
 use crate::defaults::set;
@@ -26,35 +29,19 @@ impl Strategy for StorageClass {
     fn validate(&self, class: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(class);
-        let provisioner = root.at("provisioner");
-        if provisioner.required(&mut errors, "") {
-            errors.invalid_all(
-                &provisioner.path,
-                provisioner.text(),
-                is_qualified_name(&provisioner.text().to_lowercase()),
-            );
-        }
-        if root.at("parameters").entries().iter().any(|(key, _)| key.is_empty()) {
-            root.at("parameters").invalid(&mut errors, "field can not be empty.");
-        }
+        parameters::provisioner(&root.at("provisioner"), &mut errors);
+        parameters::validate(&root.at("parameters"), &mut errors);
         root.at("reclaimPolicy").one_of(&mut errors, &["Delete", "Retain"]);
         root.at("volumeBindingMode").required_one_of(&mut errors, &["Immediate", "WaitForFirstConsumer"]);
+        topologies(&root.at("allowedTopologies"), &mut errors);
         errors
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = self.validate(new);
-        let root = At::root(new);
-        if new["parameters"] != old["parameters"] {
-            errors.forbidden(&Path::new("parameters"), "updates to parameters are forbidden.");
+        for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+            At::root(new).at(field).immutable(&mut errors, &old[field]);
         }
-        if new["provisioner"] != old["provisioner"] {
-            root.at("provisioner").invalid(&mut errors, "updates to provisioner are forbidden.");
-        }
-        if new["reclaimPolicy"] != old["reclaimPolicy"] {
-            errors.forbidden(&Path::new("reclaimPolicy"), "updates to reclaimPolicy are forbidden.");
-        }
-        root.at("volumeBindingMode").immutable(&mut errors, &old["volumeBindingMode"]);
         errors
     }
 
@@ -82,5 +69,78 @@ impl Strategy for StorageClass {
             (class["allowVolumeExpansion"] == true).into(),
             table::age(class, now),
         ]
+    }
+}
+
+/// Where volumes may be: no two terms may say the same.
+fn topologies(terms: &At<'_>, errors: &mut ErrorList) {
+    let all = terms.items();
+    // Upstream compares with as many empty terms as there are terms, and says so once for each.
+    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = vec![BTreeMap::new(); all.len()];
+    for term in &all {
+        let found = topology_term(term, errors);
+        let same = seen.iter().filter(|before| **before == found).count();
+        (0..same).for_each(|_| errors.duplicate(&term.path.child("matchLabelExpressions"), ""));
+        seen.push(found);
+    }
+}
+
+fn topology_term<'a>(term: &At<'a>, errors: &mut ErrorList) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let mut by_key = BTreeMap::new();
+    for requirement in term.at("matchLabelExpressions").items() {
+        let (key, values) = (requirement.at("key"), requirement.at("values"));
+        values.required(errors, "");
+        let mut distinct = BTreeSet::new();
+        for value in values.items() {
+            if !distinct.insert(value.text()) {
+                errors.duplicate(&value.path, value.text());
+            }
+        }
+        key.follows(errors, is_qualified_name);
+        if by_key.insert(key.text(), distinct).is_some() {
+            errors.duplicate(&key.path, key.text());
+        }
+    }
+    by_key
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn causes(errors: &ErrorList) -> Vec<String> {
+        errors.iter().map(|error| format!("{} {}", error.kind.reason(), error.field)).collect()
+    }
+
+    #[test]
+    fn what_a_class_says_is_judged() {
+        let class = json!({"provisioner": "a b", "parameters": {"": "x"}, "reclaimPolicy": "Recycle",
+            "volumeBindingMode": "Soon", "allowedTopologies": [
+                {"matchLabelExpressions": [{"key": "zone", "values": ["a", "a"]}, {"key": "zone", "values": []}]},
+                {"matchLabelExpressions": [{"key": "zone", "values": []}]}]});
+        let expected = [
+            "FieldValueInvalid provisioner",
+            "FieldValueInvalid parameters",
+            "FieldValueNotSupported reclaimPolicy",
+            "FieldValueNotSupported volumeBindingMode",
+            "FieldValueDuplicate allowedTopologies[0].matchLabelExpressions[0].values[1]",
+            "FieldValueRequired allowedTopologies[0].matchLabelExpressions[1].values",
+            "FieldValueDuplicate allowedTopologies[0].matchLabelExpressions[1].key",
+            "FieldValueRequired allowedTopologies[1].matchLabelExpressions[0].values",
+            "FieldValueDuplicate allowedTopologies[1].matchLabelExpressions",
+        ];
+        assert_eq!(causes(&StorageClass.validate(&class)), expected);
+    }
+
+    #[test]
+    fn a_class_keeps_how_volumes_are_made() {
+        let old = json!({"provisioner": "a", "volumeBindingMode": "Immediate", "reclaimPolicy": "Delete"});
+        let new = json!({"provisioner": "b", "volumeBindingMode": "Immediate", "reclaimPolicy": "Retain",
+            "parameters": {"a": "b"}});
+        let expected =
+            ["FieldValueInvalid parameters", "FieldValueInvalid provisioner", "FieldValueInvalid reclaimPolicy"];
+        assert_eq!(causes(&StorageClass.validate_update(&new, &old)), expected);
     }
 }

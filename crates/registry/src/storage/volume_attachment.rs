@@ -1,10 +1,11 @@
 //! VolumeAttachments.
 
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, FieldError};
 use apimachinery::table;
-use apimachinery::validation::is_dns1123_subdomain;
+use apimachinery::validation::{is_dns1123_subdomain, range_error};
 use serde_json::Value;
 
+use super::parameters::bytes_at_most;
 use crate::at::At;
 use crate::cells::{name, text};
 use crate::strategy::{Column, Strategy};
@@ -28,22 +29,13 @@ impl Strategy for VolumeAttachment {
         let mut errors = ErrorList::new();
         let spec = At::root(attachment).at("spec");
         crate::pod_spec::driver_name(&spec.at("attacher"), &mut errors);
+        source(&spec.at("source"), &mut errors);
         spec.at("nodeName").follows(&mut errors, is_dns1123_subdomain);
-        let source = spec.at("source");
-        let given = ["inlineVolumeSpec", "persistentVolumeName"].iter().filter(|name| source.at(name).present());
-        match given.count() {
-            0 => {
-                errors.required(&source.path, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-            }
-            1 if source.at("persistentVolumeName").value == "" => {
-                errors.required(
-                    &source.path.child("persistentVolumeName"),
-                    "must specify non empty persistentVolumeName",
-                );
-            }
-            1 => {}
-            _ => source.invalid(&mut errors, "must specify exactly one of inlineVolumeSpec and persistentVolumeName"),
+        let volume = spec.to("source.persistentVolumeName");
+        if volume.present() {
+            volume.follows(&mut errors, is_dns1123_subdomain);
         }
+        status(&At::root(attachment).at("status"), &mut errors);
         errors
     }
 
@@ -53,6 +45,10 @@ impl Strategy for VolumeAttachment {
             At::root(new).at("spec").invalid(&mut errors, "field is immutable");
         }
         errors
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
+        self.validate_update(new, old)
     }
 
     fn columns(&self) -> &[Column] {
@@ -77,5 +73,66 @@ impl Strategy for VolumeAttachment {
             (attachment.pointer("/status/attached") == Some(&Value::Bool(true))).into(),
             table::age(attachment, now),
         ]
+    }
+}
+
+const METADATA_MAX: usize = 256 * 1024;
+const MESSAGE_MAX: usize = 1024;
+
+fn source(source: &At<'_>, errors: &mut ErrorList) {
+    const ONE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+    let name = source.at("persistentVolumeName");
+    match (source.at("inlineVolumeSpec").present(), name.present()) {
+        (false, false) => errors.required(&source.path, ONE),
+        (true, true) => errors.forbidden(&source.path, ONE),
+        (false, true) => drop(name.required(errors, "must specify non empty persistentVolumeName")),
+        (true, false) => {}
+    }
+}
+
+fn status(status: &At<'_>, errors: &mut ErrorList) {
+    bytes_at_most(&status.at("attachmentMetadata"), METADATA_MAX, errors);
+    for field in ["attachError", "detachError"] {
+        let (message, code) = (status.at(field).at("message"), status.at(field).at("errorCode"));
+        if message.text().len() > MESSAGE_MAX {
+            errors.push(FieldError::too_long(&message.path, METADATA_MAX));
+        }
+        if code.int().is_some_and(|code| code < 0) {
+            code.invalid(errors, &range_error(0, i64::from(i32::MAX)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_attachment_names_one_volume() {
+        for (source, expected) in [
+            (json!({}), vec!["FieldValueRequired spec.source"]),
+            (json!({"persistentVolumeName": "a", "inlineVolumeSpec": {}}), vec!["FieldValueForbidden spec.source"]),
+            (json!({"persistentVolumeName": "A"}), vec!["FieldValueInvalid spec.source.persistentVolumeName"]),
+        ] {
+            let attachment = json!({"spec": {"attacher": "a.b", "nodeName": "n", "source": source}});
+            let errors = VolumeAttachment.validate(&attachment);
+            let found: Vec<_> = errors.iter().map(|e| format!("{} {}", e.kind.reason(), e.field)).collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn the_status_is_judged_where_it_is_written() {
+        let old = json!({"spec": {"attacher": "a.b", "nodeName": "n", "source": {"persistentVolumeName": "v"}}});
+        let mut new = old.clone();
+        new["status"] = json!({"attachError": {"message": "x".repeat(2000), "errorCode": -1}});
+        let errors = VolumeAttachment.validate_status_update(&new, &old);
+        let found: Vec<_> = errors.iter().map(|e| format!("{} {}", e.kind.reason(), e.field)).collect();
+        assert_eq!(
+            found,
+            ["FieldValueTooLong status.attachError.message", "FieldValueInvalid status.attachError.errorCode"]
+        );
     }
 }

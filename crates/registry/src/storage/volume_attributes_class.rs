@@ -4,6 +4,7 @@ use apimachinery::field::{ErrorList, Path};
 use apimachinery::table;
 use serde_json::Value;
 
+use super::parameters;
 use crate::at::At;
 use crate::cells::{name, text};
 use crate::strategy::{Column, Strategy};
@@ -14,7 +15,8 @@ impl Strategy for VolumeAttributesClass {
     fn validate(&self, class: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(class);
-        root.at("driverName").required(&mut errors, "");
+        parameters::provisioner(&root.at("driverName"), &mut errors);
+        parameters::validate(&root.at("parameters"), &mut errors);
         root.at("parameters").required(&mut errors, "must contain at least one key/value pair");
         errors
     }
@@ -27,6 +29,7 @@ impl Strategy for VolumeAttributesClass {
         if new["parameters"] != old["parameters"] {
             errors.forbidden(&Path::new("parameters"), "updates to parameters are forbidden.");
         }
+        errors.append(self.validate(new));
         errors
     }
 

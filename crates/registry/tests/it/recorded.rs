@@ -152,7 +152,7 @@ pub fn owners_differ(case: &Value, step: &Value, object: &Value) -> Option<Strin
 }
 
 /// Differences that are known, each with its reason.
-const KNOWN: [(&str, &str); 12] = [
+const KNOWN: [(&str, &str); 10] = [
     ("clusterip-ipv6-on-v4", "the allocator knows the ranges"),
     ("clusterip-out-of-range", "the allocator knows the ranges"),
     ("clusterip-reuse-after-delete", "nothing is deleted here"),
@@ -163,8 +163,6 @@ const KNOWN: [(&str, &str); 12] = [
     ("kind-apiservice", "a controller judges availability"),
     ("kind-persistentvolume", "a controller makes the volume available"),
     ("pv-bound-claim", "a controller makes the volume available"),
-    ("minimal-csinode", "an empty list that was sent is added for upstream, and absent for us"),
-    ("merge-invalid-result", "upstream validates metadata four times on an update, and repeats the cause"),
 ];
 
 fn check(area: &str) {
