@@ -1,6 +1,6 @@
 //! Controllers and scheduler as programs of their own: they speak TLS to an API server that is elsewhere, and need nothing
 //! else of it.
-#![allow(clippy::disallowed_methods, reason = "black-box tests run programs")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "black-box tests run programs, and may panic")]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
