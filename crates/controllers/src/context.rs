@@ -9,7 +9,7 @@ use client::events::EventRecorder;
 use controller_runtime::{Informers, Reconciler, WorkQueue, run_reconciler};
 use rt::{Clock, TaskSet};
 
-use crate::signer::Signer;
+use crate::signer::{CertificateSigner, TokenSigner};
 
 /// What an administrator may choose.
 #[derive(Clone, Debug)]
@@ -24,8 +24,10 @@ pub struct Config {
     pub node_monitor_grace_period: Duration,
     /// Terminated pods beyond this number are deleted.
     pub terminated_pods_max: usize,
-    /// What signs tokens of service accounts and certificates. Without it, the controllers that need it do not run.
-    pub signer: Option<Arc<dyn Signer>>,
+    /// Without it certificates are approved and cleared away, but not signed.
+    pub certificate_signer: Option<Arc<dyn CertificateSigner>>,
+    /// Without it secrets get no tokens of service accounts.
+    pub token_signer: Option<Arc<dyn TokenSigner>>,
 }
 
 impl Default for Config {
@@ -36,7 +38,8 @@ impl Default for Config {
             ca_pem: String::new(),
             node_monitor_grace_period: Duration::from_secs(50),
             terminated_pods_max: 12_500,
-            signer: None,
+            certificate_signer: None,
+            token_signer: None,
         }
     }
 }

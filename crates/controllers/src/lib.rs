@@ -46,7 +46,7 @@ use controller_runtime::Informers;
 use rt::TaskSet;
 
 pub use context::{Config, Context};
-pub use signer::{Signer, Usage, Wish};
+pub use signer::{CertificateSigner, TokenSigner, Usage, Wish};
 
 /// The caches of the controllers, without what none of them reads.
 pub fn informers(client: &Client, tasks: &TaskSet) -> Informers {

@@ -1,6 +1,6 @@
 //! Fills secrets of the type `kubernetes.io/service-account-token`, and deletes those whose service account is gone.
 //!
-//! Reads: Secrets of that type, ServiceAccounts.  Writes: Secrets.  Does not know: keys ([`crate::Signer`] signs).
+//! Reads: Secrets of that type, ServiceAccounts.  Writes: Secrets.  Does not know: keys ([`crate::TokenSigner`] signs).
 //! Start at [`plan`].
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use controller_runtime::{Change, Lister, ReconcileError, Reconciler, Requeue, Se
 
 use crate::ignore::ignore_gone;
 use crate::pods::{annotation, is_deleted};
-use crate::{Context, Signer};
+use crate::{Context, TokenSigner};
 
 const NAME: &str = "serviceaccount-token-controller";
 const TYPE: &str = "kubernetes.io/service-account-token";
@@ -24,7 +24,10 @@ const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
 const WORKERS: usize = 5;
 
 pub(crate) fn start(context: &Context) {
-    let Some(signer) = context.config.signer.clone() else { return };
+    let Some(signer) = context.config.token_signer.clone() else {
+        tracing::info!(controller = NAME, "the controller does not run: there is no private key of service accounts");
+        return;
+    };
     let accounts = context.informers.lister::<ServiceAccount>();
     let selection = Selection { field_selector: format!("type={TYPE}"), ..Selection::default() };
     let secrets = context.informers.lister_for::<Secret>(selection);
@@ -99,7 +102,7 @@ fn fill(
 struct TokenReconciler {
     client: Client,
     ca_pem: String,
-    signer: Arc<dyn Signer>,
+    signer: Arc<dyn TokenSigner>,
     secrets: Lister<Secret>,
     accounts: Lister<ServiceAccount>,
 }

@@ -10,11 +10,12 @@ use anyhow::Context;
 use apiserver::Ipv4Cidr;
 use clap::{ArgAction, Args};
 use client::kubeconfig::Kubeconfig;
-use client::{Client, Endpoint, HttpsTransport};
+use client::{Client, Endpoint, HttpsTransport, Identity, ServiceAccountTransport};
 use controller_runtime::{Informers, LeaderElection};
 use rt::{SystemClock, TaskSet};
 
 use crate::join::random_secret;
+use crate::signing::KeyFiles;
 use crate::{logging, system_pods};
 
 /// What both have.
@@ -40,6 +41,11 @@ pub struct ControllerManager {
     root_ca_file: Option<PathBuf>,
     #[arg(long, default_value = "10.244.0.0/16")]
     cluster_cidr: Ipv4Cidr,
+    /// Let each controller act as a service account of its own instead of as the kubeconfig's user
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = ArgAction::Set)]
+    use_service_account_credentials: bool,
+    #[command(flatten)]
+    keys: KeyFiles,
 }
 
 /// Flags have the names of kube-scheduler's.
@@ -59,20 +65,42 @@ pub async fn controller_manager(arguments: ControllerManager) -> anyhow::Result<
     let config = controllers::Config {
         cluster_cidr: range(arguments.cluster_cidr)?,
         ca_pem: String::from_utf8(ca_pem).context("the root certificate is PEM")?,
+        certificate_signer: arguments.keys.certificate_signer()?,
+        token_signer: arguments.keys.token_signer()?,
         ..controllers::Config::default()
     };
-    let client = Client::new(Arc::new(HttpsTransport::new(endpoint)?), "kube-controller-manager");
+    let client = Client::new(Arc::new(HttpsTransport::new(endpoint.clone())?), "kube-controller-manager");
+    if arguments.use_service_account_credentials && !arguments.keys.signs_tokens() {
+        tracing::warn!("service accounts are used as identities, and no key signs their tokens in secrets");
+    }
+    let client_for = clients(&client, &endpoint, arguments.use_service_account_credentials)?;
     let start = |tasks: &TaskSet| {
-        let own = client.clone();
         controllers::start(&controllers::Context {
             informers: controllers::informers(&client, tasks),
-            client_for: Arc::new(move |name| own.as_agent(&format!("kube-controller-manager/{name}"))),
+            client_for,
             tasks: tasks.clone(),
             clock: Arc::new(SystemClock),
             config: Arc::new(config),
         });
     };
     arguments.connection.lead(&client, "kube-controller-manager", start).await
+}
+
+type ClientFor = Arc<dyn Fn(&str) -> Client + Send + Sync>;
+
+/// The clients of controllers: the program's own, or one for each service account.
+fn clients(client: &Client, endpoint: &Endpoint, by_account: bool) -> anyhow::Result<ClientFor> {
+    const NAMESPACE: &str = "kube-system";
+    let own = client.clone();
+    let agent = |name: &str| format!("kube-controller-manager/{name}");
+    if !by_account {
+        return Ok(Arc::new(move |name| own.as_agent(&agent(name))));
+    }
+    let plain = Arc::new(HttpsTransport::new(Endpoint { identity: Identity::None, ..endpoint.clone() })?);
+    Ok(Arc::new(move |name| {
+        let transport = ServiceAccountTransport::new(&own, plain.clone(), NAMESPACE, name);
+        Client::new(Arc::new(transport), &agent(name))
+    }))
 }
 
 pub async fn scheduler(arguments: Scheduler) -> anyhow::Result<()> {

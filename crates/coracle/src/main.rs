@@ -41,7 +41,7 @@ enum Command {
     /// Run a node
     Agent(Box<agent::Arguments>),
     /// Run the controllers, against an API server that is elsewhere
-    ControllerManager(components::ControllerManager),
+    ControllerManager(Box<components::ControllerManager>),
     /// Run the scheduler, against an API server that is elsewhere
     Scheduler(components::Scheduler),
     /// Clusters of several nodes on this machine
@@ -111,7 +111,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         match command {
             Command::Server(arguments) => server::run(*arguments).await,
             Command::Agent(arguments) => agent::run(*arguments).await,
-            Command::ControllerManager(arguments) => components::controller_manager(arguments).await,
+            Command::ControllerManager(arguments) => components::controller_manager(*arguments).await,
             Command::Scheduler(arguments) => components::scheduler(arguments).await,
             Command::Dev(command) => dev::run(command).await,
             Command::Image(command) => images::run(command).await,

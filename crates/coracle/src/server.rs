@@ -180,7 +180,19 @@ fn write_credentials(arguments: &Arguments, pki: &Pki, server: &Server) -> anyho
     if let Some(path) = &arguments.write_kubeconfig {
         kubeconfig.write(path)?;
     }
+    for component in ["controller-manager", "scheduler"] {
+        let endpoint = component_endpoint(pki, component, &endpoint)?;
+        Kubeconfig::single("default", &endpoint).write(&directory.join(format!("{component}.kubeconfig")))?;
+    }
     Ok(())
+}
+
+/// What a component that runs elsewhere speaks to the API with, under the user that upstream's roles name.
+fn component_endpoint(pki: &Pki, component: &str, admin: &Endpoint) -> anyhow::Result<Endpoint> {
+    let made = pki.client(component, &format!("system:kube-{component}"), None);
+    let made = made.with_context(|| format!("issue the certificate of the {component}"))?;
+    let identity = Identity::Certificate { cert_pem: made.cert_pem.into(), key_pem: made.key_pem.into() };
+    Ok(Endpoint { identity, ..admin.clone() })
 }
 
 /// What an administrator speaks to the API with.
@@ -200,6 +212,7 @@ fn start_controllers(
     let as_user = |user: UserInfo, agent: &str| Client::new(Arc::new(InProcess::new(server.clone(), user)), agent);
     let manager = as_user(UserInfo::new("system:kube-controller-manager", &[]), "kube-controller-manager");
     let informers = controllers::informers(&manager, tasks);
+    let signer = Arc::new(ClusterSigner(pki.clone()));
     let disabled = |part: &str| arguments.disable.iter().any(|disabled| disabled == part);
     let own = server.clone();
     let client_for = move |name: &str| {
@@ -215,7 +228,8 @@ fn start_controllers(
             config: Arc::new(controllers::Config {
                 cluster_cidr: components::range(arguments.cluster_cidr)?,
                 ca_pem: pki.ca_pem().to_owned(),
-                signer: Some(Arc::new(ClusterSigner(pki.clone()))),
+                certificate_signer: Some(signer.clone()),
+                token_signer: Some(signer),
                 ..controllers::Config::default()
             }),
         });

@@ -35,6 +35,12 @@ impl Authority {
         Authority::from_pair(file, pair)
     }
 
+    /// Reads an authority that somebody else made: its certificate and its key, both PEM.
+    pub fn read(cert: &Path, key: &Path) -> Result<Authority, PkiError> {
+        let pair = Credentials { cert_pem: files::read(cert)?, key_pem: files::read(key)? };
+        Authority::from_pair(&cert.display().to_string(), pair)
+    }
+
     fn from_pair(name: &str, pair: Credentials) -> Result<Authority, PkiError> {
         let key = KeyPair::from_pem(&pair.key_pem).map_err(|source| certificate(name, source))?;
         let issuer = Issuer::from_ca_cert_pem(&pair.cert_pem, key).map_err(|source| certificate(name, source))?;

@@ -19,6 +19,10 @@ pub fn load(path: &Path) -> Result<Option<String>, PkiError> {
     }
 }
 
+pub fn read(path: &Path) -> Result<String, PkiError> {
+    fs::read_to_string(path).map_err(|source| at(path, source))
+}
+
 pub fn load_or_make(path: &Path, make: impl FnOnce() -> Result<String, PkiError>) -> Result<String, PkiError> {
     if let Some(text) = load(path)? {
         return Ok(text);

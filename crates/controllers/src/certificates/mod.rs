@@ -1,7 +1,7 @@
 //! Approves, signs and clears away CertificateSigningRequests.
 //!
 //! Reads: CertificateSigningRequests, what their makers may do.  Writes: their approval and status, deletions.
-//! Does not know: the authority's key ([`crate::Signer`] signs).  Start at [`plan`].
+//! Does not know: the authority's key ([`crate::CertificateSigner`] signs).  Start at [`plan`].
 
 mod plan;
 mod request;
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rt::Clock;
 
 use crate::ignore::ignore_gone;
-use crate::{Context, Signer, Wish};
+use crate::{CertificateSigner, Context, Wish};
 use plan::{Signing, plan_signing, recognized};
 use request::Request;
 
@@ -28,7 +28,8 @@ const NAME: &str = "certificate-controller";
 const WORKERS: usize = 5;
 
 pub(crate) fn start(context: &Context) {
-    let Some(signer) = context.config.signer.clone() else { return };
+    let signer = context.config.certificate_signer.clone();
+    report_unsigned(signer.as_deref());
     let requests = context.informers.lister::<CertificateSigningRequest>();
     let queue = WorkQueue::new();
     let own = queue.clone();
@@ -38,10 +39,21 @@ pub(crate) fn start(context: &Context) {
     context.run(NAME, reconciler, queue, WORKERS, async move { requests.synced().await });
 }
 
+/// Says which signers have no key.
+fn report_unsigned(signer: Option<&dyn CertificateSigner>) {
+    let Some(signer) = signer else {
+        tracing::info!(controller = NAME, "no certificates are signed: no certificate and key to sign with were given");
+        return;
+    };
+    for name in request::SIGNERS.iter().filter(|name| !signer.signs(name)) {
+        tracing::info!(controller = NAME, signer = name, "no certificates of this signer are signed: others have keys");
+    }
+}
+
 struct Requests {
     client: Client,
     clock: Arc<dyn Clock>,
-    signer: Arc<dyn Signer>,
+    signer: Option<Arc<dyn CertificateSigner>>,
     requests: Lister<CertificateSigningRequest>,
 }
 
@@ -120,14 +132,16 @@ impl Requests {
     }
 
     async fn sign(&self, request: &CertificateSigningRequest, says: &Request) -> Result<(), ReconcileError> {
+        let name = request.spec.signer_name.as_str();
+        let Some(signer) = self.signer.as_ref().filter(|signer| signer.signs(name)) else { return Ok(()) };
         let changed = match plan_signing(request, says) {
             Signing::Leave => return Ok(()),
             Signing::Fail(why) => plan::with(request, "Failed", "SignerValidationFailure", &why, self.clock.now()),
             Signing::Sign(lifetime) => {
                 let text = String::from_utf8_lossy(&request.spec.request.0);
                 let usages = request.spec.usages.as_deref().unwrap_or_default();
-                let wish = Wish { request: &text, usages, lifetime };
-                let certificate = self.signer.certificate(&wish).map_err(ReconcileError::GiveUp)?;
+                let wish = Wish { signer: name, request: &text, usages, lifetime };
+                let certificate = signer.certificate(&wish).map_err(ReconcileError::GiveUp)?;
                 let mut signed = request.clone();
                 signed.status.get_or_insert_default().certificate = Some(ByteString(certificate.into_bytes()));
                 signed

@@ -7,10 +7,13 @@ use api::metav1::Time;
 use client::Object;
 use jiff::{SignedDuration, Timestamp};
 
-use super::request::{API_CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY, Request};
+use super::request::{KUBELET_CLIENT, Request, SIGNERS};
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
 const LIFETIME_MIN: Duration = Duration::from_mins(10);
+/// Certificates begin so much before they are made. It counts as a part of their life unless that is [`SHORT`].
+const BACKDATED: Duration = Duration::from_mins(5);
+const SHORT: Duration = Duration::from_hours(8);
 const DECIDED_KEPT: SignedDuration = SignedDuration::from_hours(1);
 const PENDING_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
@@ -66,7 +69,7 @@ pub(super) fn recognized(request: &CertificateSigningRequest, says: &Request) ->
 
 pub(super) fn plan_signing(request: &CertificateSigningRequest, says: &Request) -> Signing {
     let signer = request.spec.signer_name.as_str();
-    let ours = [API_CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY].contains(&signer);
+    let ours = SIGNERS.contains(&signer);
     if !ours || is_issued(request) || !has(request, "Approved") || has(request, "Denied") || has(request, "Failed") {
         return Signing::Leave;
     }
@@ -76,9 +79,11 @@ pub(super) fn plan_signing(request: &CertificateSigningRequest, says: &Request) 
     }
 }
 
+/// What is left from now on of the life that was asked for.
 fn lifetime(asked: Option<i32>) -> Duration {
-    let asked = asked.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-    asked.map_or(YEAR, |asked| asked.clamp(LIFETIME_MIN, YEAR))
+    let asked = asked.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default()));
+    let whole = asked.map_or(YEAR, |asked| asked.clamp(LIFETIME_MIN, YEAR));
+    if whole < SHORT { whole } else { whole.saturating_sub(BACKDATED) }
 }
 
 /// When the request is to be deleted. `ends`: when its certificate does.
@@ -90,7 +95,8 @@ pub(super) fn deadline(request: &CertificateSigningRequest, ends: Option<Timesta
         since("Approved").filter(|_| is_issued(request)),
         ends.filter(|_| is_issued(request)),
     ];
-    let open = ["Denied", "Failed", "Approved"].iter().all(|kind| !has(request, kind));
+    let conditions = request.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let open = conditions.is_none_or(Vec::is_empty);
     let made = request.metadata.creation_timestamp.as_ref().map(|time| time.0 + PENDING_KEPT);
     decided.into_iter().chain([made.filter(|_| open)]).flatten().min()
 }
@@ -127,6 +133,7 @@ pub(super) fn describe(request: &CertificateSigningRequest, tried: &[Recognized]
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::request::{API_CLIENT, KUBELET_SERVING};
     use super::*;
 
     fn request(signer: &str, usages: &[&str], conditions: Value) -> CertificateSigningRequest {
@@ -163,7 +170,7 @@ mod tests {
         let sign = |signer: &str, usages: &[&str], conditions: Value, says: &Request| {
             plan_signing(&request(signer, usages, conditions), says)
         };
-        assert_eq!(sign(API_CLIENT, CLIENT, approved(), &node("a")), Signing::Sign(YEAR));
+        assert_eq!(sign(API_CLIENT, CLIENT, approved(), &node("a")), Signing::Sign(YEAR.saturating_sub(BACKDATED)));
         assert_eq!(sign(API_CLIENT, CLIENT, json!([]), &node("a")), Signing::Leave);
         assert_eq!(sign("example.com/s", CLIENT, approved(), &node("a")), Signing::Leave);
         let fail = |why: &str| Signing::Fail(why.to_owned());
@@ -173,8 +180,14 @@ mod tests {
         assert_eq!(sign(KUBELET_SERVING, CLIENT, approved(), &node("a")), no_name);
         let usages = fail("usages did not match [digital signature key encipherment server auth]");
         assert_eq!(sign(KUBELET_SERVING, CLIENT, approved(), &Request { dns: 1, ..node("a") }), usages);
-        assert_eq!(lifetime(Some(1)), LIFETIME_MIN);
-        assert_eq!(lifetime(Some(3600)), Duration::from_hours(1));
+    }
+
+    #[test]
+    fn the_backdated_part_of_a_long_life_counts() {
+        let minutes = |asked: Option<i32>| lifetime(asked).as_secs() / 60;
+        assert_eq!([minutes(Some(1)), minutes(Some(3600)), minutes(Some(-1))], [10, 60, 10]);
+        assert_eq!([minutes(Some(8 * 3600 - 60)), minutes(Some(8 * 3600))], [479, 475]);
+        assert_eq!([minutes(Some(i32::MAX)), minutes(None)], [365 * 24 * 60 - 5; 2]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub(super) const API_CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 pub(super) const KUBELET_CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 pub(super) const KUBELET_SERVING: &str = "kubernetes.io/kubelet-serving";
 pub(super) const LEGACY: &str = "kubernetes.io/legacy-unknown";
+/// Those that sign here. Others are left to whoever they belong to.
+pub(super) const SIGNERS: [&str; 4] = [API_CLIENT, KUBELET_CLIENT, KUBELET_SERVING, LEGACY];
 
 /// The subject and the names of a PKCS#10 request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
