@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use api::corev1::Pod;
 use apiserver::Ipv4Cidr;
 use clap::{ArgAction, Args};
 use client::kubeconfig::Kubeconfig;
@@ -107,7 +108,7 @@ pub async fn scheduler(arguments: Scheduler) -> anyhow::Result<()> {
     logging::start();
     let transport = HttpsTransport::new(arguments.connection.endpoint()?)?;
     let client = Client::new(Arc::new(transport), "kube-scheduler");
-    let start = |tasks: &TaskSet| scheduler::start(&client, &Informers::new(&client, tasks), tasks);
+    let start = |tasks: &TaskSet| scheduler::start(&client, &Informers::new(&client, tasks).as_text::<Pod>(), tasks);
     arguments.connection.lead(&client, "kube-scheduler", start).await
 }
 

@@ -1,7 +1,7 @@
-//! JSON Patch (RFC 6902).
+//! JSON Patch (RFC 6902) as upstream's library reads it, which is more lenient than the RFC: keys that are missing are
+//! null, indexes may be negative, what stands before the first slash of a path is not looked at.
 
-use json_patch::{AddOperation, PatchOperation};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::PatchError;
 
@@ -9,50 +9,200 @@ const OPERATIONS_MAX: usize = 10_000;
 /// What all copies of a patch may add, as JSON. Copies of copies double: without a limit forty of them fill any memory.
 const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// Why an operation does not apply. Clients are told only that one does not.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("unexpected kind: {0}")]
+    Kind(String),
+    #[error("an operation without the path {0:?}")]
+    NoPath(&'static str),
+    #[error("doc is missing path: {0}")]
+    Missing(String),
+    #[error("no such index: {0}")]
+    Index(String),
+    #[error("testing value {0} failed")]
+    Test(String),
+    #[error(
+        "Unable to complete the copy, the accumulated size increase of copy is {0}, exceeding the limit {COPIED_BYTES_MAX}"
+    )]
+    TooMuchCopied(usize),
+}
+
 /// Applies the patch; the object is not changed on failure.
 pub fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
-    let operations: Vec<PatchOperation> = serde_json::from_slice(patch)
-        .map_err(|error| PatchError::Malformed(format!("error decoding patch: {error}")))?;
+    let operations = decode(patch)?;
     if operations.len() > OPERATIONS_MAX {
         let got = operations.len();
         let why = format!("The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {got}");
         return Err(PatchError::TooLarge(why));
     }
-    let mut patched = object.clone();
-    let mut copied = 0;
+    let mut document = Document { root: object.clone(), copied: 0 };
     for operation in operations {
-        copied += copied_bytes(&operation, &patched);
-        if copied > COPIED_BYTES_MAX {
-            return Err(PatchError::Unprocessable(format!(
-                "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {COPIED_BYTES_MAX}"
-            )));
-        }
-        let Some(operation) = as_upstream_reads(operation, &patched) else { continue };
-        json_patch::patch(&mut patched, &[operation]).map_err(|error| PatchError::Unprocessable(error.to_string()))?;
+        document.apply(&operation).map_err(|failure| PatchError::Unprocessable(failure.to_string()))?;
     }
-    Ok(patched)
+    Ok(document.root)
 }
 
-fn copied_bytes(operation: &PatchOperation, object: &Value) -> usize {
-    let PatchOperation::Copy(copy) = operation else { return 0 };
-    object.pointer(copy.from.as_str()).map_or(0, |value| value.to_string().len())
+fn decode(patch: &[u8]) -> Result<Vec<Map<String, Value>>, PatchError> {
+    let refused = |found: &Value, wanted: &str| {
+        let found = match found {
+            Value::Object(_) => "object",
+            Value::Array(_) => "array",
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            Value::Bool(_) | Value::Null => "bool",
+        };
+        let why = format!("json: cannot unmarshal {found} into Go value of type jsonpatch.{wanted}");
+        PatchError::Malformed(format!("error decoding patch: {why}"))
+    };
+    let operations = match super::parse(patch)? {
+        Value::Array(operations) => operations,
+        Value::Null => Vec::new(),
+        other => return Err(refused(&other, "Patch")),
+    };
+    let operation = |operation| match operation {
+        Value::Object(operation) => Ok(operation),
+        Value::Null => Ok(Map::new()),
+        other => Err(refused(&other, "Operation")),
+    };
+    operations.into_iter().map(operation).collect()
 }
 
-/// Upstream's library lets `replace` add a missing key of an object, and takes such a key for null in a `test`, which has
-/// nothing left to do then.
-fn as_upstream_reads(operation: PatchOperation, object: &Value) -> Option<PatchOperation> {
-    match operation {
-        PatchOperation::Replace(replace) if is_missing_key(object, replace.path.as_str()) => {
-            Some(PatchOperation::Add(AddOperation { path: replace.path, value: replace.value }))
+struct Document {
+    root: Value,
+    /// Bytes, as JSON.
+    copied: usize,
+}
+
+impl Document {
+    fn apply(&mut self, operation: &Map<String, Value>) -> Result<(), Failure> {
+        let value = || operation.get("value").cloned().unwrap_or_default();
+        match operation.get("op").and_then(Value::as_str).unwrap_or("unknown") {
+            "add" => add(self.parent(text(operation, "path")?)?, value()),
+            "remove" => remove(self.parent(text(operation, "path")?)?).map(drop),
+            "replace" => self.replace(text(operation, "path")?, value()),
+            "move" => self.moved(text(operation, "from")?, operation),
+            "test" => self.test(text(operation, "path")?, &value()),
+            "copy" => self.copy(text(operation, "from")?, operation),
+            other => Err(Failure::Kind(other.to_owned())),
         }
-        PatchOperation::Test(test) if test.value.is_null() && is_missing_key(object, test.path.as_str()) => None,
-        other => Some(other),
+    }
+
+    /// The object or list that a path leads to, and the last part of the path.
+    fn parent<'a>(&'a mut self, path: &str) -> Result<(&'a mut Value, String), Failure> {
+        let missing = || Failure::Missing(path.to_owned());
+        let mut parts: Vec<&str> = path.split('/').skip(1).collect();
+        let last = parts.pop().ok_or_else(missing)?;
+        let mut place = &mut self.root;
+        for part in parts {
+            place = child(place, &unescaped(part)).ok_or_else(missing)?;
+        }
+        if place.is_object() || place.is_array() { Ok((place, unescaped(last))) } else { Err(missing()) }
+    }
+
+    fn replace(&mut self, path: &str, value: Value) -> Result<(), Failure> {
+        if path.is_empty() {
+            // Upstream's library leaves the document as it is for what is neither object nor list.
+            if value.is_object() || value.is_array() {
+                self.root = value;
+            }
+            return Ok(());
+        }
+        match self.parent(path)? {
+            (Value::Object(object), key) => drop(object.insert(key, value)),
+            (list, key) => *element(list, &key)? = value,
+        }
+        Ok(())
+    }
+
+    fn moved(&mut self, from: &str, operation: &Map<String, Value>) -> Result<(), Failure> {
+        let value = remove(self.parent(from)?)?;
+        add(self.parent(text(operation, "path")?)?, value)
+    }
+
+    fn copy(&mut self, from: &str, operation: &Map<String, Value>) -> Result<(), Failure> {
+        let value = get(self.parent(from)?)?.clone();
+        self.copied += value.to_string().len();
+        if self.copied > COPIED_BYTES_MAX {
+            return Err(Failure::TooMuchCopied(self.copied));
+        }
+        add(self.parent(text(operation, "path")?)?, value)
+    }
+
+    fn test(&mut self, path: &str, wanted: &Value) -> Result<(), Failure> {
+        let found = if path.is_empty() { &self.root } else { get(self.parent(path)?)? };
+        if found == wanted { Ok(()) } else { Err(Failure::Test(path.to_owned())) }
     }
 }
 
-fn is_missing_key(object: &Value, pointer: &str) -> bool {
-    let Some((parent, _)) = pointer.rsplit_once('/') else { return false };
-    object.pointer(pointer).is_none() && object.pointer(parent).is_some_and(Value::is_object)
+fn text<'a>(operation: &'a Map<String, Value>, key: &'static str) -> Result<&'a str, Failure> {
+    operation.get(key).and_then(Value::as_str).ok_or(Failure::NoPath(key))
+}
+
+fn unescaped(part: &str) -> String {
+    if part.contains('~') { part.replace("~1", "/").replace("~0", "~") } else { part.to_owned() }
+}
+
+fn child<'a>(place: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    match place {
+        Value::Object(object) => object.get_mut(key),
+        list => element(list, key).ok(),
+    }
+}
+
+/// A list's element: a negative index counts from the end.
+fn element<'a>(list: &'a mut Value, key: &str) -> Result<&'a mut Value, Failure> {
+    let failure = || Failure::Index(key.to_owned());
+    let list = list.as_array_mut().ok_or_else(failure)?;
+    let index = index(key, list.len())?;
+    list.get_mut(index).ok_or_else(failure)
+}
+
+fn index(key: &str, length: usize) -> Result<usize, Failure> {
+    let failure = || Failure::Index(key.to_owned());
+    let index: i64 = key.parse().map_err(|_| failure())?;
+    match usize::try_from(index) {
+        Ok(index) => Ok(index),
+        Err(_) => {
+            usize::try_from(index.unsigned_abs()).ok().and_then(|back| length.checked_sub(back)).ok_or_else(failure)
+        }
+    }
+}
+
+fn get((parent, key): (&mut Value, String)) -> Result<&Value, Failure> {
+    match parent {
+        Value::Object(object) => Ok(object.get(&key).unwrap_or(&Value::Null)),
+        list => element(list, &key).map(|element| &*element),
+    }
+}
+
+fn add((parent, key): (&mut Value, String), value: Value) -> Result<(), Failure> {
+    let list = match parent {
+        Value::Object(object) => {
+            object.insert(key, value);
+            return Ok(());
+        }
+        Value::Array(list) => list,
+        _ => return Err(Failure::Missing(key)),
+    };
+    let place = if key == "-" { list.len() } else { index(&key, list.len() + 1)? };
+    if place > list.len() {
+        return Err(Failure::Index(key));
+    }
+    list.insert(place, value);
+    Ok(())
+}
+
+fn remove((parent, key): (&mut Value, String)) -> Result<Value, Failure> {
+    match parent {
+        Value::Object(object) => object.remove(&key).ok_or(Failure::Missing(key)),
+        list => {
+            element(list, &key)?;
+            let list = list.as_array_mut().ok_or_else(|| Failure::Index(key.clone()))?;
+            let place = index(&key, list.len())?;
+            Ok(list.remove(place))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -68,7 +218,55 @@ mod tests {
         assert_eq!(apply(&object, patch).unwrap(), json!({"data": {"a": "1", "b": "2"}}));
         let missing = apply(&object, br#"[{"op":"remove","path":"/data/z"}]"#).unwrap_err();
         assert_eq!(missing.to_status().code, 422);
-        assert_eq!(apply(&object, br#"{"op":"remove"}"#).unwrap_err().to_status().code, 400);
+        let refused = apply(&object, br#"{"op":"remove"}"#).unwrap_err().to_status();
+        assert_eq!(
+            (refused.code, refused.message.as_str()),
+            (400, "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",)
+        );
+    }
+
+    #[test]
+    fn operations_are_read_as_leniently_as_upstream() {
+        let object = json!({"list": [1, 2, 3], "a": {"b": null}});
+        let patched = |operation: Value| {
+            apply(&object, json!([operation]).to_string().as_bytes()).map_err(|e| e.to_status().code)
+        };
+        let list = |operation: Value| patched(operation).map(|patched| patched["list"].to_string());
+        assert_eq!(list(json!({"op": "add", "path": "/list/-", "value": 4})), Ok("[1,2,3,4]".into()));
+        assert_eq!(list(json!({"op": "add", "path": "/list/-1", "value": 4})), Ok("[1,2,3,4]".into()));
+        assert_eq!(list(json!({"op": "add", "path": "/list/3", "value": 4})), Ok("[1,2,3,4]".into()));
+        assert_eq!(list(json!({"op": "add", "path": "/list/4", "value": 4})), Err(422));
+        assert_eq!(list(json!({"op": "remove", "path": "/list/-1"})), Ok("[1,2]".into()));
+        assert_eq!(list(json!({"op": "remove", "path": "/list/-4"})), Err(422));
+        assert_eq!(list(json!({"op": "remove", "path": "/list/-"})), Err(422));
+        assert_eq!(list(json!({"op": "replace", "path": "/list/01", "value": 9})), Ok("[1,9,3]".into()));
+        assert_eq!(list(json!({"op": "replace", "path": "x/list", "value": []})), Ok("[]".into()));
+        assert_eq!(list(json!({"op": "copy", "from": "/none", "path": "/list"})), Ok("null".into()));
+        assert_eq!(list(json!({"op": "move", "from": "/list/0", "path": "/list/-"})), Ok("[2,3,1]".into()));
+        for refused in [
+            json!({"op": "remove", "path": ""}),
+            json!({"op": "add", "path": "", "value": {}}),
+            json!({"op": "remove", "path": "/none"}),
+            json!({"op": "move", "from": "/none", "path": "/list"}),
+            json!({"op": "add", "path": "/none/x", "value": 1}),
+            json!({"op": "add", "path": "/list/0/x", "value": 1}),
+            json!({"op": "merge", "path": "/list"}),
+            json!({"op": "add", "value": 1}),
+            json!({"op": "test", "path": "", "value": {}}),
+            json!({}),
+        ] {
+            assert_eq!(patched(refused.clone()), Err(422), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_whole_document_can_be_replaced_and_tested() {
+        let object = json!({"data": {"a": "1"}});
+        let patch =
+            json!([{"op": "test", "path": "", "value": object}, {"op": "replace", "path": "", "value": {"b": 1}}]);
+        assert_eq!(apply(&object, patch.to_string().as_bytes()).unwrap(), json!({"b": 1}));
+        let nothing = br#"[{"op": "replace", "path": "", "value": 5}]"#;
+        assert_eq!(apply(&object, nothing).unwrap(), object);
     }
 
     #[test]
