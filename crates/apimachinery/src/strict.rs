@@ -4,6 +4,8 @@
 //! leaves it. Both leave the object as a round trip through upstream's Go structs would: unknown fields dropped, nulls
 //! and empty optional values absent, quantities canonical, structs that Go always writes present.
 
+use std::ops::Range;
+
 use api::schema::{SchemaNode, Type, WhenEmpty};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -59,7 +61,7 @@ pub fn read(object: &mut Value, schema: SchemaNode<'_>) -> Result<Vec<String>, S
 }
 
 fn walk(object: &mut Value, schema: SchemaNode<'_>, keeps_empty: bool) -> Result<Vec<String>, String> {
-    let mut walk = Walk { unknown: Vec::new(), structs: Vec::new(), keeps_empty };
+    let mut walk = Walk { unknown: Vec::new(), structs: Vec::new(), keys: Vec::new(), keeps_empty };
     walk.value(object, schema, &Path::root())?;
     Ok(walk.unknown)
 }
@@ -75,6 +77,8 @@ struct Walk {
     unknown: Vec<String>,
     /// Go names of the structs around the place.
     structs: Vec<&'static str>,
+    /// Where the keys of maps stand in the path of the place.
+    keys: Vec<Range<usize>>,
     keeps_empty: bool,
 }
 
@@ -170,7 +174,10 @@ impl Walk {
         let mistake = (!value.is_object()).then(|| self.mismatch(value, path, &go_type(node)));
         let Some(map) = value.as_object_mut() else { return Err(mistake.unwrap_or_default()) };
         for (key, item) in map.iter_mut() {
-            self.element(item, item_node, &path.child(key))?;
+            let below = path.child(key);
+            self.keys.push(path.as_str().len()..below.as_str().len());
+            self.element(item, item_node, &below)?;
+            self.keys.pop();
         }
         Ok(())
     }
@@ -248,6 +255,15 @@ impl Walk {
         if fits { Ok(()) } else { Err(self.mismatch(value, path, go_scalar(ty))) }
     }
 
+    /// Go's decoder names the fields of structs alone, neither keys of maps nor indexes.
+    fn of_structs(&self, path: &Path) -> String {
+        let mut text = path.as_str().to_owned();
+        for key in self.keys.iter().rev() {
+            text.replace_range(key.clone(), "");
+        }
+        text.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect::<Vec<_>>().join(".")
+    }
+
     /// The message of Go's JSON decoder.
     fn mismatch(&self, value: &Value, path: &Path, go_type: &str) -> String {
         let found = match value {
@@ -261,16 +277,12 @@ impl Walk {
         };
         match self.structs.last() {
             Some(name) => {
-                let field = without_indices(path.as_str());
+                let field = self.of_structs(path);
                 format!("json: cannot unmarshal {found} into Go struct field {name}.{field} of type {go_type}")
             }
             None => format!("json: cannot unmarshal {found} into Go value of type {go_type}"),
         }
     }
-}
-
-fn without_indices(path: &str) -> String {
-    path.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect::<Vec<_>>().join(".")
 }
 
 fn go_scalar(ty: Type) -> &'static str {
@@ -438,6 +450,15 @@ mod tests {
         let error = decode(raw, schema("apps", "Deployment")).unwrap_err();
         let expected = "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32";
         assert_eq!(error.to_string(), expected);
+        let refused = |raw: &[u8], kind: &str| decode(raw, schema("", kind)).unwrap_err().to_string();
+        assert_eq!(
+            refused(br#"{"data":{"a":"x","b.c":5}}"#, "ConfigMap"),
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"
+        );
+        assert_eq!(
+            refused(br#"{"spec":{"containers":[{"name":"a"},{"name":7}]}}"#, "Pod"),
+            "json: cannot unmarshal number into Go struct field Container.spec.containers.name of type string"
+        );
     }
 
     #[test]
