@@ -225,7 +225,8 @@ const LINES: &[(&str, &str)] = &[
     ("", "set env svc/web A=1"),
     ("", "set env deploy/web --keys=a"),
     ("", "set env deploy/web --from=svc/web"),
-    ("", "set env deploy/web --from=configmap/settings --prefix=P_"),
+    // Of several keys the real one takes the order that Go's maps happen to have.
+    ("", "set env deploy/web --from=configmap/settings --keys=some.key --prefix=P_"),
     ("", "set env deploy/web --from=secret/hidden -c side"),
     ("", "set env deploy/web --from=configmap/settings --keys=OTHER --dry-run=client"),
     ("", "set env deploy/web -e A-"),
