@@ -198,7 +198,7 @@ async fn run(kubectl: Option<&Path>, answers: Answers, line: &str) -> (Outcome, 
 
 /// Several logs come in any order, and ages pass.
 fn settled((mut outcome, asked): (Outcome, Vec<String>), line: &str) -> (Outcome, Vec<String>) {
-    if line.starts_with("logs -l") {
+    if line.starts_with("logs -l") || line.contains("--all-containers") {
         let mut lines: Vec<&str> = outcome.out.split_inclusive('\n').collect();
         lines.sort_unstable();
         outcome.out = lines.concat();
