@@ -31,7 +31,7 @@ pub use annotations::{
 pub use container::padded_images;
 pub use defaults::{default_pod_only, default_spec, default_template, legacy_volume};
 pub use pod_resources::qos_class;
-pub use resources::{container_resource_name, is_extended, overhead};
+pub use resources::{container_resource_name, is_exact, is_extended, overhead, resource_name};
 pub use volume::class_name;
 pub use volume_source::{
     Holder, PERSISTENT_KINDS, driver_name, given as given_source, source as volume_source,
