@@ -272,6 +272,10 @@ impl Change<'_> {
                 let part = &self.call.info.subresource;
                 errors.append(self.resource.strategy.validate_part_update(part, new, old));
             }
+            // The other writers of parts have rules of their own.
+            Part::Other("finalize") => {
+                errors.append(self.resource.strategy.validate_part_update("finalize", new, old));
+            }
             Part::Other(_) | Part::Consequence(_) => {}
         }
         self.refuse(errors)

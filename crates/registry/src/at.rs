@@ -2,6 +2,7 @@
 
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::quantity::Quantity;
+use apimachinery::validation::{is_dns1123_subdomain, regex_error};
 use serde_json::Value;
 
 static NULL: Value = Value::Null;
@@ -109,6 +110,22 @@ impl<'a> At<'a> {
     /// Judged by a rule of `apimachinery::validation`.
     pub fn follows(&self, errors: &mut ErrorList, rule: impl Fn(&str) -> Vec<String>) {
         errors.invalid_all(&self.path, self.text(), rule(self.text()));
+    }
+
+    /// Must be `example.com/path`.
+    pub fn domain_prefixed_path(&self, errors: &mut ErrorList) {
+        if !self.required(errors, "") {
+            return;
+        }
+        let parts = self.text().split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty());
+        let Some((host, path)) = parts else {
+            return self.invalid(errors, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+        };
+        errors.invalid_all(&self.path, host, is_dns1123_subdomain(host));
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+        if !path.bytes().all(fits) {
+            errors.invalid(&self.path, path, regex_error("Invalid path", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", &[]));
+        }
     }
 
     pub fn invalid(&self, errors: &mut ErrorList, detail: &str) {

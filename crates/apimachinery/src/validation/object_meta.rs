@@ -173,14 +173,20 @@ fn finalizers(metadata: &Value, path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
     let names: Vec<&str> = metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (index, name) in names.iter().enumerate() {
-        errors.invalid_all(path, name, is_qualified_name(name));
-        if !name.contains('/') && !["orphan", "foregroundDeletion", "kubernetes"].contains(name) {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.invalid(&path.index(index), *name, detail);
-        }
+        errors.append(finalizer(name, path, &path.index(index)));
     }
     if names.contains(&"orphan") && names.contains(&"foregroundDeletion") {
         errors.invalid(path, names.clone(), "finalizer orphan and foregroundDeletion cannot be both set");
+    }
+    errors
+}
+
+/// The rules for the name of a finalizer. A name that is not qualified is told of at `place`.
+pub fn finalizer(name: &str, path: &Path, place: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    errors.invalid_all(path, name, is_qualified_name(name));
+    if !name.contains('/') && !["orphan", "foregroundDeletion", "kubernetes"].contains(&name) {
+        errors.invalid(place, name, "name is neither a standard finalizer name nor is it fully qualified");
     }
     errors
 }

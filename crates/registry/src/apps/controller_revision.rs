@@ -14,7 +14,9 @@ impl Strategy for ControllerRevision {
     fn validate(&self, revision: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(revision);
-        root.at("data").required(&mut errors, "data is mandatory");
+        if !root.at("data").present() {
+            errors.required(&root.at("data").path, "data is mandatory");
+        }
         root.at("revision").not_negative(&mut errors);
         errors
     }

@@ -39,7 +39,7 @@ impl Strategy for DaemonSet {
     fn validate(&self, daemon_set: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let spec = At::root(daemon_set).at("spec");
-        pod_spec::validate_selector_and_template(&spec, &mut errors);
+        pod_spec::validate_selector_and_template(&spec, "daemonset", &mut errors);
         pod_spec::validate_lasting_template(&spec.at("template"), "DaemonSet", &mut errors);
         spec.at("minReadySeconds").not_negative(&mut errors);
         spec.at("revisionHistoryLimit").not_negative(&mut errors);

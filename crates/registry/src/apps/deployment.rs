@@ -50,7 +50,7 @@ impl Strategy for Deployment {
         let mut errors = ErrorList::new();
         let spec = At::root(deployment).at("spec");
         spec.at("replicas").not_negative(&mut errors);
-        pod_spec::validate_selector_and_template(&spec, &mut errors);
+        pod_spec::validate_selector_and_template(&spec, "deployment", &mut errors);
         pod_spec::validate_lasting_template(&spec.at("template"), "ReplicaSet", &mut errors);
         strategy(&spec.at("strategy"), &mut errors);
         spec.at("minReadySeconds").not_negative(&mut errors);
@@ -157,8 +157,7 @@ fn rolling_update(rolling: &At<'_>, errors: &mut ErrorList) {
     int_or_percent(&unavailable, errors);
     int_or_percent(&surge, errors);
     not_over_100_percent(&unavailable, errors);
-    let well_formed = |value: &Value| value.as_str().is_none_or(|text| text.ends_with('%'));
-    if is_zero(unavailable.value) && is_zero(surge.value) && well_formed(surge.value) {
+    if is_zero(unavailable.value) && is_zero(surge.value) {
         unavailable.invalid(errors, "may not be 0 when `maxSurge` is 0");
     }
 }

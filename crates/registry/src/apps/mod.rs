@@ -11,5 +11,8 @@ pub use controller_revision::ControllerRevision;
 pub use daemon_set::DaemonSet;
 pub use deployment::Deployment;
 pub use replica_set::ReplicaSet;
-pub use rolling::int_or_percent;
+pub use rolling::{int_or_percent, not_over_100_percent};
 pub use stateful_set::StatefulSet;
+
+#[cfg(test)]
+mod tests;

@@ -15,16 +15,18 @@ pub fn int_or_percent(at: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-/// 0 or `0%`.
+/// 0 or `0%`. What is neither a number nor a percentage counts as 0.
 pub fn is_zero(value: &Value) -> bool {
     match value {
-        Value::String(text) => text.trim_end_matches('%').parse() == Ok(0),
+        Value::String(text) if is_percent(text).is_empty() => text.trim_end_matches('%').parse() == Ok(0),
+        Value::String(text) => text.parse().unwrap_or(0) == 0,
         other => other.as_i64().unwrap_or_default() == 0,
     }
 }
 
 pub fn not_over_100_percent(at: &At<'_>, errors: &mut ErrorList) {
-    let percent = at.text().strip_suffix('%').and_then(|digits| digits.parse::<i64>().ok());
+    let percent = at.text().strip_suffix('%').filter(|_| is_percent(at.text()).is_empty());
+    let percent = percent.and_then(|digits| digits.parse::<i64>().ok());
     if percent.is_some_and(|percent| percent > 100) {
         at.invalid(errors, "must not be greater than 100%");
     }

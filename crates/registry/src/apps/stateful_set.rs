@@ -2,6 +2,7 @@
 
 use apimachinery::field::ErrorList;
 use apimachinery::table;
+use apimachinery::validation::is_dns1123_label;
 use serde_json::{Value, json};
 
 use super::rolling::{int_or_percent, is_zero, not_over_100_percent};
@@ -11,7 +12,7 @@ use crate::core::{default_claim, validate_claim_spec};
 use crate::counts;
 use crate::defaults::{items, object, present, set};
 use crate::pod_spec;
-use crate::strategy::{Column, ScalePaths, Strategy};
+use crate::strategy::{Column, NameRule, ScalePaths, Strategy};
 
 pub struct StatefulSet;
 
@@ -62,27 +63,18 @@ impl Strategy for StatefulSet {
     fn validate(&self, stateful_set: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let spec = At::root(stateful_set).at("spec");
-        spec.at("podManagementPolicy").required_one_of(&mut errors, &["OrderedReady", "Parallel"]);
-        update_strategy(&spec.at("updateStrategy"), &mut errors);
-        for name in ["whenDeleted", "whenScaled"] {
-            spec.at("persistentVolumeClaimRetentionPolicy").at(name).one_of(&mut errors, &["Delete", "Retain"]);
-        }
-        spec.at("replicas").not_negative(&mut errors);
-        spec.at("minReadySeconds").not_negative(&mut errors);
-        spec.to("ordinals.start").not_negative(&mut errors);
-        pod_spec::validate_selector_and_template(&spec, &mut errors);
-        spec.at("revisionHistoryLimit").not_negative(&mut errors);
-        let template = with_claims(&spec);
-        let template = At { value: &template, path: spec.path.child("template") };
-        pod_spec::validate_lasting_template(&template, "StatefulSet", &mut errors);
-        for claim in spec.at("volumeClaimTemplates").items() {
-            validate_claim_spec(&claim.at("spec"), &mut errors);
+        rules(&spec, &mut errors);
+        let service = spec.at("serviceName");
+        if !service.empty() {
+            service.follows(&mut errors, is_dns1123_label);
         }
         errors
     }
 
+    /// A service's name that is none was let in by an older server.
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
-        let mut errors = self.validate(new);
+        let mut errors = ErrorList::new();
+        rules(&At::root(new).at("spec"), &mut errors);
         let fixed = |object: &Value| -> Vec<(String, Value)> {
             let fields = object["spec"].as_object().into_iter().flatten();
             let fixed = fields.filter(|(name, _)| !CHANGEABLE[..7].contains(&name.as_str()));
@@ -125,6 +117,11 @@ impl Strategy for StatefulSet {
         true
     }
 
+    /// The name is part of the names of hosts.
+    fn name_rule(&self) -> NameRule {
+        NameRule::DnsLabel
+    }
+
     fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::text("Ready"), Column::AGE, Column::wide("Containers"), Column::wide("Images")] }
     }
@@ -141,6 +138,28 @@ impl Strategy for StatefulSet {
             status_replicas: "/status/replicas",
             selector: "/spec/selector",
         })
+    }
+}
+
+/// What holds of every spec, new or changed.
+fn rules(spec: &At<'_>, errors: &mut ErrorList) {
+    let management = spec.at("podManagementPolicy");
+    if management.required(errors, "") && !["OrderedReady", "Parallel"].contains(&management.text()) {
+        management.invalid(errors, "must be 'OrderedReady' or 'Parallel'");
+    }
+    update_strategy(&spec.at("updateStrategy"), errors);
+    for name in ["whenDeleted", "whenScaled"] {
+        spec.at("persistentVolumeClaimRetentionPolicy").at(name).one_of(errors, &["Delete", "Retain"]);
+    }
+    spec.at("replicas").not_negative(errors);
+    spec.at("minReadySeconds").not_negative(errors);
+    spec.to("ordinals.start").not_negative(errors);
+    pod_spec::validate_selector_and_template(spec, "statefulset", errors);
+    let template = with_claims(spec);
+    let template = At { value: &template, path: spec.path.child("template") };
+    pod_spec::validate_lasting_template(&template, "StatefulSet", errors);
+    for claim in spec.at("volumeClaimTemplates").items() {
+        validate_claim_spec(&claim.at("spec"), errors);
     }
 }
 

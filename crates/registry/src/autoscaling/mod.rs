@@ -36,13 +36,11 @@ impl Strategy for HorizontalPodAutoscaler {
     }
 
     fn validate(&self, autoscaler: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let spec = At::root(autoscaler).at("spec");
-        bounds(&spec, &mut errors);
-        rules::target(&spec.at("scaleTargetRef"), &mut errors);
-        spec.at("metrics").items().iter().for_each(|found| rules::metric(found, &mut errors));
-        rules::behavior(&spec.at("behavior"), &mut errors);
-        errors
+        validate(autoscaler, &Value::Null)
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        validate(new, old)
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
@@ -94,6 +92,14 @@ impl Strategy for HorizontalPodAutoscalerV1 {
 
     fn validate(&self, autoscaler: &Value) -> ErrorList {
         HorizontalPodAutoscaler.validate(&self.to_storage(autoscaler.clone()))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        HorizontalPodAutoscaler.validate_update(&self.to_storage(new.clone()), &self.to_storage(old.clone()))
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
+        HorizontalPodAutoscaler.validate_status_update(new, old)
     }
 
     fn columns(&self) -> &[Column] {
@@ -167,27 +173,41 @@ fn scaling_rules(rules: &mut Value, policies: &Value) {
     }
 }
 
-fn bounds(spec: &At<'_>, errors: &mut ErrorList) {
+fn bounds(spec: &At<'_>, least: i64, errors: &mut ErrorList) {
     let (min, max) = (spec.at("minReplicas"), spec.at("maxReplicas"));
-    if min.int() == Some(0) && spec.at("metrics").items().iter().all(|metric| metric.at("type").text() == "Resource") {
-        errors.forbidden(
-            &spec.path.child("metrics"),
-            "must specify at least one Object or External metric to support scaling to zero replicas",
-        );
-    }
-    if min.int().is_some_and(|min| min < 1) {
-        min.invalid(errors, "must be greater than or equal to 1");
-    }
-    match max.int().unwrap_or_default() {
-        ..1 => max.invalid(errors, "must be greater than 0"),
-        value if min.int().is_some_and(|min| value < min) => {
-            max.invalid(errors, "must be greater than or equal to `minReplicas`");
-        }
+    min.at_least(errors, least);
+    let most = max.int().unwrap_or_default();
+    match most {
+        0 => errors.required(&max.path, ""),
+        ..0 => errors.invalid(&max.path, most, "must be greater than 0"),
         _ => {}
     }
-    if max.int() == Some(0) {
-        errors.required(&max.path, "");
+    if min.int().is_some_and(|min| most < min) {
+        errors.invalid(&max.path, most, "must be greater than or equal to `minReplicas`");
     }
+}
+
+/// What scales from zero must be measured elsewhere than in its pods.
+fn zero(spec: &At<'_>, errors: &mut ErrorList) {
+    let metrics = spec.at("metrics");
+    let elsewhere = |metric: &At<'_>| ["Object", "External"].contains(&metric.at("type").text());
+    if spec.at("minReplicas").int() == Some(0) && !metrics.items().iter().any(elsewhere) {
+        let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.forbidden(&metrics.path, detail);
+    }
+}
+
+/// `old` is the object as it was, null for a new one: what it already says is let through.
+fn validate(autoscaler: &Value, old: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let spec = At::root(autoscaler).at("spec");
+    bounds(&spec, i64::from(old.pointer("/spec/minReplicas") != Some(&Value::from(0))), &mut errors);
+    rules::target(&spec.at("scaleTargetRef"), &old["spec"]["scaleTargetRef"], &mut errors);
+    let lenient = list(old, "/spec/metrics").iter().any(rules::is_odd);
+    spec.at("metrics").items().iter().for_each(|found| rules::metric(found, lenient, &mut errors));
+    zero(&spec, &mut errors);
+    rules::behavior(&spec.at("behavior"), &mut errors);
+    errors
 }
 
 fn targets(autoscaler: &Value) -> String {

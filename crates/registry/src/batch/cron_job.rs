@@ -136,9 +136,17 @@ fn schedule(spec: &At<'_>, old: &Value, errors: &mut ErrorList) {
 fn time_zone(zone: &At<'_>, errors: &mut ErrorList) {
     if zone.present() && (zone.empty() || zone.text().eq_ignore_ascii_case("local")) {
         zone.invalid(errors, "timeZone must be nil or non-empty string");
-    } else if zone.present() && jiff::tz::TimeZone::get(zone.text()).is_err() {
+    } else if zone.present() && !is_time_zone(zone.text()) {
         errors.invalid(&zone.path, zone.text(), format!("unknown time zone {}", zone.text()));
     }
+}
+
+/// Upstream finds zones by the names of files, where case matters.
+fn is_time_zone(name: &str) -> bool {
+    jiff::tz::TimeZone::get(name).is_ok_and(|zone| {
+        let known = zone.iana_name().unwrap_or(name);
+        known == name || !known.eq_ignore_ascii_case(name)
+    })
 }
 
 /// What is wrong with a standard cron line: five fields, or a descriptor.
@@ -152,13 +160,21 @@ fn cron_problem(line: &str) -> Option<String> {
     if fields.len() != 5 {
         return Some(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
     }
-    let ranges = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)];
-    let wrong = |(field, (low, high)): (&&str, (u32, u32))| !field.split(',').all(|part| cron_part(part, low, high));
-    let bad = fields.iter().zip(ranges).find(|(field, range)| wrong((field, *range)));
+    let wrong = |(field, range): &(&&str, &CronRange)| {
+        !field.split(',').filter(|part| !part.is_empty()).all(|part| cron_part(part, range))
+    };
+    let bad = fields.iter().zip(&CRON_RANGES).find(wrong);
     bad.map(|(field, _)| format!("failed to parse field {field}"))
 }
 
-fn cron_part(part: &str, low: u32, high: u32) -> bool {
+/// What a field of a cron line may say: the smallest number, the largest, and names of the numbers from the smallest on.
+type CronRange = (u32, u32, &'static [&'static str]);
+
+const CRON_RANGES: [CronRange; 5] = [(0, 59, &[]), (0, 23, &[]), (1, 31, &[]), (1, 12, &MONTHS), (0, 6, &DAYS)];
+const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+
+fn cron_part(part: &str, (low, high, names): &CronRange) -> bool {
     let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
     if step.is_some_and(|step| step.parse::<u32>().is_ok_and(|step| step == 0) || step.parse::<u32>().is_err()) {
         return false;
@@ -166,19 +182,34 @@ fn cron_part(part: &str, low: u32, high: u32) -> bool {
     if range == "*" || range == "?" {
         return true;
     }
-    let number = |text: &str| cron_number(text).filter(|number| (low..=high).contains(number));
+    let number = |text: &str| {
+        let named =
+            names.iter().zip(*low..).find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| number);
+        text.parse().ok().or(named).filter(|number| (low..=high).contains(&number))
+    };
     match range.split_once('-') {
         Some((from, to)) => number(from).zip(number(to)).is_some_and(|(from, to)| from <= to),
         None => number(range).is_some(),
     }
 }
 
-fn cron_number(text: &str) -> Option<u32> {
-    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-    const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-    let lower = text.to_lowercase();
-    let place = |names: &[&str], first: u32| {
-        names.iter().position(|name| *name == lower).and_then(|at| u32::try_from(at).ok()).map(|at| at + first)
-    };
-    text.parse().ok().or_else(|| place(&MONTHS, 1)).or_else(|| place(&DAYS, 0))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_upstreams_library_reads_them() {
+        for good in ["0 0 * * sun", "*/5 1-3,7 1 jan-DEC ?", "5/15 0 1, 1 6", "@hourly", "@every 1h30m"] {
+            assert_eq!(cron_problem(good), None, "{good}");
+        }
+        for bad in ["0 0 * * 7", "sun 0 * * *", "60 * * * *", "*/0 * * * *", "3-1 * * * *", "@reboot", "* * * * * *"] {
+            assert!(cron_problem(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_zones_are_told_by_their_case() {
+        assert!(is_time_zone("Europe/Berlin") && is_time_zone("UTC"));
+        assert!(!is_time_zone("europe/berlin") && !is_time_zone("Mars/Base"));
+    }
 }

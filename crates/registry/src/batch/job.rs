@@ -1,15 +1,14 @@
 //! Jobs.
 
-use apimachinery::field::{ErrorList, FieldError};
+use apimachinery::field::{ErrorList, FieldError, Path};
 use apimachinery::labels::Selector;
-use apimachinery::validation::{is_dns1123_subdomain, label_selector};
+use apimachinery::validation::{is_dns1123_label, label_selector};
 use apimachinery::{object, table};
 use serde_json::{Map, Value};
 
-use super::policies;
+use super::{policies, status, template_change};
 use crate::at::At;
 use crate::cells::{containers, int, list, name, selector};
-use crate::counts;
 use crate::defaults::{items, object as child, present, set};
 use crate::pod_spec;
 use crate::strategy::{Column, Context, Strategy, reset_status};
@@ -42,6 +41,7 @@ impl Strategy for Job {
         let mut errors = ErrorList::new();
         generated_selector(job, &mut errors);
         own_spec(&At::root(job).at("spec"), &mut errors);
+        host_names(job, &mut errors);
         errors
     }
 
@@ -52,19 +52,15 @@ impl Strategy for Job {
         own_spec(&spec, &mut errors);
         completions(&spec, before, &mut errors);
         spec.at("selector").immutable(&mut errors, &before["selector"]);
-        template(new, old, &mut errors);
+        template_change::validate(new, old, &mut errors);
         for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
             spec.at(field).immutable(&mut errors, &before[field]);
         }
         errors
     }
 
-    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let status = At::root(new).at("status");
-        let fields = ["active", "succeeded", "failed", "ready", "terminating"];
-        counts::not_negative(&status, &fields, &mut errors);
-        errors
+    fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
+        status::validate(new, old)
     }
 
     fn has_generation(&self) -> bool {
@@ -94,7 +90,7 @@ impl Strategy for Job {
         let (names, images) = containers(job, "/spec/template/spec");
         vec![
             name(job),
-            status(job).into(),
+            status_cell(job).into(),
             completions_cell(job).into(),
             duration(job, now).into(),
             table::age(job, now),
@@ -166,6 +162,17 @@ fn own_spec(spec: &At<'_>, errors: &mut ErrorList) {
     let parsed = Selector::from_label_selector(Some(selector.value));
     if parsed.is_ok_and(|parsed| !parsed.matches(labels.value.as_object())) {
         errors.invalid(&labels.path, labels.value.clone(), "`selector` does not match template `labels`");
+    }
+}
+
+/// The pods of an indexed job are hosts named after it and their index.
+fn host_names(job: &Value, errors: &mut ErrorList) {
+    let (spec, name) = (&job["spec"], object::name(job));
+    let Some(completions) = spec["completions"].as_i64().filter(|count| *count > 0) else { return };
+    let last = format!("{name}-{}", completions - 1);
+    if spec["completionMode"] == "Indexed" && !is_dns1123_label(&last).is_empty() {
+        let detail = format!("will not able to create pod with invalid DNS label: {last}");
+        errors.invalid(&Path::new("metadata.name"), name, detail);
     }
 }
 
@@ -251,6 +258,7 @@ fn modes(spec: &At<'_>, errors: &mut ErrorList) {
                 format!("must be less than or equal to {INDEXED_PARALLELISM_MAX} when completion mode is Indexed");
             parallelism.invalid(errors, &detail);
         }
+        failed_indexes(spec, errors);
     } else {
         for field in ["backoffLimitPerIndex", "maxFailedIndexes"].map(|field| spec.at(field)) {
             if field.present() {
@@ -266,7 +274,35 @@ fn modes(spec: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
+/// How many indexes may fail, lest their list grow too long.
+fn failed_indexes(spec: &At<'_>, errors: &mut ErrorList) {
+    let (failed, completions) = (spec.at("maxFailedIndexes"), spec.at("completions").int());
+    if failed.int().zip(completions).is_some_and(|(failed, all)| failed > all) {
+        failed.invalid(errors, "must be less than or equal to completions");
+    }
+    if failed.int().is_some_and(|count| count > FAILED_INDEXES_MAX) {
+        failed.invalid(errors, &format!("must be less than or equal to {FAILED_INDEXES_MAX}"));
+    }
+    if completions.is_none_or(|all| all <= MANY_COMPLETIONS) || !spec.at("backoffLimitPerIndex").present() {
+        return;
+    }
+    if !failed.present() {
+        errors.required(&failed.path, &format!("must be specified when completions is above {MANY_COMPLETIONS}"));
+    }
+    let detail = format!(
+        "must be less than or equal to {OF_MANY_MAX} when completions are above {MANY_COMPLETIONS} and used with backoff \
+         limit per index"
+    );
+    for at in [spec.at("parallelism"), failed].iter().filter(|at| at.int().is_some_and(|count| count > OF_MANY_MAX)) {
+        at.invalid(errors, &detail);
+    }
+}
+
 const INDEXED_PARALLELISM_MAX: i64 = 100_000;
+const FAILED_INDEXES_MAX: i64 = 100_000;
+const MANY_COMPLETIONS: i64 = 100_000;
+/// What may run, or fail, at once of many completions.
+const OF_MANY_MAX: i64 = 10_000;
 const MANAGED_BY_MAX: usize = 63;
 
 /// `domain/path`: the controller that is to act.
@@ -274,11 +310,7 @@ fn managed_by(at: &At<'_>, errors: &mut ErrorList) {
     if !at.present() {
         return;
     }
-    let parts = at.text().split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty());
-    match parts {
-        None => at.invalid(errors, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
-        Some((domain, _)) => errors.invalid_all(&at.path, domain, is_dns1123_subdomain(domain)),
-    }
+    at.domain_prefixed_path(errors);
     if at.text().len() > MANAGED_BY_MAX {
         errors.push(FieldError::too_long(&at.path, MANAGED_BY_MAX));
     }
@@ -287,30 +319,10 @@ fn managed_by(at: &At<'_>, errors: &mut ErrorList) {
 /// An indexed job may change completions together with parallelism.
 fn completions(spec: &At<'_>, old: &Value, errors: &mut ErrorList) {
     let at = spec.at("completions");
-    let elastic = spec.at("completionMode").text() == "Indexed" && spec.at("parallelism").value == at.value;
-    if !elastic {
+    if spec.at("completionMode").text() != "Indexed" {
         at.immutable(errors, &old["completions"]);
-    }
-}
-
-/// The template of a suspended job that never ran may change in what steers scheduling.
-fn template(new: &Value, old: &Value, errors: &mut ErrorList) {
-    let mut comparable = new["spec"]["template"].clone();
-    let before = &old["spec"]["template"];
-    let never_ran = old["spec"]["suspend"] == true && old.pointer("/status/startTime").is_none();
-    if never_ran {
-        for field in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
-            match before["spec"].get(field) {
-                Some(value) => comparable["spec"][field] = value.clone(),
-                None => crate::defaults::remove(&mut comparable["spec"], field),
-            }
-        }
-        comparable["metadata"] = before["metadata"].clone();
-    }
-    if comparable != *before {
-        let at = At::root(new).to("spec.template");
-        let blamed = if comparable["spec"] == before["spec"] { at } else { at.at("spec") };
-        blamed.invalid(errors, "field is immutable");
+    } else if at.present() && *at.value != old["completions"] && spec.at("parallelism").value != at.value {
+        at.invalid(errors, "can only be modified in tandem with spec.parallelism");
     }
 }
 
@@ -319,7 +331,7 @@ fn condition<'a>(job: &'a Value, kind: &str) -> Option<&'a Value> {
     found.filter(|condition| condition["status"] == "True")
 }
 
-fn status(job: &Value) -> &'static str {
+fn status_cell(job: &Value) -> &'static str {
     let has = |kind: &str| condition(job, kind).is_some();
     match () {
         () if has("Complete") => "Complete",

@@ -33,9 +33,6 @@ impl Strategy for Lease {
             duration.invalid(&mut errors, "must be greater than 0");
         }
         spec.at("leaseTransitions").not_negative(&mut errors);
-        if spec.at("holderIdentity").value == "" {
-            spec.at("holderIdentity").invalid(&mut errors, "must not be empty");
-        }
         errors
     }
 
@@ -56,5 +53,20 @@ fn drop_disabled(lease: &mut Value) {
     if let Some(spec) = crate::defaults::present(lease, "spec") {
         crate::defaults::remove(spec, "strategy");
         crate::defaults::remove(spec, "preferredHolder");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_can_be_given_up() {
+        let released = json!({"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}});
+        assert!(Lease.validate(&released).is_empty());
+        let never = json!({"spec": {"leaseDurationSeconds": 0}});
+        assert_eq!(Lease.validate(&never).len(), 1);
     }
 }

@@ -28,7 +28,7 @@ impl Strategy for ConfigMap {
         }
         for (key, at) in binary.entries() {
             errors.invalid_all(&at.path, key, is_config_map_key(key));
-            size += at.text().len() / 4 * 3;
+            size += decoded_len(at.text());
         }
         if size > SIZE_MAX {
             errors.push(FieldError::too_long(&Path::new("[]"), SIZE_MAX));
@@ -50,6 +50,12 @@ impl Strategy for ConfigMap {
         let entries = |field: &str| object[field].as_object().map_or(0, serde_json::Map::len);
         vec![name(object), (entries("data") + entries("binaryData")).into(), table::age(object, now)]
     }
+}
+
+/// How many bytes a base64 text stands for.
+pub fn decoded_len(text: &str) -> usize {
+    let padding = text.len() - text.trim_end_matches('=').len();
+    (text.len() / 4 * 3).saturating_sub(padding)
 }
 
 /// What `immutable: true` forbids, for config maps and secrets.

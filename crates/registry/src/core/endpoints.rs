@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use apimachinery::field::ErrorList;
 use apimachinery::table;
-use apimachinery::validation::{is_dns1123_label, is_port_number, parse_ip, validate_ip};
+use apimachinery::validation::{
+    is_dns1123_label, is_dns1123_subdomain, is_port_number, is_qualified_name, parse_ip, validate_ip,
+};
 use serde_json::Value;
 
 use crate::at::At;
@@ -30,6 +32,13 @@ impl Strategy for Endpoints {
             for address in subset.at("addresses").items().iter().chain(&subset.at("notReadyAddresses").items()) {
                 let ip = address.at("ip");
                 errors.append(validate_ip(&ip.path, ip.text()));
+                let (host, node) = (address.at("hostname"), address.at("nodeName"));
+                if !host.empty() {
+                    host.follows(&mut errors, is_dns1123_label);
+                }
+                if node.present() {
+                    node.follows(&mut errors, is_dns1123_subdomain);
+                }
                 errors.append(special_ip(&ip));
             }
             let several = subset.at("ports").items().len() > 1;
@@ -63,6 +72,9 @@ fn port(port: &At<'_>, several: bool, errors: &mut ErrorList) {
         errors.invalid(&number.path, value, message);
     }
     port.at("protocol").required_one_of(errors, &["SCTP", "TCP", "UDP"]);
+    if port.at("appProtocol").present() {
+        port.at("appProtocol").follows(errors, is_qualified_name);
+    }
 }
 
 /// Addresses that must not be endpoints: they would reach the node itself.

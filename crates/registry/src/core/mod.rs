@@ -34,3 +34,4 @@ pub use resource_quota::ResourceQuota;
 pub use secret::Secret;
 pub use service::Service;
 pub use service_account::ServiceAccount;
+pub use service_change::load_balancer_address;

@@ -1,9 +1,11 @@
 //! Namespaces.
 
 use apimachinery::field::{ErrorList, Path};
+use apimachinery::validation::object_meta;
 use apimachinery::{object, table};
 use serde_json::{Value, json};
 
+use crate::at::At;
 use crate::cells::{name, text};
 use crate::strategy::{
     Column, Context, NameRule, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status,
@@ -59,6 +61,32 @@ impl Strategy for Namespace {
             (false, "Active" | "") | (true, "Terminating") => {}
             (false, _) => errors.invalid(&path, phase, "may only be 'Active' if `deletionTimestamp` is empty"),
             (true, _) => errors.invalid(&path, phase, "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+        }
+        errors
+    }
+
+    fn validate(&self, namespace: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let finalizers = At::root(namespace).to("spec.finalizers");
+        for name in finalizers.items() {
+            // Upstream does not say which.
+            errors.append(object_meta::finalizer(name.text(), &finalizers.path, &finalizers.path));
+        }
+        errors
+    }
+
+    /// Upstream judges the metadata alone.
+    fn validate_update(&self, _new: &Value, _old: &Value) -> ErrorList {
+        ErrorList::new()
+    }
+
+    fn validate_part_update(&self, subresource: &str, new: &Value, old: &Value) -> ErrorList {
+        if subresource != "finalize" {
+            return self.validate_status_update(new, old);
+        }
+        let mut errors = ErrorList::new();
+        for name in At::root(new).to("spec.finalizers").items() {
+            errors.append(object_meta::finalizer(name.text(), &name.path, &name.path));
         }
         errors
     }

@@ -1,7 +1,7 @@
 //! Nodes.
 
-use apimachinery::field::ErrorList;
-use apimachinery::validation::{is_label_value, is_qualified_name, validate_cidr};
+use apimachinery::field::{ErrorList, FieldError, Path};
+use apimachinery::validation::{is_label_value, is_qualified_name, parse_cidr, validate_cidr};
 use apimachinery::{object, table};
 use serde_json::Value;
 
@@ -31,9 +31,8 @@ impl Strategy for Node {
         let mut errors = ErrorList::new();
         let root = At::root(node);
         taints(&root.to("spec.taints"), &mut errors);
-        for cidr in root.to("spec.podCIDRs").items() {
-            errors.append(validate_cidr(&cidr.path, cidr.text()));
-        }
+        amounts(&root, &mut errors);
+        pod_ranges(&root.to("spec.podCIDRs"), &mut errors);
         errors
     }
 
@@ -43,19 +42,13 @@ impl Strategy for Node {
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = self.validate(new);
-        let spec = At::root(new).at("spec");
-        for field in ["podCIDRs", "providerID"] {
-            let before = &old["spec"][field];
-            if !before.is_null() && *before != "" && before != spec.at(field).value {
-                let detail = "node updates may not change podCIDR except from \"\" to valid";
-                let detail = if field == "providerID" {
-                    "node updates may not change providerID except from \"\" to valid"
-                } else {
-                    detail
-                };
-                errors.forbidden(&spec.path.child(field), detail);
-            }
-        }
+        change(new, old, &mut errors);
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let mut errors = ErrorList::new();
+        change(new, old, &mut errors);
         errors
     }
 
@@ -114,19 +107,81 @@ fn pod_cidrs(spec: &mut Value) {
     }
 }
 
-fn taints(taints: &At<'_>, errors: &mut ErrorList) {
-    let mut seen = Vec::new();
-    for (index, taint) in taints.items().iter().enumerate() {
-        let (key, effect) = (taint.at("key"), taint.at("effect"));
-        if key.required(errors, "") {
-            key.follows(errors, is_qualified_name);
+/// The rules for a change. Upstream judges taints and amounts here once more.
+fn change(new: &Value, old: &Value, errors: &mut ErrorList) {
+    let root = At::root(new);
+    amounts(&root, errors);
+    let mut seen: Vec<&Value> = Vec::new();
+    for address in root.to("status.addresses").items() {
+        if seen.contains(&address.value) {
+            errors.duplicate(&address.path, address.value.clone());
         }
-        taint.at("value").follows(errors, is_label_value);
+        seen.push(address.value);
+    }
+    assigned_once(&root.at("spec"), &old["spec"], errors);
+    taints(&root.to("spec.taints"), errors);
+}
+
+/// Ranges and the provider's name are given once.
+fn assigned_once(spec: &At<'_>, old: &Value, errors: &mut ErrorList) {
+    let (ranges, before) = (spec.at("podCIDRs"), list(old, "/podCIDRs"));
+    let now = list(spec.value, "/podCIDRs");
+    let changed = match before.len() == now.len() {
+        true => before.iter().zip(now).filter(|(old, new)| old != new).count(),
+        false => 1,
+    };
+    for _ in 0..if before.is_empty() { 0 } else { changed } {
+        errors.forbidden(&ranges.path, "node updates may not change podCIDR except from \"\" to valid");
+    }
+    let (provider, before) = (spec.at("providerID"), text(old, "/providerID"));
+    if !before.is_empty() && before != provider.text() {
+        errors.forbidden(&provider.path, "node updates may not change providerID except from \"\" to valid");
+    }
+}
+
+/// Of what there is, there is not less than nothing.
+fn amounts(node: &At<'_>, errors: &mut ErrorList) {
+    let entries = ["status.capacity", "status.allocatable"].into_iter().flat_map(|field| node.to(field).entries());
+    for (name, at) in entries {
+        super::resource_quota::amount(name, &at, errors);
+    }
+}
+
+fn pod_ranges(ranges: &At<'_>, errors: &mut ErrorList) {
+    let all = ranges.items();
+    for range in &all {
+        errors.append(validate_cidr(&range.path, range.text()));
+    }
+    if all.len() < 2 {
+        return;
+    }
+    let parsed: Vec<_> = all.iter().map(|range| parse_cidr(range.text())).collect();
+    if let Some(wrong) = parsed.iter().position(Option::is_none) {
+        let why = format!("invalid CIDR address: {}", all[wrong].text());
+        let detail = format!("invalid PodCIDRs. failed to check with dual stack with error:{why}");
+        errors.push(FieldError::internal(&ranges.path, detail));
+    }
+    let sixes = parsed.iter().flatten().filter(|(address, _)| address.is_ipv6()).count();
+    if all.len() > 2 || sixes != 1 || parsed.iter().any(Option::is_none) {
+        ranges.invalid(errors, "may specify no more than one CIDR for each IP family");
+    }
+}
+
+/// Upstream finds taints in metadata.
+fn taints(taints: &At<'_>, errors: &mut ErrorList) {
+    let taints = At { value: taints.value, path: Path::new("metadata.taints") };
+    let mut seen = Vec::new();
+    for taint in taints.items() {
+        let (key, effect) = (taint.at("key"), taint.at("effect"));
+        key.follows(errors, is_qualified_name);
+        let wrong = is_label_value(taint.at("value").text());
+        if !wrong.is_empty() {
+            taint.at("value").invalid(errors, &wrong.join(";"));
+        }
         effect.required_one_of(errors, &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
         let identity = (key.text(), effect.text());
         if seen.contains(&identity) {
-            let path = apimachinery::field::Path::new("metadata.taints").index(index);
-            errors.duplicate(&path, taint.value.clone());
+            errors.duplicate(&taint.path, taint.value.clone());
         }
         seen.push(identity);
     }

@@ -1,18 +1,21 @@
 //! ResourceQuotas.
 
+use std::collections::BTreeSet;
+
 use apimachinery::Quantity;
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, Path};
 use apimachinery::table;
-use apimachinery::validation::is_qualified_name;
 use serde_json::Value;
 
 use crate::at::At;
-use crate::cells::name;
+use crate::cells::{list, name};
+use crate::pod_spec::{is_extended, resource_name};
 use crate::strategy::{Column, Strategy};
 
 pub struct ResourceQuota;
 
-const STANDARD: [&str; 20] = [
+/// What a quota may bound by a plain name.
+const STANDARD: [&str; 19] = [
     "cpu",
     "memory",
     "ephemeral-storage",
@@ -32,8 +35,11 @@ const STANDARD: [&str; 20] = [
     "persistentvolumeclaims",
     "services.nodeports",
     "services.loadbalancers",
-    "hugepages-2Mi",
 ];
+/// What scopes that select pods bound.
+const OF_PODS: [&str; 7] = ["pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
+/// What scopes that select claims bound.
+const OF_CLAIMS: [&str; 2] = ["persistentvolumeclaims", "requests.storage"];
 const WHOLE: [&str; 9] = [
     "pods",
     "services",
@@ -63,16 +69,27 @@ impl Strategy for ResourceQuota {
             hard(key, &at, &mut errors);
         }
         scopes(&spec, &mut errors);
-        for expression in spec.to("scopeSelector.matchExpressions").items() {
-            scope_expression(&spec, &expression, &mut errors);
-        }
+        scope_selector(&spec, &mut errors);
         errors
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = self.validate(new);
         let at = At::root(new).to("spec.scopes");
-        at.immutable(&mut errors, old.pointer("/spec/scopes").unwrap_or(&Value::Null));
+        let set = |quota: &Value| -> BTreeSet<String> {
+            list(quota, "/spec/scopes").iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        if set(new) != set(old) {
+            at.invalid(&mut errors, "field is immutable");
+        }
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
+        let (mut errors, status) = (ErrorList::new(), At::root(new).at("status"));
+        for (key, at) in ["hard", "used"].iter().flat_map(|field| status.at(field).entries()) {
+            hard(key, &at, &mut errors);
+        }
         errors
     }
 
@@ -93,29 +110,55 @@ impl Strategy for ResourceQuota {
 }
 
 fn hard(key: &str, at: &At<'_>, errors: &mut ErrorList) {
-    errors.invalid_all(&at.path, key, is_qualified_name(key));
-    let known = STANDARD.contains(&key) || key.contains('/') || key.contains("hugepages-");
-    if !known {
-        errors.invalid(&at.path, key, "must be a standard resource type or fully qualified");
+    resource_name(key, at, errors);
+    if !key.contains('/') && !is_standard(key) {
         errors.invalid(&at.path, key, "must be a standard resource for quota");
     }
+    amount(key, at, errors);
+}
+
+fn is_standard(key: &str) -> bool {
+    STANDARD.contains(&key) || key.starts_with("hugepages-") || key.starts_with("requests.hugepages-")
+}
+
+/// How much there is, or may be, of a resource.
+pub fn amount(key: &str, at: &At<'_>, errors: &mut ErrorList) {
     let quantity = Quantity::of(at.value);
     if quantity.is_negative() {
         at.invalid(errors, "must be greater than or equal to 0");
     }
-    if (WHOLE.contains(&key) || key.starts_with("count/")) && !quantity.is_integer() {
+    if (WHOLE.contains(&key) || is_extended(key)) && !quantity.is_integer() {
         at.invalid(errors, "must be an integer");
     }
 }
 
-fn scopes(spec: &At<'_>, errors: &mut ErrorList) {
-    let at = spec.at("scopes");
-    let scopes: Vec<&str> = at.items().iter().map(At::text).collect();
-    let hard: Vec<&str> = spec.at("hard").entries().iter().map(|(key, _)| *key).collect();
-    for scope in &scopes {
+/// Whether a quota of the scope can bound the resource.
+fn fits(scope: &str, key: &str) -> bool {
+    match scope {
+        "BestEffort" => key == "pods",
+        "VolumeAttributesClass" => OF_CLAIMS.contains(&key),
+        "Terminating" | "NotTerminating" | "NotBestEffort" | "PriorityClass" | "CrossNamespacePodAffinity" => {
+            OF_PODS.contains(&key)
+        }
+        _ => true,
+    }
+}
+
+/// Each scope must be known and fit what is bound; two must not exclude each other.
+fn judge_scopes(
+    spec: &At<'_>,
+    scopes: &[&str],
+    at: &At<'_>,
+    named: impl Fn(&str, &mut ErrorList),
+    errors: &mut ErrorList,
+) {
+    let keys: Vec<&str> =
+        spec.at("hard").entries().iter().map(|(key, _)| *key).filter(|key| is_standard(key)).collect();
+    for scope in scopes {
         if !SCOPES.contains(scope) {
-            at.invalid(errors, "unsupported scope");
-        } else if *scope == "BestEffort" && hard.iter().any(|key| *key != "pods") {
+            named(scope, errors);
+        }
+        for _ in keys.iter().filter(|key| !fits(scope, key)) {
             at.invalid(errors, "unsupported scope applied to resource");
         }
     }
@@ -126,28 +169,81 @@ fn scopes(spec: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-fn scope_expression(spec: &At<'_>, expression: &At<'_>, errors: &mut ErrorList) {
-    let path = spec.path.child("scopeSelector").child("matchExpressions");
-    if !SCOPES.contains(&expression.at("scopeName").text()) {
-        errors.invalid(&path.child("scopeName"), expression.at("scopeName").text(), "unsupported scope");
+fn scopes(spec: &At<'_>, errors: &mut ErrorList) {
+    let at = spec.at("scopes");
+    let scopes: Vec<&str> = at.items().iter().map(At::text).collect();
+    judge_scopes(spec, &scopes, &at, |_, errors| at.invalid(errors, "unsupported scope"), errors);
+}
+
+fn scope_selector(spec: &At<'_>, errors: &mut ErrorList) {
+    let selector = spec.at("scopeSelector");
+    let expressions = selector.at("matchExpressions");
+    let all = expressions.items();
+    let scopes: Vec<&str> =
+        all.iter().map(|expression| expression.at("scopeName").value.as_str().unwrap_or_default()).collect();
+    let whole = At { value: selector.value, path: expressions.path.clone() };
+    let unknown = |scope: &str, errors: &mut ErrorList| {
+        errors.invalid(&expressions.path.child("scopeName"), scope, "unsupported scope");
+    };
+    judge_scopes(spec, &scopes, &whole, unknown, errors);
+    all.iter().for_each(|expression| scope_expression(&expressions.path, expression, errors));
+}
+
+/// Upstream does not say which expression is wrong.
+fn scope_expression(path: &Path, expression: &At<'_>, errors: &mut ErrorList) {
+    const SINGLE: [&str; 5] =
+        ["BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity"];
+    let operator = expression.at("operator").text();
+    if SINGLE.contains(&expression.at("scopeName").text()) && operator != "Exists" {
+        let detail = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, \
+                      ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or \
+                      ResourceQuotaScopeCrossNamespacePodAffinity";
+        errors.invalid(&path.child("operator"), operator, detail);
     }
-    let empty = expression.at("values").empty();
-    match expression.at("operator").text() {
-        "In" | "NotIn" if empty => {
-            errors.required(
-                &path.child("values"),
-                "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
-            );
+    let values = expression.at("values");
+    match operator {
+        "In" | "NotIn" if values.empty() => {
+            let detail = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+            errors.required(&path.child("values"), detail);
         }
-        "Exists" | "DoesNotExist" if !empty => {
-            let value = expression.at("values").value.clone();
-            errors.invalid(
-                &path.child("values"),
-                value,
-                "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
-            );
+        "Exists" | "DoesNotExist" if !values.empty() => {
+            let detail = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+            errors.invalid(&path.child("values"), values.value.clone(), detail);
         }
         "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
         other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(spec: Value, expected: &[&str]) {
+        let errors = ResourceQuota.validate(&json!({"spec": spec}));
+        let reason =
+            |error: &apimachinery::field::FieldError| error.kind.reason().trim_start_matches("FieldValue").to_owned();
+        let causes: Vec<String> = errors.iter().map(|error| format!("{} {}", error.field, reason(error))).collect();
+        assert_eq!(causes, expected);
+    }
+
+    #[test]
+    fn what_a_quota_bounds_is_known_and_whole() {
+        check(json!({"hard": {"count/jobs.batch": "1", "requests.nvidia.com/gpu": "1", "hugepages-2Mi": "1"}}), &[]);
+        check(json!({"hard": {"a b": "1"}}), &["spec.hard[a b] Invalid", "spec.hard[a b] Invalid"]);
+        check(json!({"hard": {"storage": "1"}}), &["spec.hard[storage] Invalid"]);
+        check(json!({"hard": {"example.com/x": "500m"}}), &["spec.hard[example.com/x] Invalid"]);
+    }
+
+    #[test]
+    fn scopes_fit_what_they_bound() {
+        check(json!({"hard": {"services": "1"}, "scopes": ["Terminating"]}), &["spec.scopes Invalid"]);
+        check(json!({"hard": {"persistentvolumeclaims": "1"}, "scopes": ["VolumeAttributesClass"]}), &[]);
+        let selector = |name: &str, operator: &str| json!({"scopeSelector": {"matchExpressions": [{"scopeName": name, "operator": operator, "values": ["a"]}]}});
+        check(selector("PriorityClass", "In"), &[]);
+        check(selector("BestEffort", "In"), &["spec.scopeSelector.matchExpressions.operator Invalid"]);
+        check(selector("PriorityClass", "Exists"), &["spec.scopeSelector.matchExpressions.values Invalid"]);
     }
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::config_map::immutable_data;
+use super::config_map::{self, immutable_data};
 use crate::at::At;
 use crate::cells::{count, name, text};
 use crate::defaults::{object, remove, set};
@@ -37,7 +37,7 @@ impl Strategy for Secret {
         let mut size = 0;
         for (key, at) in data.entries() {
             errors.invalid_all(&at.path, key, is_config_map_key(key));
-            size += at.text().len() / 4 * 3;
+            size += config_map::decoded_len(at.text());
         }
         if size > SIZE_MAX {
             errors.push(FieldError::too_long(&data.path, SIZE_MAX));
@@ -119,7 +119,7 @@ fn json_key(data: &At<'_>, key: &str, errors: &mut ErrorList) {
         return;
     };
     let decoded = STANDARD.decode(value).unwrap_or_default();
-    if let Err(error) = serde_json::from_slice::<Value>(&decoded) {
+    if let Err(error) = serde_json::from_slice::<Option<serde_json::Map<String, Value>>>(&decoded) {
         errors.invalid(&path, "<secret contents redacted>", error.to_string());
     }
 }

@@ -64,20 +64,26 @@ pub fn load_balancer(service: &At<'_>, errors: &mut ErrorList) {
         return errors.forbidden(&ingress.path, "may only be used when `spec.type` is 'LoadBalancer'");
     }
     for entry in ingress.items() {
-        let (ip, mode, host) = (entry.at("ip"), entry.at("ipMode"), entry.at("hostname"));
-        if !ip.empty() {
-            errors.append(validate_ip(&ip.path, ip.text()));
-        }
+        let (ip, mode) = (entry.at("ip"), entry.at("ipMode"));
         match (mode.present(), ip.empty()) {
             (false, false) => errors.required(&mode.path, "must be specified when `ip` is set"),
             (true, true) => errors.forbidden(&mode.path, "may not be specified when `ip` is not set"),
             _ => mode.one_of(errors, &["Proxy", "VIP"]),
         }
-        if !host.empty() {
-            host.follows(errors, is_dns1123_subdomain);
-            if parse_ip(host.text()).is_some() {
-                host.invalid(errors, "must be a DNS name, not an IP address");
-            }
+        load_balancer_address(&entry, errors);
+    }
+}
+
+/// Where a load balancer of a service or an ingress is reached.
+pub fn load_balancer_address(entry: &At<'_>, errors: &mut ErrorList) {
+    let (ip, host) = (entry.at("ip"), entry.at("hostname"));
+    if !ip.empty() {
+        errors.append(validate_ip(&ip.path, ip.text()));
+    }
+    if !host.empty() {
+        host.follows(errors, is_dns1123_subdomain);
+        if parse_ip(host.text()).is_some() {
+            host.invalid(errors, "must be a DNS name, not an IP address");
         }
     }
 }

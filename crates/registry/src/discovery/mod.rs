@@ -3,11 +3,12 @@
 use apimachinery::field::{ErrorList, FieldError};
 use apimachinery::table;
 use apimachinery::validation::{
-    is_dns1123_label, is_dns1123_subdomain, is_ipv4, is_ipv6, is_label_value, is_qualified_name, validate_ip,
+    is_dns1123_label, is_dns1123_subdomain, is_ipv4, is_ipv6, is_label_value, is_qualified_name, object_meta,
+    validate_ip,
 };
 use serde_json::Value;
 
-use crate::at::{At, duplicates};
+use crate::at::At;
 use crate::cells::{list, name, text};
 use crate::defaults::{items, set};
 use crate::strategy::{Column, Strategy};
@@ -19,7 +20,8 @@ const SHOWN: usize = 3;
 const ENDPOINTS_MAX: usize = 1000;
 const PORTS_MAX: usize = 20_000;
 const ADDRESSES_MAX: usize = 100;
-const ZONES_MAX: usize = 8;
+const HINTS_MAX: usize = 8;
+const TOPOLOGY_MAX: usize = 16;
 
 impl Strategy for EndpointSlice {
     fn default(&self, slice: &mut Value) {
@@ -36,29 +38,11 @@ impl Strategy for EndpointSlice {
         let root = At::root(slice);
         let kind = root.at("addressType");
         kind.required_one_of(&mut errors, &["FQDN", "IPv4", "IPv6"]);
-        limit(&root.at("endpoints"), ENDPOINTS_MAX, &mut errors);
-        limit(&root.at("ports"), PORTS_MAX, &mut errors);
-        for endpoint in root.at("endpoints").items() {
-            zones(&endpoint, &mut errors);
-            addresses(&endpoint.at("addresses"), kind.text(), &mut errors);
-            if !endpoint.at("hostname").empty() {
-                endpoint.at("hostname").follows(&mut errors, is_dns1123_label);
-            }
+        if limit(&root.at("endpoints"), ENDPOINTS_MAX, &mut errors) {
+            root.at("endpoints").items().iter().for_each(|found| endpoint(found, kind.text(), &mut errors));
         }
-        for port in root.at("ports").items() {
-            if !port.at("name").empty() {
-                port.at("name").follows(&mut errors, is_dns1123_label);
-            }
-            port.at("protocol").required_one_of(&mut errors, &["SCTP", "TCP", "UDP"]);
-            if port.at("appProtocol").present() {
-                port.at("appProtocol").follows(&mut errors, is_qualified_name);
-            }
-        }
-        let names: Vec<At<'_>> = root.at("ports").items().iter().map(|port| port.at("name")).collect();
-        duplicates(&mut errors, names.iter().filter(|name| !name.empty()).cloned());
-        if names.iter().filter(|name| name.empty()).count() > 1 {
-            let last = names.iter().rfind(|name| name.empty()).expect("there are two");
-            errors.duplicate(&last.path, "");
+        if limit(&root.at("ports"), PORTS_MAX, &mut errors) {
+            ports(&root.at("ports"), &mut errors);
         }
         errors
     }
@@ -99,24 +83,63 @@ impl Strategy for EndpointSlice {
     }
 }
 
-fn limit(list: &At<'_>, max: usize, errors: &mut ErrorList) {
-    if list.items().len() > max {
-        errors.push(FieldError::too_many(&list.path, list.items().len(), max));
+/// Whether the list is short enough to be judged.
+fn limit(list: &At<'_>, max: usize, errors: &mut ErrorList) -> bool {
+    let count = list.items().len();
+    if count > max {
+        errors.push(FieldError::too_many(&list.path, count, max));
+    }
+    count <= max
+}
+
+fn endpoint(endpoint: &At<'_>, kind: &str, errors: &mut ErrorList) {
+    addresses(&endpoint.at("addresses"), kind, errors);
+    if endpoint.at("nodeName").present() {
+        endpoint.at("nodeName").follows(errors, is_dns1123_subdomain);
+    }
+    let topology = endpoint.at("deprecatedTopology");
+    if topology.entries().len() > TOPOLOGY_MAX {
+        errors.push(FieldError::too_many(&topology.path, topology.entries().len(), TOPOLOGY_MAX));
+    }
+    errors.append(object_meta::labels(topology.value, &topology.path));
+    if endpoint.at("hostname").present() {
+        endpoint.at("hostname").follows(errors, is_dns1123_label);
+    }
+    let hints = endpoint.at("hints");
+    named_once(&hints.at("forZones"), is_label_value, errors);
+    named_once(&hints.at("forNodes"), is_dns1123_subdomain, errors);
+}
+
+/// For which zones, or nodes, an endpoint is meant.
+fn named_once(list: &At<'_>, rule: impl Fn(&str) -> Vec<String>, errors: &mut ErrorList) {
+    if !limit(list, HINTS_MAX, errors) {
+        return;
+    }
+    let mut seen = Vec::new();
+    for name in list.items().iter().map(|item| item.at("name")) {
+        if seen.contains(&name.text()) {
+            errors.duplicate(&name.path, name.text());
+        }
+        seen.push(name.text());
+        name.follows(errors, &rule);
     }
 }
 
-/// For which zones an endpoint is meant.
-fn zones(endpoint: &At<'_>, errors: &mut ErrorList) {
-    let zones = endpoint.to("hints.forZones");
-    limit(&zones, ZONES_MAX, errors);
-    duplicates(errors, zones.items().iter().map(|zone| zone.at("name")));
-    for name in zones.items().iter().map(|zone| zone.at("name")) {
-        if name.required(errors, "") {
-            name.follows(errors, is_label_value);
+fn ports(ports: &At<'_>, errors: &mut ErrorList) {
+    let mut seen = Vec::new();
+    for port in ports.items() {
+        let name = port.at("name");
+        if !name.empty() {
+            name.follows(errors, is_dns1123_label);
         }
-    }
-    if endpoint.at("nodeName").present() {
-        endpoint.at("nodeName").follows(errors, is_dns1123_subdomain);
+        if seen.contains(&name.text()) {
+            errors.duplicate(&name.path, name.text());
+        }
+        seen.push(name.text());
+        port.at("protocol").required_one_of(errors, &["SCTP", "TCP", "UDP"]);
+        if port.at("appProtocol").present() {
+            port.at("appProtocol").follows(errors, is_qualified_name);
+        }
     }
 }
 
@@ -146,18 +169,77 @@ fn addresses(addresses: &At<'_>, kind: &str, errors: &mut ErrorList) {
     limit(addresses, ADDRESSES_MAX, errors);
     for address in addresses.items() {
         match kind {
-            "IPv4" if !is_ipv4(address.text()) => {
-                errors.append(validate_ip(&address.path, address.text()));
-                if is_ipv6(address.text()) {
-                    address.invalid(errors, "must be an IPv4 address");
-                }
-            }
-            "IPv6" if !is_ipv6(address.text()) => address.invalid(errors, "must be an IPv6 address"),
-            "FQDN" => address.follows(errors, apimachinery::validation::is_dns1123_subdomain),
+            "IPv4" => ip(&address, is_ipv4, "must be an IPv4 address", errors),
+            "IPv6" => ip(&address, is_ipv6, "must be an IPv6 address", errors),
+            "FQDN" => domain(&address, errors),
             _ => {}
         }
-        if kind != "FQDN" {
-            errors.append(crate::core::special_ip(&address));
-        }
+    }
+}
+
+fn ip(address: &At<'_>, family: impl Fn(&str) -> bool, detail: &str, errors: &mut ErrorList) {
+    let wrong = validate_ip(&address.path, address.text());
+    if wrong.is_empty() && !family(address.text()) {
+        address.invalid(errors, detail);
+    }
+    errors.append(wrong);
+    errors.append(crate::core::special_ip(address));
+}
+
+/// A name of two parts at least; a trailing dot is let through.
+fn domain(name: &At<'_>, errors: &mut ErrorList) {
+    if !name.required(errors, "") {
+        return;
+    }
+    let text = name.text().strip_suffix('.').unwrap_or(name.text());
+    let wrong = is_dns1123_subdomain(text);
+    if !wrong.is_empty() {
+        return errors.invalid_all(&name.path, text, wrong);
+    }
+    if !text.contains('.') {
+        return errors.invalid(&name.path, text, "should be a domain with at least two segments separated by dots");
+    }
+    text.split('.').for_each(|label| errors.invalid_all(&name.path, label, is_dns1123_label(label)));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(slice: Value, expected: &[&str]) {
+        let errors = EndpointSlice.validate(&slice);
+        let reason = |error: &FieldError| error.kind.reason().trim_start_matches("FieldValue").to_owned();
+        let causes: Vec<String> = errors.iter().map(|error| format!("{} {}", error.field, reason(error))).collect();
+        assert_eq!(causes, expected);
+    }
+
+    #[test]
+    fn addresses_are_of_the_family_that_is_said() {
+        let slice = |kind: &str, address: &str| json!({"addressType": kind, "endpoints": [{"addresses": [address]}]});
+        let place = "endpoints[0].addresses[0] Invalid";
+        check(slice("IPv4", "10.0.0.1"), &[]);
+        check(slice("IPv4", "fd00::1"), &[place]);
+        check(slice("IPv6", "10.0.0.1"), &[place]);
+        check(slice("IPv4", "localhost"), &[place]);
+        check(slice("FQDN", "example.com."), &[]);
+        check(slice("FQDN", "localhost"), &[place]);
+    }
+
+    #[test]
+    fn hints_and_ports_are_named_once() {
+        let hints = json!({"forZones": [{"name": "a"}, {"name": "a"}], "forNodes": [{"name": "A_b"}]});
+        let endpoint = json!({"addresses": ["10.0.0.1"], "hostname": "", "hints": hints});
+        let ports = json!([{"name": "", "protocol": "TCP"}, {"name": "", "protocol": "TCP"}]);
+        check(
+            json!({"addressType": "IPv4", "endpoints": [endpoint], "ports": ports}),
+            &[
+                "endpoints[0].hostname Invalid",
+                "endpoints[0].hints.forZones[1].name Duplicate",
+                "endpoints[0].hints.forNodes[0].name Invalid",
+                "ports[1].name Duplicate",
+            ],
+        );
     }
 }

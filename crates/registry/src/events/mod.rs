@@ -1,12 +1,14 @@
 //! Events: stored in the form of the core group, served in two.
 
+mod rules;
+
 use apimachinery::field::ErrorList;
 use apimachinery::table;
 use serde_json::Value;
 
 use crate::at::At;
 use crate::cells::{int, name, text};
-use crate::strategy::{Column, Strategy};
+use crate::strategy::{Column, NameRule, Strategy};
 
 /// Events of the core group.
 pub struct CoreEvent;
@@ -32,14 +34,12 @@ impl Strategy for CoreEvent {
 
     fn validate(&self, event: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let root = At::root(event);
-        let involved = root.to("involvedObject.namespace");
-        let own = apimachinery::object::namespace(event);
-        let expected = if involved.empty() { "default" } else { involved.text() };
-        if involved.empty() && own != "default" && !own.is_empty() || !involved.empty() && expected != own {
-            involved.invalid(&mut errors, "does not match event.namespace");
-        }
+        rules::lenient(&At::root(event), "reportingComponent", &mut errors);
         errors
+    }
+
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
     }
 
     fn prepare_for_update(&self, _new: &mut Value, _old: &Value, _context: &crate::Context<'_>) {}
@@ -65,16 +65,16 @@ impl Strategy for Event {
     fn prepare_for_create(&self, _object: &mut Value, _context: &crate::Context<'_>) {}
 
     fn validate(&self, event: &Value) -> ErrorList {
-        let mut errors = ErrorList::new();
-        let root = At::root(event);
-        for field in ["reportingController", "reportingInstance", "action", "reason"] {
-            root.at(field).required(&mut errors, "");
-        }
-        root.at("reportingController").follows(&mut errors, apimachinery::validation::is_qualified_name);
-        root.at("eventTime").required(&mut errors, "");
-        if !["Normal", "Warning"].contains(&root.at("type").text()) {
-            root.at("type").invalid(&mut errors, "has invalid value");
-        }
+        let (event, mut errors) = (self.to_storage(event.clone()), ErrorList::new());
+        rules::lenient(&At::root(&event), "reportingController", &mut errors);
+        rules::strict(&At::root(&event), &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        let (new, old, mut errors) = (self.to_storage(new.clone()), self.to_storage(old.clone()), ErrorList::new());
+        rules::lenient(&At::root(&new), "reportingController", &mut errors);
+        rules::change(&At::root(&new), &old, &mut errors);
         errors
     }
 

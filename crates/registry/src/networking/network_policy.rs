@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use apimachinery::field::ErrorList;
 use apimachinery::table;
-use apimachinery::validation::{is_port_name, label_selector, parse_cidr, range_error, validate_cidr};
+use apimachinery::validation::{is_port_name, label_selector, parse_cidr, validate_cidr};
 use serde_json::{Value, json};
 
 use crate::at::At;
 use crate::cells::{name, selector};
-use crate::defaults::{items, lacks, object, set};
+use crate::defaults::{items, object, set};
 use crate::strategy::{Column, Strategy};
 
 pub struct NetworkPolicy;
@@ -22,7 +22,7 @@ impl Strategy for NetworkPolicy {
                 items(rule, "ports").for_each(|port| set(port, "protocol", "TCP"));
             }
         }
-        if lacks(spec, "policyTypes") {
+        if spec["policyTypes"].as_array().is_none_or(Vec::is_empty) {
             let egress = spec["egress"].as_array().is_some_and(|rules| !rules.is_empty());
             spec["policyTypes"] = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
         }
@@ -41,6 +41,7 @@ impl Strategy for NetworkPolicy {
         let types = spec.at("policyTypes");
         if types.items().len() > 2 {
             types.invalid(&mut errors, "may not specify more than two policyTypes");
+            return errors;
         }
         types.items().iter().for_each(|found| found.one_of(&mut errors, &["Egress", "Ingress"]));
         errors
@@ -73,9 +74,8 @@ fn port(port: &At<'_>, errors: &mut ErrorList) {
             number.in_range(errors, 1, 65535);
             if end.int().is_some_and(|end| end < number.int().unwrap_or_default()) {
                 end.invalid(errors, "must be greater than or equal to `port`");
-            } else if end.int().is_some_and(|end| !(1..=65535).contains(&end)) {
-                end.invalid(errors, &range_error(1, 65535));
             }
+            end.in_range(errors, 1, 65535);
         }
         _ if end.present() => end.invalid(errors, "may not be specified when `port` is not specified"),
         _ => {}
@@ -93,14 +93,24 @@ fn peer(peer: &At<'_>, errors: &mut ErrorList) {
     for at in [&pods, &namespaces] {
         errors.append(label_selector(at.value, &at.path));
     }
-    if block.present() && block.at("cidr").required(errors, "") {
-        errors.append(validate_cidr(&block.at("cidr").path, block.at("cidr").text()));
+    if block.present() {
+        ranges(&block, errors);
+    }
+}
+
+/// A range, and what of it is left out.
+fn ranges(block: &At<'_>, errors: &mut ErrorList) {
+    let cidr = block.at("cidr");
+    if !cidr.required(errors, "") {
+        return;
+    }
+    errors.append(validate_cidr(&cidr.path, cidr.text()));
+    if parse_cidr(cidr.text()).is_none() {
+        return;
     }
     for except in block.at("except").items() {
-        let wrong = validate_cidr(&except.path, except.text());
-        let valid = wrong.is_empty();
-        errors.append(wrong);
-        if valid && !within(except.text(), block.at("cidr").text()) {
+        errors.append(validate_cidr(&except.path, except.text()));
+        if !within(except.text(), block.at("cidr").text()) {
             except.invalid(errors, "must be a strict subset of `cidr`");
         }
     }

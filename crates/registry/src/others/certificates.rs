@@ -1,15 +1,16 @@
 //! CertificateSigningRequests.
 
-use apimachinery::field::ErrorList;
-use apimachinery::validation::is_dns1123_subdomain;
+use apimachinery::field::{ErrorList, FieldError};
+use apimachinery::validation::{is_dns1123_label, is_dns1123_subdomain};
 use apimachinery::{object, table};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::pem;
 use crate::at::{At, duplicates};
 use crate::cells::{list, name, text};
-use crate::strategy::{Column, Context, Strategy, keep_status, reset_status, strategy_keep_all_but_status};
+use crate::strategy::{Column, Context, NameRule, Strategy, keep_status, reset_status, strategy_keep_all_but_status};
 
 pub struct CertificateSigningRequest;
 
@@ -73,13 +74,14 @@ impl Strategy for CertificateSigningRequest {
             spec.at("request").invalid(&mut errors, why);
         }
         let usages = spec.at("usages");
-        usages.required(&mut errors, "usages must be provided");
+        usages.required(&mut errors, "");
         usages.items().iter().for_each(|usage| usage.one_of(&mut errors, &USAGES));
         duplicates(&mut errors, usages.items());
-        if spec.at("signerName").required(&mut errors, "") {
-            signer_name(&spec.at("signerName"), &mut errors);
+        signer_name(&spec.at("signerName"), &mut errors);
+        let seconds = spec.at("expirationSeconds");
+        if seconds.int().is_some_and(|seconds| seconds < EXPIRATION_MIN) {
+            seconds.invalid(&mut errors, "may not specify a duration less than 600 seconds (10 minutes)");
         }
-        spec.at("expirationSeconds").at_least(&mut errors, 600);
         errors
     }
 
@@ -87,6 +89,16 @@ impl Strategy for CertificateSigningRequest {
         new["spec"] = old["spec"].clone();
         keep_status(new, old);
         drop_managed_fields(new);
+    }
+
+    /// The main endpoint keeps the spec and the status, which were judged when they were written.
+    fn validate_update(&self, _new: &Value, _old: &Value) -> ErrorList {
+        ErrorList::new()
+    }
+
+    /// Upstream does not care what requests are called.
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
     }
 
     /// The approval endpoint changes conditions only, the status endpoint everything but approval.
@@ -107,7 +119,8 @@ impl Strategy for CertificateSigningRequest {
 
     fn validate_part_update(&self, subresource: &str, new: &Value, old: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        check_conditions(&At::root(new).to("status.conditions"), &mut errors);
+        check_conditions(&At::root(new).to("status.conditions"), list(old, "/status/conditions"), &mut errors);
+        check_certificate(new, old, &mut errors);
         check_transitions(subresource, new, old, &mut errors);
         errors
     }
@@ -149,12 +162,17 @@ fn drop_managed_fields(request: &mut Value) {
 }
 
 /// Approved, denied or failed is not a matter of degree, and not two things at once.
-fn check_conditions(conditions: &At<'_>, errors: &mut ErrorList) {
-    let mut verdict = "";
+fn check_conditions(conditions: &At<'_>, old: &[Value], errors: &mut ErrorList) {
+    // What is wrong with the conditions of old may go on being wrong.
+    let kinds: Vec<&str> = old.iter().map(|condition| text(condition, "/type")).collect();
+    let allow_both = kinds.contains(&"Approved") && kinds.contains(&"Denied");
+    let allow_twice = (1..kinds.len()).any(|at| kinds[..at].contains(&kinds[at]));
     let mut seen = Vec::new();
     for condition in conditions.items() {
         let (kind, status) = (condition.at("type"), condition.at("status"));
-        kind.required(errors, "");
+        if !kinds.contains(&"") {
+            kind.required(errors, "");
+        }
         match (kind.text(), status.text()) {
             (_, "") => errors.required(&status.path, ""),
             ("Approved" | "Denied" | "Failed", text) if text != "True" => {
@@ -162,13 +180,16 @@ fn check_conditions(conditions: &At<'_>, errors: &mut ErrorList) {
             }
             _ => status.one_of(errors, &["True", "False", "Unknown"]),
         }
-        if matches!(kind.text(), "Approved" | "Denied") {
-            if !verdict.is_empty() && verdict != kind.text() {
-                kind.invalid(errors, "Approved and Denied conditions are mutually exclusive");
-            }
-            verdict = kind.text();
+        let other = match kind.text() {
+            "Approved" => "Denied",
+            "Denied" => "Approved",
+            _ => "",
+        };
+        if !allow_both && !other.is_empty() && seen.contains(&other) {
+            let detail = "Approved and Denied conditions are mutually exclusive";
+            errors.invalid(&conditions.path, kind.text(), detail);
         }
-        if seen.contains(&kind.text()) {
+        if !allow_twice && seen.contains(&kind.text()) {
             errors.duplicate(&kind.path, kind.text());
         }
         seen.push(kind.text());
@@ -200,6 +221,38 @@ fn check_transitions(subresource: &str, new: &Value, old: &Value, errors: &mut E
     }
 }
 
+/// A new certificate is PEM that holds certificates, unless the old one was none either.
+fn check_certificate(new: &Value, old: &Value, errors: &mut ErrorList) {
+    let (now, before) = (text(new, "/status/certificate"), text(old, "/status/certificate"));
+    if now == before || certificate_problem(before).is_some() {
+        return;
+    }
+    if let Some(why) = certificate_problem(now) {
+        errors.invalid(&At::root(new).to("status.certificate").path, "<certificate data>", why);
+    }
+}
+
+fn certificate_problem(encoded: &str) -> Option<String> {
+    if encoded.is_empty() {
+        return None;
+    }
+    let decoded = STANDARD.decode(encoded).unwrap_or_default();
+    let mut blocks = 0;
+    for block in pem::blocks(&String::from_utf8_lossy(&decoded)) {
+        if block.label != "CERTIFICATE" {
+            return Some(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
+        }
+        if block.has_headers {
+            return Some("no PEM block headers are permitted".into());
+        }
+        if !pem::is_certificate(&block.bytes) {
+            return Some("x509: malformed certificate".into());
+        }
+        blocks += 1;
+    }
+    (blocks == 0).then(|| "must contain at least one CERTIFICATE PEM block".into())
+}
+
 fn conditions_of<'a>(request: &'a Value, kind: &str) -> Vec<&'a Value> {
     list(request, "/status/conditions").iter().filter(|condition| condition["type"] == kind).collect()
 }
@@ -220,36 +273,59 @@ fn set_times(new: &mut Value, old: &Value, now: &str) {
     }
 }
 
-/// A request is one PEM block.
+/// A request is the first PEM block. Its signature is left to the signer.
 fn request_problem(encoded: &str) -> Option<&'static str> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE REQUEST-----";
-    const END: &str = "-----END CERTIFICATE REQUEST-----";
-    let decoded = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let inner = decoded.as_deref().and_then(|text| text.split_once(BEGIN)).and_then(|(_, rest)| rest.split_once(END));
-    let Some((inner, _)) = inner else { return Some("PEM block type must be CERTIFICATE REQUEST") };
-    let body: String = inner.chars().filter(|letter| !letter.is_whitespace()).collect();
-    STANDARD.decode(body).is_err().then_some("PEM block type must be CERTIFICATE REQUEST")
+    let decoded = STANDARD.decode(encoded).unwrap_or_default();
+    let text = String::from_utf8_lossy(&decoded);
+    match pem::blocks(&text).first() {
+        Some(block) if block.label == "CERTIFICATE REQUEST" => {
+            (!pem::is_request(&block.bytes)).then_some("asn1: structure error: malformed certificate request")
+        }
+        _ => Some("PEM block type must be CERTIFICATE REQUEST"),
+    }
 }
 
 /// `domain/path`, the domain of two parts or more.
 fn signer_name(at: &At<'_>, errors: &mut ErrorList) {
+    if at.text() == "kubernetes.io/legacy-unknown" {
+        return at.invalid(errors, "the legacy signerName is not allowed via this API version");
+    }
+    if !at.required(errors, "") {
+        return;
+    }
     let Some((domain, path)) = at.text().split_once('/').filter(|(_, path)| !path.contains('/')) else {
         let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
         return at.invalid(errors, detail);
     };
-    for why in is_dns1123_subdomain(domain) {
-        errors.invalid(&at.path, domain, format!("validating label {domain:?}: {why}"));
+    if domain.len() > SUBDOMAIN_MAX {
+        errors.push(FieldError::too_long(&at.path, SUBDOMAIN_MAX));
     }
-    if domain.split('.').count() < 2 {
-        at.invalid(errors, "should be a domain with at least two segments separated by dots");
+    first_wrong_label(at, domain, is_dns1123_label, errors);
+    if !domain.contains('.') {
+        errors.invalid(&at.path, domain, "should be a domain with at least two segments separated by dots");
     }
-    for why in is_dns1123_subdomain(path) {
-        errors.invalid(&at.path, path, format!("validating label {path:?}: {why}"));
-    }
-    if at.text() == "kubernetes.io/legacy-unknown" {
-        at.invalid(errors, "the legacy signerName is not allowed via this API version");
+    first_wrong_label(at, path, is_dns1123_subdomain, errors);
+    if at.text().len() > SIGNER_MAX {
+        errors.push(FieldError::too_long(&at.path, SIGNER_MAX));
     }
 }
+
+/// Complaints about further labels would only say the same.
+fn first_wrong_label(at: &At<'_>, whole: &str, rule: impl Fn(&str) -> Vec<String>, errors: &mut ErrorList) {
+    let Some((label, wrong)) = whole.split('.').map(|label| (label, rule(label))).find(|(_, wrong)| !wrong.is_empty())
+    else {
+        return;
+    };
+    for why in wrong {
+        errors.invalid(&at.path, whole, format!("validating label {label:?}: {why}"));
+    }
+}
+
+const EXPIRATION_MIN: i64 = 600;
+const SUBDOMAIN_MAX: usize = 253;
+const LABEL_MAX: usize = 63;
+/// A domain, and a path that has room for a label and a subdomain.
+const SIGNER_MAX: usize = SUBDOMAIN_MAX + 1 + SUBDOMAIN_MAX + LABEL_MAX + 1;
 
 fn condition(request: &Value) -> String {
     let has = |kind: &str| list(request, "/status/conditions").iter().any(|condition| condition["type"] == kind);
@@ -266,4 +342,51 @@ fn condition(request: &Value) -> String {
         parts.push("Issued");
     }
     parts.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn causes(errors: &ErrorList) -> Vec<String> {
+        let reason = |error: &FieldError| error.kind.reason().trim_start_matches("FieldValue").to_owned();
+        errors.iter().map(|error| format!("{} {}", error.field, reason(error))).collect()
+    }
+
+    fn conditions(kinds: &[&str]) -> Value {
+        let all: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
+        json!({"status": {"conditions": all}})
+    }
+
+    #[test]
+    fn a_verdict_is_one_and_stays() {
+        let approval = |new: &[&str], old: &[&str]| {
+            causes(&CertificateSigningRequest.validate_part_update("approval", &conditions(new), &conditions(old)))
+        };
+        assert_eq!(approval(&["Approved"], &[]), [""; 0]);
+        assert_eq!(approval(&["Approved", "Denied"], &[]), ["status.conditions Invalid"]);
+        assert_eq!(approval(&["Approved", "Denied"], &["Approved", "Denied"]), [""; 0]);
+        assert_eq!(approval(&[], &["Approved"]), ["status.conditions Forbidden"]);
+    }
+
+    #[test]
+    fn what_is_issued_is_a_certificate() {
+        let issued = |text: &str| json!({"status": {"certificate": STANDARD.encode(text)}});
+        let status = |new: &Value| causes(&CertificateSigningRequest.validate_part_update("status", new, &json!({})));
+        assert_eq!(status(&issued("hello")), ["status.certificate Invalid"]);
+        assert_eq!(
+            status(&issued("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----")),
+            ["status.certificate Invalid"]
+        );
+    }
+
+    #[test]
+    fn signers_are_a_domain_and_a_path() {
+        let signer = |name: &str| {
+            let mut errors = ErrorList::new();
+            signer_name(&At { value: &Value::from(name), path: apimachinery::field::Path::new("n") }, &mut errors);
+            errors.len()
+        };
+        assert_eq!(["example.com/a", "", "a", "com/a", "A.B/c", "a.b/c/d"].map(signer), [0, 1, 1, 1, 1, 1]);
+    }
 }

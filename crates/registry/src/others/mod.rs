@@ -2,6 +2,7 @@
 
 mod certificates;
 mod flow_control;
+mod pem;
 mod registration;
 
 use crate::strategy::Strategy;

@@ -31,7 +31,7 @@ pub use annotations::{
 pub use container::padded_images;
 pub use defaults::{default_pod_only, default_spec, default_template, legacy_volume};
 pub use pod_resources::qos_class;
-pub use resources::{is_extended, overhead};
+pub use resources::{container_resource_name, is_exact, is_extended, overhead, resource_name};
 pub use volume::class_name;
 pub use volume_source::{
     Holder, PERSISTENT_KINDS, driver_name, given as given_source, source as volume_source,
@@ -196,23 +196,27 @@ fn gates(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// A workload's selector must be there, not be empty, and select its own template.
-pub fn validate_selector_and_template(spec: &At<'_>, errors: &mut ErrorList) {
+pub fn validate_selector_and_template(spec: &At<'_>, workload: &str, errors: &mut ErrorList) {
     let selector = spec.at("selector");
     if selector.present() {
         errors.append(rules::label_selector(selector.value, &selector.path));
         let empty = selector.at("matchLabels").empty() && selector.at("matchExpressions").empty();
         if empty {
-            selector.invalid(errors, "empty selector is invalid for this kind");
+            selector.invalid(errors, &format!("empty selector is invalid for {workload}"));
         }
-    } else {
+    } else if workload != "daemonset" {
         selector.required(errors, "");
     }
     let Ok(parsed) = Selector::from_label_selector(Some(selector.value)) else {
-        selector.invalid(errors, "invalid label selector");
+        // Upstream leaves it at the complaints about the parts of a daemon set's selector.
+        if workload != "daemonset" {
+            selector.invalid(errors, "invalid label selector");
+        }
         return;
     };
     let labels = spec.to("template.metadata.labels");
-    if !selector.empty() && !parsed.is_everything() && !parsed.matches(labels.value.as_object()) {
+    // No selector selects nothing, not even the template.
+    if !parsed.is_everything() && !parsed.matches(labels.value.as_object()) {
         errors.invalid(&labels.path, labels.value.clone(), "`selector` does not match template `labels`");
     }
 }

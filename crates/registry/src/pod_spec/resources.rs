@@ -34,10 +34,15 @@ const STANDARD_RESOURCES: [&str; 20] = [
 
 pub const HUGE_PAGES: &str = "hugepages-";
 
+/// Huge pages, as such or in a quota.
+fn is_huge(name: &str) -> bool {
+    name.strip_prefix("requests.").unwrap_or(name).starts_with(HUGE_PAGES)
+}
+
 /// The name of any resource. Whether nothing is wrong with it.
 pub fn resource_name(name: &str, at: &At<'_>, errors: &mut ErrorList) -> bool {
     let wrong = is_qualified_name(name);
-    let unknown = !name.contains('/') && !name.starts_with(HUGE_PAGES) && !STANDARD_RESOURCES.contains(&name);
+    let unknown = !name.contains('/') && !is_huge(name) && !STANDARD_RESOURCES.contains(&name);
     if wrong.is_empty() && unknown {
         errors.invalid(&at.path, name, "must be a standard resource type or fully qualified");
     }

@@ -5,11 +5,11 @@ use apimachinery::table;
 use apimachinery::validation::label_selector;
 use serde_json::Value;
 
-use crate::apps::int_or_percent;
+use crate::apps::{int_or_percent, not_over_100_percent};
 use crate::at::At;
 
 use crate::cells::{int, name};
-use crate::strategy::{Column, Strategy};
+use crate::strategy::{Column, NameRule, Strategy};
 use crate::{conditions, counts};
 
 /// PodDisruptionBudgets.
@@ -25,10 +25,7 @@ impl Strategy for PodDisruptionBudget {
         }
         for at in [&min, &max] {
             int_or_percent(at, &mut errors);
-            let percent = at.text().strip_suffix('%').and_then(|digits| digits.parse::<i64>().ok());
-            if percent.is_some_and(|percent| percent > 100) {
-                at.invalid(&mut errors, "must not be greater than 100%");
-            }
+            not_over_100_percent(at, &mut errors);
         }
         errors.append(label_selector(spec.at("selector").value, &spec.path.child("selector")));
         spec.at("unhealthyPodEvictionPolicy").one_of(&mut errors, &["AlwaysAllow", "IfHealthyBudget"]);
@@ -46,6 +43,11 @@ impl Strategy for PodDisruptionBudget {
 
     fn allows_unconditional_update(&self) -> bool {
         false
+    }
+
+    /// Upstream's own rules leave metadata alone.
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
     }
 
     fn has_generation(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The group `rbac.authorization.k8s.io`.
 
 use apimachinery::field::ErrorList;
+use apimachinery::labels::Selector;
 use apimachinery::table;
 use apimachinery::validation::is_dns1123_subdomain;
 use serde_json::Value;
@@ -63,6 +64,9 @@ impl Strategy for ClusterRole {
             selectors.required(&mut errors, "at least one clusterRoleSelector required if aggregationRule is non-nil");
             for selector in selectors.items() {
                 errors.append(apimachinery::validation::label_selector(selector.value, &selector.path));
+                if Selector::from_label_selector(Some(selector.value)).is_err() {
+                    selector.invalid(&mut errors, "invalid label selector.");
+                }
             }
         }
         errors
@@ -161,8 +165,12 @@ fn validate_binding(binding: &Value, roles: &[&str], namespaced: bool) -> ErrorL
     let mut errors = ErrorList::new();
     let root = At::root(binding);
     let role = root.at("roleRef");
-    role.at("apiGroup").one_of(&mut errors, &[GROUP]);
-    role.at("kind").one_of(&mut errors, roles);
+    for (field, supported) in [("apiGroup", &[GROUP][..]), ("kind", roles)] {
+        let at = role.at(field);
+        if !supported.contains(&at.text()) {
+            errors.not_supported(&at.path, at.text(), supported);
+        }
+    }
     if role.at("name").required(&mut errors, "") {
         role.at("name").follows(&mut errors, apimachinery::validation::is_path_segment_name);
     }
@@ -185,7 +193,14 @@ fn subject(subject: &At<'_>, namespaced: bool, errors: &mut ErrorList) {
                 subject.at("namespace").required(errors, "");
             }
         }
-        "User" | "Group" => {
+        kind @ ("User" | "Group") => {
+            if subject.at("name").empty() {
+                errors.invalid(
+                    &subject.path.child("name"),
+                    "",
+                    format!("{} name cannot be empty", kind.to_lowercase()),
+                );
+            }
             if group.text() != GROUP {
                 errors.not_supported(&group.path, group.text(), &[GROUP]);
             }
@@ -212,4 +227,42 @@ fn binding_row(binding: &Value, now: i64) -> Vec<Value> {
         of("Group").join(", ").into(),
         of("ServiceAccount").join(", ").into(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn causes(errors: &ErrorList) -> Vec<String> {
+        let reason =
+            |error: &apimachinery::field::FieldError| error.kind.reason().trim_start_matches("FieldValue").to_owned();
+        errors.iter().map(|error| format!("{} {}", error.field, reason(error))).collect()
+    }
+
+    #[test]
+    fn a_binding_names_a_role_and_whom_it_is_given_to() {
+        let mut binding = json!({"subjects": [{"kind": "User", "name": ""}, {"kind": "Robot", "name": "r"}]});
+        RoleBinding.default(&mut binding);
+        assert_eq!(
+            causes(&RoleBinding.validate(&binding)),
+            [
+                "roleRef.apiGroup NotSupported",
+                "roleRef.kind NotSupported",
+                "roleRef.name Required",
+                "subjects[0].name Required",
+                "subjects[0].name Invalid",
+                "subjects[1].kind NotSupported",
+            ]
+        );
+    }
+
+    #[test]
+    fn roles_are_gathered_by_selectors_that_can_be_read() {
+        let role = json!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a b": "c"}}]}});
+        let selector = "aggregationRule.clusterRoleSelectors[0]";
+        let expected = [format!("{selector}.matchLabels Invalid"), format!("{selector} Invalid")];
+        assert_eq!(causes(&ClusterRole.validate(&role)), expected);
+    }
 }
