@@ -53,3 +53,15 @@ pub fn selector(selector: Option<&Value>) -> String {
 pub fn created_at(object: &Value) -> Value {
     text(object, "/metadata/creationTimestamp").into()
 }
+
+/// The addresses under which a load balancer is reached, in order, each once.
+pub fn load_balancer(object: &Value) -> Vec<&str> {
+    let entries = list(object, "/status/loadBalancer/ingress").iter();
+    let mut all: Vec<&str> = entries
+        .map(|entry| or(text(entry, "/ip"), text(entry, "/hostname")))
+        .filter(|address| !address.is_empty())
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}

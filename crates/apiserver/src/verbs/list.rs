@@ -57,7 +57,9 @@ impl Filter {
         let selected = selected.map_err(|label| unknown_field(&known, label))?;
         for requirement in selected.requirements() {
             let field = requirement.field.as_str();
-            let general = field == "metadata.name" || (resource.namespaced && field == "metadata.namespace");
+            // Kinds of the cluster that select by no field of their own know the namespace that no object of theirs has.
+            let namespaces = resource.namespaced || (known.is_empty() && resource.custom.is_none());
+            let general = field == "metadata.name" || (namespaces && field == "metadata.namespace");
             if !general && !known.iter().any(|(name, _)| *name == field) {
                 return Err(unknown_field(&known, field));
             }

@@ -30,7 +30,9 @@ const LINES: &[&str] = &[
     "set-credentials u --embed-certs",
     "set-credentials u --embed-certs --client-key=/nonexistent",
     "set-credentials e --exec-command=plugin --exec-arg=a,b --exec-arg=c --exec-api-version=client.authentication.k8s.io/v1",
-    "set-credentials e --exec-env=A=b --exec-env=C=d=e --exec-interactive-mode=Never --exec-provide-cluster-info",
+    // One variable a line: several new ones stand in the order of a Go map.
+    "set-credentials e --exec-env=A=b --exec-interactive-mode=Never --exec-provide-cluster-info",
+    "set-credentials e --exec-env=C=d=e",
     "set-credentials e --exec-env=A- --exec-env=C=f",
     "set-credentials e --exec-env=C-",
     "set-credentials e --exec-command=./other",

@@ -1,6 +1,7 @@
 //! The group `autoscaling`: stored as v2, served as v1 and v2.
 
 mod rules;
+mod targets;
 
 use apimachinery::field::ErrorList;
 use apimachinery::table;
@@ -60,7 +61,7 @@ impl Strategy for HorizontalPodAutoscaler {
         vec![
             name(autoscaler),
             format!("{}/{}", text(target, "/kind"), text(target, "/name")).into(),
-            targets(autoscaler).into(),
+            targets::cell(autoscaler).into(),
             min.map_or_else(|| "<unset>".to_owned(), |min| min.to_string()).into(),
             int(autoscaler, "/spec/maxReplicas").into(),
             int(autoscaler, "/status/currentReplicas").into(),
@@ -208,29 +209,4 @@ fn validate(autoscaler: &Value, old: &Value) -> ErrorList {
     zero(&spec, &mut errors);
     rules::behavior(&spec.at("behavior"), &mut errors);
     errors
-}
-
-fn targets(autoscaler: &Value) -> String {
-    const SHOWN: usize = 2;
-    let metrics = list(autoscaler, "/spec/metrics");
-    let cells: Vec<String> = metrics.iter().map(|metric| target_cell(autoscaler, metric)).collect();
-    let shown = cells.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    match cells.len() {
-        0 => "<none>".into(),
-        count if count > SHOWN => format!("{shown} + {} more...", count - SHOWN),
-        _ => shown,
-    }
-}
-
-fn target_cell(autoscaler: &Value, metric: &Value) -> String {
-    let resource = text(metric, "/resource/name");
-    let current = list(autoscaler, "/status/currentMetrics").iter().find(|m| text(m, "/resource/name") == resource);
-    let current = current.and_then(|m| m.pointer("/resource/current"));
-    if let Some(percent) = metric.pointer("/resource/target/averageUtilization").and_then(Value::as_i64) {
-        let now = current.and_then(|current| current["averageUtilization"].as_i64());
-        let now = now.map_or_else(|| "<unknown>".to_owned(), |now| format!("{now}%"));
-        return format!("{resource}: {now}/{percent}%");
-    }
-    let now = current.map_or("<unknown>", |current| text(current, "/averageValue"));
-    format!("{resource}: {now}/{}", text(metric, "/resource/target/averageValue"))
 }

@@ -97,25 +97,43 @@ pub fn special_ip(ip: &At<'_>) -> ErrorList {
 
 fn cell(object: &Value) -> String {
     const SHOWN: usize = 3;
-    let mut all = Vec::new();
-    for subset in list(object, "/subsets") {
-        let ports = list(subset, "/ports");
-        for address in list(subset, "/addresses") {
-            let ip = text(address, "/ip");
-            if ports.is_empty() {
-                all.push(ip.to_owned());
-            }
-            all.extend(ports.iter().map(|port| host_port(ip, &port["port"])));
-        }
+    let subsets = list(object, "/subsets");
+    if subsets.is_empty() {
+        return "<none>".into();
     }
+    let all: Vec<String> = subsets.iter().flat_map(endpoints).collect();
     let shown = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(",");
     match all.len() {
-        0 => "<none>".into(),
         count if count > SHOWN => format!("{shown} + {} more...", count - SHOWN),
         _ => shown,
     }
 }
 
+/// Port by port, each with all addresses.
+fn endpoints(subset: &Value) -> Vec<String> {
+    let addresses = || list(subset, "/addresses").iter().map(|address| text(address, "/ip"));
+    match list(subset, "/ports") {
+        [] => addresses().map(str::to_owned).collect(),
+        ports => ports.iter().flat_map(|port| addresses().map(|ip| host_port(ip, &port["port"]))).collect(),
+    }
+}
+
 fn host_port(ip: &str, port: &Value) -> String {
     if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn endpoints_are_shown_port_by_port() {
+        let subset =
+            json!({"addresses": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}], "ports": [{"port": 80}, {"port": 81}]});
+        assert_eq!(cell(&json!({"subsets": [subset]})), "10.0.0.1:80,[fd00::1]:80,10.0.0.1:81 + 1 more...");
+        assert_eq!(cell(&json!({"subsets": [{"notReadyAddresses": [{"ip": "10.0.0.1"}]}]})), "");
+        assert_eq!(cell(&json!({})), "<none>");
+    }
 }

@@ -104,7 +104,7 @@ impl Strategy for Namespace {
     }
 
     fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        vec![("name", object::name(object).to_owned()), ("status.phase", text(object, "/status/phase").to_owned())]
+        vec![("status.phase", text(object, "/status/phase").to_owned())]
     }
 }
 

@@ -127,7 +127,13 @@ impl Strategy for Pod {
         .map(|(name, pointer)| (*name, text(object, pointer).to_owned()))
         .collect();
         fields.push(("spec.hostNetwork", host_network.to_string()));
+        // Upstream knows the label, but no pod has the field.
+        fields.push(("status.podIPs", String::new()));
         fields
+    }
+
+    fn selected_field<'a>(&self, label: &'a str) -> Option<&'a str> {
+        Some(if label == "spec.host" { "spec.nodeName" } else { label })
     }
 
     fn grace_period(&self, object: &Value, requested: Option<i64>) -> Option<i64> {

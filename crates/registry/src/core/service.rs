@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{service_change, service_rules};
 use crate::at::At;
-use crate::cells::{list, name, or, text};
+use crate::cells::{list, load_balancer, name, or, text};
 use crate::defaults::{items, lacks, object, remove, set};
 use crate::strategy::{
     Column, Context, NameRule, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status, reset_status,
@@ -249,9 +249,7 @@ fn external_ip(service: &Value) -> String {
     match text(service, "/spec/type") {
         "ExternalName" => text(service, "/spec/externalName").to_owned(),
         "LoadBalancer" => {
-            let ingress = list(service, "/status/loadBalancer/ingress");
-            let mut all: Vec<&str> =
-                ingress.iter().map(|entry| or(text(entry, "/ip"), text(entry, "/hostname"))).collect();
+            let mut all = load_balancer(service);
             all.extend(&ips);
             if all.is_empty() { "<pending>".into() } else { all.join(",") }
         }

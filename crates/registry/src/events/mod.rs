@@ -161,8 +161,14 @@ fn row(event: &Value, now: i64) -> Vec<Value> {
         table::since(time, now)
     };
     let series = event.get("series").filter(|series| series.is_object());
-    let last = series.map_or_else(|| seen("lastTimestamp"), |s| table::since(s.get("lastObservedTime"), now));
-    let count = series.map_or(int(event, "/count"), |series| int(series, "/count"));
+    let first = seen("firstTimestamp");
+    let last = match event.get("lastTimestamp").filter(|time| !time.is_null()) {
+        Some(time) => table::since(Some(time), now),
+        None => first.clone(),
+    };
+    let last = series.map_or(last, |series| table::since(series.get("lastObservedTime"), now));
+    // Events of today that happened once have no count.
+    let count = series.map_or(int(event, "/count").max(1), |series| int(series, "/count"));
     let object = &event["involvedObject"];
     let target = match text(object, "/name") {
         "" => text(object, "/kind").to_lowercase(),
@@ -185,8 +191,8 @@ fn row(event: &Value, now: i64) -> Vec<Value> {
         text(object, "/fieldPath").into(),
         source.into(),
         text(event, "/message").trim().into(),
-        seen("firstTimestamp"),
-        count.max(1).into(),
+        first,
+        count.into(),
         name(event),
     ]
 }

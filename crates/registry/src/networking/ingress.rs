@@ -8,7 +8,7 @@ use apimachinery::validation::{
 use serde_json::Value;
 
 use crate::at::At;
-use crate::cells::{list, name, or, text};
+use crate::cells::{list, load_balancer, name, or, text};
 use crate::strategy::{Column, Strategy};
 
 pub struct Ingress;
@@ -90,17 +90,12 @@ impl Strategy for Ingress {
     fn row(&self, ingress: &Value, now: i64) -> Vec<Value> {
         let annotated = text(ingress, "/metadata/annotations/kubernetes.io~1ingress.class");
         let class = or(text(ingress, "/spec/ingressClassName"), annotated);
-        let addresses: Vec<&str> = list(ingress, "/status/loadBalancer/ingress")
-            .iter()
-            .map(|entry| or(text(entry, "/ip"), text(entry, "/hostname")))
-            .filter(|address| !address.is_empty())
-            .collect();
         let ports = if list(ingress, "/spec/tls").is_empty() { "80" } else { "80, 443" };
         vec![
             name(ingress),
             or(class, "<none>").into(),
             hosts(ingress).into(),
-            addresses.join(",").into(),
+            load_balancer(ingress).join(",").into(),
             ports.into(),
             table::age(ingress, now),
         ]
