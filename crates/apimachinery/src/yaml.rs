@@ -22,6 +22,37 @@ pub fn to_yaml(value: &Value) -> String {
     out.text
 }
 
+/// A mapping of which one value is a sequence that is written item by item.
+pub struct Listing {
+    pub before: String,
+    pub after: String,
+}
+
+impl Listing {
+    /// The mapping with the sequence `key`, whose items stand between the two texts.
+    pub fn new(map: &Map<String, Value>, key: &str) -> Listing {
+        let (mut around, mut listing) = (Emitter::default(), Listing { before: String::new(), after: String::new() });
+        for name in sorted_keys(map) {
+            if name == key {
+                around.string(key, 0, true);
+                around.put(":");
+                around.text.push('\n');
+                listing.before = std::mem::take(&mut around.text);
+            } else {
+                around.entry(map, name, 0);
+            }
+        }
+        listing.after = around.text;
+        listing
+    }
+
+    pub fn item(value: &Value) -> String {
+        let mut out = Emitter::default();
+        out.sequence(std::slice::from_ref(value), 0, false);
+        out.text
+    }
+}
+
 #[derive(Default)]
 struct Emitter {
     text: String,
@@ -51,16 +82,20 @@ impl Emitter {
             if index > 0 || !inline {
                 self.indent(indent);
             }
-            if key.len() > SIMPLE_KEY_MAX {
-                self.put("? ");
-                self.string(key, indent + 2, false);
-                self.line(indent);
-            } else {
-                self.string(key, indent + 2, true);
-            }
-            self.put(":");
-            self.value(&map[key], indent);
+            self.entry(map, key, indent);
         }
+    }
+
+    fn entry(&mut self, map: &Map<String, Value>, key: &str, indent: usize) {
+        if key.len() > SIMPLE_KEY_MAX {
+            self.put("? ");
+            self.string(key, indent + 2, false);
+            self.line(indent);
+        } else {
+            self.string(key, indent + 2, true);
+        }
+        self.put(":");
+        self.value(&map[key], indent);
     }
 
     fn value(&mut self, value: &Value, indent: usize) {
@@ -387,6 +422,15 @@ mod tests {
             d: null
         "#]]
         .assert_eq(&to_yaml(&value));
+    }
+
+    #[test]
+    fn a_listing_is_what_the_whole_would_be() {
+        let items = [json!({"n": 1, "m": {"x": "a\nb\n"}}), json!([3]), json!("s"), json!({})];
+        let whole = json!({"kind": "L", "items": items, "apiVersion": "v1", "metadata": {"v": "1"}});
+        let listing = Listing::new(whole.as_object().expect("a map"), "items");
+        let items: String = items.iter().map(Listing::item).collect();
+        assert_eq!(listing.before + &items + &listing.after, to_yaml(&whole));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From objects to responses: JSON, YAML and protobuf, Tables, metadata only, compression.
 
+mod indent;
 mod list;
 mod wire;
 
@@ -175,13 +176,15 @@ pub fn json_response(call: &Call, value: &Value) -> Response<Body> {
 
 /// What the wire looks like, or why there is no such thing: then the answer is a failure.
 fn binary(call: &Call, code: StatusCode, encoded: Result<Vec<u8>, EncodeError>) -> Response<Body> {
-    match encoded {
-        Ok(bytes) => compressed(call, code, bytes),
-        Err(error @ EncodeError::NoMessage { .. }) => {
-            status(call.accept, &Status::failure(406, "NotAcceptable", error.to_string()))
-        }
-        Err(error) => status(call.accept, &Status::internal(error)),
-    }
+    encoded.map_or_else(|error| not_encoded(call, &error), |bytes| compressed(call, code, bytes))
+}
+
+fn not_encoded(call: &Call, error: &EncodeError) -> Response<Body> {
+    let failure = match error {
+        EncodeError::NoMessage { .. } => Status::failure(406, "NotAcceptable", error.to_string()),
+        EncodeError::Mismatch { .. } => Status::internal(error),
+    };
+    status(call.accept, &failure)
 }
 
 /// Only the metadata of an object.
@@ -354,16 +357,22 @@ fn zipped(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-fn format_json(accept: Accept, json: Vec<u8>) -> Vec<u8> {
-    if accept.format == Format::Json && !accept.pretty {
-        let mut json = json;
-        json.push(b'\n');
-        return json;
-    }
-    let value: Value = serde_json::from_slice(&json).expect("the server wrote this JSON itself");
+/// From JSON as it is kept to what the client asked for.
+fn format_json(accept: Accept, mut json: Vec<u8>) -> Vec<u8> {
     match accept.format {
-        Format::Yaml => apimachinery::yaml::to_yaml(&value).into_bytes(),
-        _ => serde_json::to_vec_pretty(&value).unwrap_or(json),
+        Format::Yaml => {
+            let value: Value = serde_json::from_slice(&json).expect("the server wrote this JSON itself");
+            apimachinery::yaml::to_yaml(&value).into_bytes()
+        }
+        _ if accept.pretty => {
+            let mut lines = Vec::with_capacity(json.len() * 2);
+            indent::Indenter::default().write(&json, &mut lines);
+            lines
+        }
+        _ => {
+            json.push(b'\n');
+            json
+        }
     }
 }
 

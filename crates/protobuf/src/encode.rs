@@ -183,39 +183,3 @@ fn either(ty: Type, message: &Message, value: &Value, out: &mut Writer) -> Resul
     fields.sort_by_key(|(field, _)| field.number);
     fields.into_iter().try_for_each(|(field, value)| self::field(field, value, out))
 }
-
-/// A list, written from messages that are there already.
-pub struct List {
-    out: Writer,
-    items: u32,
-    /// Written at the end where the items come first.
-    metadata: Option<(u32, Vec<u8>)>,
-}
-
-impl List {
-    /// `None` when the message is not a list's.
-    pub fn new(message: &'static Message, metadata: &Value) -> Option<List> {
-        let (first, items) = (message.field_named("metadata")?, message.field_named("items")?);
-        let Type::Message(inner) = first.ty else { return None };
-        let metadata = crate::raw(proto::by_index(inner), metadata).ok()?;
-        let mut list = List { out: Writer::default(), items: items.number.into(), metadata: None };
-        if first.number < items.number {
-            list.out.bytes(first.number.into(), &metadata);
-        } else {
-            list.metadata = Some((first.number.into(), metadata));
-        }
-        Some(list)
-    }
-
-    pub fn push(&mut self, raw: &[u8]) {
-        self.out.bytes(self.items, raw);
-    }
-
-    /// The list's own message.
-    pub fn finish(mut self) -> Vec<u8> {
-        if let Some((number, metadata)) = self.metadata {
-            self.out.bytes(number, &metadata);
-        }
-        self.out.finish()
-    }
-}

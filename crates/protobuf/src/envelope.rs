@@ -6,18 +6,27 @@ use crate::wire::{Payload, Reader, Writer};
 /// Tells an envelope from anything else.
 pub const MAGIC: &[u8] = b"k8s\0";
 
+/// What stands behind the message: encoding and type of the content. They are protobuf, which is said by saying nothing.
+pub const AFTER: &[u8] = &[3 << 3 | 2, 0, 4 << 3 | 2, 0];
+
 /// An object's message with its apiVersion and kind.
 pub fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
-    let mut out = Writer::with_capacity(MAGIC.len() + raw.len() + api_version.len() + kind.len() + 24);
+    let mut out = before(api_version, kind, raw.len());
+    out.reserve_exact(raw.len() + AFTER.len());
+    out.extend_from_slice(raw);
+    out.extend_from_slice(AFTER);
+    out
+}
+
+/// What stands before a message of so many bytes.
+pub fn before(api_version: &str, kind: &str, raw_len: usize) -> Vec<u8> {
+    let mut out = Writer::default();
     out.verbatim(MAGIC);
     out.message(1, |meta| {
         meta.bytes(1, api_version.as_bytes());
         meta.bytes(2, kind.as_bytes());
     });
-    out.bytes(2, raw);
-    // Encoding and type of the content: protobuf, which is said by saying nothing.
-    out.bytes(3, b"");
-    out.bytes(4, b"");
+    out.bytes_head(2, raw_len);
     out.finish()
 }
 

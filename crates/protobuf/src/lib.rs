@@ -9,11 +9,13 @@
 mod decode;
 mod encode;
 mod envelope;
+mod list;
 mod wire;
 
 pub use decode::DecodeError;
-pub use encode::{EncodeError, List};
+pub use encode::EncodeError;
 pub use envelope::{MAGIC, envelope, event_frame};
+pub use list::List;
 pub use wire::{Payload, Reader, Writer};
 
 use api::proto::Message;

@@ -129,6 +129,10 @@ impl<'a> Iterator for Reader<'a> {
     }
 }
 
+fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Writes fields, one after another.
 #[derive(Default)]
 pub struct Writer {
@@ -140,15 +144,30 @@ impl Writer {
         Writer { out: Vec::with_capacity(bytes) }
     }
 
+    /// Goes on behind what is there.
+    pub fn on(out: Vec<u8>) -> Writer {
+        Writer { out }
+    }
+
     /// Bytes that are no field.
     pub fn verbatim(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
     pub fn bytes(&mut self, number: u32, bytes: &[u8]) {
-        self.varint(u64::from(number) << 3 | 2);
-        self.varint(bytes.len() as u64);
+        self.bytes_head(number, bytes.len());
         self.out.extend_from_slice(bytes);
+    }
+
+    /// What stands before so many bytes.
+    pub fn bytes_head(&mut self, number: u32, length: usize) {
+        self.varint(u64::from(number) << 3 | 2);
+        self.varint(length as u64);
+    }
+
+    /// How many bytes a field of so many takes.
+    pub fn bytes_len(number: u32, length: usize) -> usize {
+        varint_len(u64::from(number) << 3 | 2) + varint_len(length as u64) + length
     }
 
     pub fn varint_field(&mut self, number: u32, value: u64) {

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use apimachinery::Status;
+use apimachinery::yaml::Listing;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -12,7 +13,8 @@ use http::{Response, StatusCode};
 use registry::strategy::Resource;
 use serde_json::Value;
 
-use super::{Item, Table, binary, columns, json_text, of_type, partial, status, text, wire, write_value, zipped};
+use super::indent::Indenter;
+use super::{Item, Table, columns, compressed, not_encoded, of_type, partial, status, wire, write_value, zipped};
 use crate::body::{self, Body};
 use crate::call::Call;
 use crate::catalog::ResourceExt;
@@ -25,23 +27,37 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// What an object is taken for that is not stored as it is shown.
 const VALUE_BYTES: usize = 1024;
 
+/// What can be written piece by piece.
+pub trait Pieces: Send + Sync + 'static {
+    /// Writes until `out` has so many bytes, or to the end: then nothing is left.
+    fn write(&mut self, out: &mut Vec<u8>, until: usize) -> bool;
+}
+
 /// A list in the shape that the client asked for.
 pub fn list(call: &Call, resource: &Arc<Resource>, items: Vec<Item>, metadata: &Value) -> Response<Body> {
-    let format = call.accept.format;
-    match call.shape() {
-        Shape::PartialMetadata => return not_of_lists(call, resource),
-        Shape::Object if format == Format::Protobuf => {
-            return binary(call, StatusCode::OK, wire::list(resource, &items, metadata));
-        }
-        _ => {}
-    }
     let is_long = is_long(&items);
-    let pieces = Pieces::new(call, resource, items, metadata);
-    match format {
-        Format::Json if is_long && !call.accept.pretty => streamed(call, pieces),
-        Format::Protobuf => json_text(call, StatusCode::OK, &pieces.whole()),
-        Format::Json | Format::Yaml => text(call, StatusCode::OK, pieces.whole()),
+    let wire = match (call.accept.format, call.shape()) {
+        (_, Shape::PartialMetadata) => return not_of_lists(call, resource),
+        (Format::Protobuf, Shape::PartialMetadataList) => wire::List::metadata(resource, &items, metadata),
+        (Format::Protobuf, _) => wire::List::objects(resource, &items, metadata),
+        _ => return written(call, is_long, Text::new(call, resource, items, metadata)),
+    };
+    wire.map_or_else(|error| not_encoded(call, &error), |list| written(call, is_long, list))
+}
+
+fn written(call: &Call, is_long: bool, mut pieces: impl Pieces) -> Response<Body> {
+    let content_type = call.accept.format.content_type();
+    if !is_long {
+        let mut whole = Vec::new();
+        while pieces.write(&mut whole, usize::MAX) {}
+        return compressed(call, StatusCode::OK, whole);
     }
+    let pieces = Streamed(Some(pieces));
+    if call.accept.gzip {
+        let body = body::stream(futures::stream::iter(Zipped::new(pieces)));
+        return zipped(of_type(StatusCode::OK, content_type, body));
+    }
+    of_type(StatusCode::OK, content_type, body::stream(futures::stream::iter(pieces)))
 }
 
 fn not_of_lists(call: &Call, resource: &Resource) -> Response<Body> {
@@ -64,16 +80,6 @@ fn is_long(items: &[Item]) -> bool {
     })
 }
 
-fn streamed(call: &Call, pieces: Pieces) -> Response<Body> {
-    let content_type = Format::Json.content_type();
-    let pieces = pieces.chain([Bytes::from_static(b"\n")]);
-    if call.accept.gzip {
-        let body = body::stream(futures::stream::iter(Zipped::new(pieces)));
-        return zipped(of_type(StatusCode::OK, content_type, body));
-    }
-    of_type(StatusCode::OK, content_type, body::stream(futures::stream::iter(pieces)))
-}
-
 /// What becomes of each object.
 enum Element {
     Object,
@@ -81,31 +87,34 @@ enum Element {
     Metadata,
 }
 
-/// The text of a list, in pieces.
-struct Pieces {
+/// The text of a list.
+struct Text {
     resource: Arc<Resource>,
     element: Element,
-    /// Taken by the first piece.
-    head: Vec<u8>,
     items: std::vec::IntoIter<Item>,
+    /// Empty once it is written.
+    head: Vec<u8>,
+    between: &'static [u8],
+    tail: Vec<u8>,
     is_first: bool,
-    has_ended: bool,
+    is_yaml: bool,
+    indenter: Option<Indenter>,
 }
 
-impl Pieces {
-    fn new(call: &Call, resource: &Arc<Resource>, items: Vec<Item>, metadata: &Value) -> Pieces {
+impl Text {
+    fn new(call: &Call, resource: &Arc<Resource>, items: Vec<Item>, metadata: &Value) -> Text {
         let (element, head) = match call.shape() {
             Shape::Table => (
                 Element::Row(Table::new(call)),
                 format!(
-                    r#"{{"apiVersion":"meta.k8s.io/v1","columnDefinitions":{},"kind":"Table","metadata":{metadata},"rows":["#,
+                    r#"{{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{metadata},"columnDefinitions":{},"rows":["#,
                     columns(resource)
                 ),
             ),
             Shape::PartialMetadata | Shape::PartialMetadataList => (
                 Element::Metadata,
                 format!(
-                    r#"{{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadataList","metadata":{metadata},"items":["#
+                    r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{metadata},"items":["#
                 ),
             ),
             Shape::Object | Shape::AggregatedDiscovery => (
@@ -117,33 +126,36 @@ impl Pieces {
                 ),
             ),
         };
-        let items = items.into_iter();
-        Pieces { resource: resource.clone(), element, head: head.into_bytes(), items, is_first: true, has_ended: false }
+        let (items, resource) = (items.into_iter(), resource.clone());
+        let accept = call.accept;
+        let (head, between, tail): (_, &[u8], _) = match accept.format {
+            Format::Yaml => yaml_around(&head, &element, items.len()),
+            _ if accept.pretty => (head, b",", "]}".to_owned()),
+            _ => (head, b",", "]}\n".to_owned()),
+        };
+        let (head, tail) = (head.into_bytes(), tail.into_bytes());
+        let is_yaml = accept.format == Format::Yaml;
+        let indenter = (accept.pretty && !is_yaml).then(Indenter::default);
+        Text { resource, element, items, head, between, tail, is_first: true, is_yaml, indenter }
     }
 
-    /// All of it.
-    fn whole(mut self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256 + self.items.len() * 1024);
-        while !self.has_ended {
-            let until = out.len() + PIECE_BYTES;
-            self.write(&mut out, until);
-        }
-        out
-    }
-
-    /// Writes until `out` has so many bytes, or to the end.
-    fn write(&mut self, out: &mut Vec<u8>, until: usize) {
+    /// The next item with what stands before it; without one, the end.
+    fn write_next(&mut self, item: Option<&Item>, out: &mut Vec<u8>) {
         out.append(&mut self.head);
-        while out.len() < until {
-            let Some(item) = self.items.next() else {
-                out.extend_from_slice(b"]}");
-                self.has_ended = true;
-                return;
-            };
-            if !std::mem::take(&mut self.is_first) {
-                out.push(b',');
-            }
-            self.write_item(&item, out);
+        let Some(item) = item else {
+            out.append(&mut self.tail);
+            return;
+        };
+        if !std::mem::take(&mut self.is_first) {
+            out.extend_from_slice(self.between);
+        }
+        if self.is_yaml {
+            let mut json = Vec::new();
+            self.write_item(item, &mut json);
+            let value = serde_json::from_slice(&json).expect("the server wrote this JSON itself");
+            out.extend_from_slice(Listing::item(&value).as_bytes());
+        } else {
+            self.write_item(item, out);
         }
     }
 
@@ -156,15 +168,49 @@ impl Pieces {
     }
 }
 
-impl Iterator for Pieces {
+/// The same around the items as in JSON, in YAML, whose keys are in order.
+fn yaml_around(head: &str, element: &Element, items: usize) -> (String, &'static [u8], String) {
+    let empty: Value = serde_json::from_str(&format!("{head}]}}")).expect("the server wrote this JSON itself");
+    if items == 0 {
+        return (apimachinery::yaml::to_yaml(&empty), b"", String::new());
+    }
+    let key = if matches!(element, Element::Row(_)) { "rows" } else { "items" };
+    let listing = Listing::new(empty.as_object().expect("a list is an object"), key);
+    (listing.before, b"", listing.after)
+}
+
+impl Pieces for Text {
+    fn write(&mut self, out: &mut Vec<u8>, until: usize) -> bool {
+        while out.len() < until {
+            let item = self.items.next();
+            if let Some(mut indenter) = self.indenter.take() {
+                let mut text = Vec::new();
+                self.write_next(item.as_ref(), &mut text);
+                indenter.write(&text, out);
+                self.indenter = Some(indenter);
+            } else {
+                self.write_next(item.as_ref(), out);
+            }
+            if item.is_none() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Piece by piece, as the client takes them.
+struct Streamed<P>(Option<P>);
+
+impl<P: Pieces> Iterator for Streamed<P> {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        if self.has_ended {
-            return None;
-        }
+        let pieces = self.0.as_mut()?;
         let mut out = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
-        self.write(&mut out, PIECE_BYTES);
+        if !pieces.write(&mut out, PIECE_BYTES) {
+            self.0 = None;
+        }
         Some(out.into())
     }
 }

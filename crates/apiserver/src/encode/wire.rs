@@ -6,8 +6,11 @@ use protobuf::EncodeError;
 use registry::strategy::Resource;
 use serde_json::Value;
 
-use super::Item;
+use super::list::Pieces;
+use super::{Item, partial};
 use crate::catalog::ResourceExt;
+
+const META: &str = "meta.k8s.io/v1";
 
 type Result<T> = std::result::Result<T, EncodeError>;
 
@@ -32,13 +35,45 @@ pub fn object(resource: &Resource, item: &Item) -> Result<Vec<u8>> {
     Ok(protobuf::envelope(&resource.api_version(), resource.kind, &raw(resource, item)?))
 }
 
-pub fn list(resource: &Resource, items: &[Item], metadata: &Value) -> Result<Vec<u8>> {
-    let (api_version, kind) = (resource.api_version(), resource.list_kind());
-    let message = protobuf::message(&api_version, &kind);
-    let list = message.and_then(|message| protobuf::List::new(message, metadata));
-    let mut list = list.ok_or_else(|| EncodeError::NoMessage { kind: kind.clone() })?;
-    for item in items {
-        list.push(&raw(resource, item)?);
+/// The messages of a list's items, which are shared with all who list them, and what stands around them.
+pub struct List {
+    around: protobuf::List,
+    items: std::vec::IntoIter<Bytes>,
+    is_first: bool,
+}
+
+impl List {
+    pub fn objects(resource: &Resource, items: &[Item], metadata: &Value) -> Result<List> {
+        let raws = items.iter().map(|item| raw(resource, item)).collect::<Result<_>>()?;
+        List::new(&resource.api_version(), &resource.list_kind(), raws, metadata)
     }
-    Ok(protobuf::envelope(&api_version, &kind, &list.finish()))
+
+    /// Only the metadata of the objects.
+    pub fn metadata(resource: &Resource, items: &[Item], metadata: &Value) -> Result<List> {
+        let message = protobuf::message(META, "PartialObjectMetadata").expect("a message of the schema's");
+        let raw = |item: &Item| protobuf::raw(message, &partial(&item.value(resource))).map(Bytes::from);
+        let raws = items.iter().map(raw).collect::<Result<_>>()?;
+        List::new(META, "PartialObjectMetadataList", raws, metadata)
+    }
+
+    fn new(api_version: &str, kind: &str, raws: Vec<Bytes>, metadata: &Value) -> Result<List> {
+        let around = protobuf::List::new(api_version, kind, metadata, raws.iter().map(Bytes::len))?;
+        Ok(List { around, items: raws.into_iter(), is_first: true })
+    }
+}
+
+impl Pieces for List {
+    fn write(&mut self, out: &mut Vec<u8>, until: usize) -> bool {
+        if std::mem::take(&mut self.is_first) {
+            out.append(&mut self.around.take_head());
+        }
+        while out.len() < until {
+            let Some(raw) = self.items.next() else {
+                out.extend_from_slice(self.around.tail());
+                return false;
+            };
+            self.around.item(&raw, out);
+        }
+        true
+    }
 }
