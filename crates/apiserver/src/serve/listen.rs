@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::body::{Body, BoxError};
 use crate::pipeline;
 use crate::serve::Identity;
+use crate::serve::gathering::{Gathered, Gathering};
 use crate::server::{Inner, PeerAddress, PeerCertificates, StartError};
 
 /// How long a client may take for the handshake, and for the head of a request.
@@ -117,12 +118,14 @@ async fn connection(
         async move { Ok::<_, std::convert::Infallible>(answer.await) }
     });
     let builder = builder();
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
-    let mut connection = std::pin::pin!(connection);
+    let gathers = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+    let mut connection = Gathering::new(Gathered::new(tls, gathers), |tls| {
+        Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(tls), service))
+    });
     tokio::select! {
-        ended = connection.as_mut() => report(ended),
+        ended = &mut connection => report(ended),
         () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
+            connection.connection().as_mut().graceful_shutdown();
             // Watches end by the same signal; what still runs gets a moment.
             let _ = tokio::time::timeout(Duration::from_secs(5), connection).await;
         }

@@ -2,6 +2,7 @@
 
 pub mod discovery;
 mod documents;
+mod gathering;
 mod health;
 pub mod histogram;
 mod join;

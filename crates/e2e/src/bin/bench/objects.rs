@@ -23,6 +23,7 @@ const DEFINITIONS: usize = 50;
 const FIELDS: usize = 100;
 const AT_ONCE: usize = 64;
 const LISTS: usize = 9;
+const LISTS_AT_ONCE: usize = 16;
 const PATH: &str = "/api/v1/namespaces/default/pods";
 
 pub fn many_objects(table: &mut Table) -> Result<()> {
@@ -77,17 +78,41 @@ async fn definitions(table: &mut Table, server: &Server, client: &Client) -> Res
 }
 
 async fn lists(table: &mut Table, server: &Server, client: &Client) -> Result<()> {
-    fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").context("forget the peak of the memory")?;
-    let before = peak(server)?;
+    let before = fresh_peak(server)?;
     let (times, bytes) = repeat(client, PATH).await?;
-    let peak = megabytes(peak(server)?.saturating_sub(before));
+    let grown = megabytes(peak(server)?.saturating_sub(before));
     let size = megabytes(bytes as u64);
-    table.row(&format!("LIST of {PODS} pods ({size} of JSON)"), &format!("{}, peak of memory +{peak}", median(times)));
+    table.row(&format!("LIST of {PODS} pods ({size} of JSON)"), &format!("{}, peak of memory +{grown}", median(times)));
+    let before = fresh_peak(server)?;
+    let took = lists_at_once(server).await?;
+    let grown = megabytes(peak(server)?.saturating_sub(before));
+    let what = format!("{LISTS_AT_ONCE} LISTs of {PODS} pods at once, a connection each");
+    table.row(&what, &format!("{} for all, peak of memory +{grown}", milliseconds(took)));
     let (times, _) = repeat(client, &format!("{PATH}?labelSelector=app%3Dload-7")).await?;
     table.row(&format!("LIST of {ALIKE} of {PODS} pods by label"), &median(times));
     let (times, _) = repeat(client, &format!("{PATH}?limit=500")).await?;
     table.row(&format!("LIST of the first 500 of {PODS} pods"), &median(times));
     Ok(())
+}
+
+/// What comes is counted and dropped: the client shall not be what takes the memory.
+async fn lists_at_once(server: &Server) -> Result<Duration> {
+    let mut lists = JoinSet::new();
+    let began = Instant::now();
+    for _ in 0..LISTS_AT_ONCE {
+        let client = server.client()?;
+        lists.spawn(async move {
+            let mut body = client.stream(request(PATH, "")?).await?.into_body();
+            while let Some(frame) = body.frame().await {
+                frame.map_err(anyhow::Error::from_boxed)?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = lists.join_next().await {
+        ended??;
+    }
+    Ok(began.elapsed())
 }
 
 async fn repeat(client: &Client, path: &str) -> Result<(Vec<Duration>, usize)> {
@@ -135,6 +160,12 @@ async fn settled(server: &Server) -> Result<u64> {
     tokio::time::sleep(IDLE).await;
     let process = processes::all().remove(&server.pid()).context("the server ended")?;
     process.proportional_memory().context("read the server's memory")
+}
+
+/// The peak from now on.
+fn fresh_peak(server: &Server) -> Result<u64> {
+    fs::write(format!("/proc/{}/clear_refs", server.pid()), "5").context("forget the peak of the memory")?;
+    peak(server)
 }
 
 fn peak(server: &Server) -> Result<u64> {
