@@ -89,17 +89,17 @@ pub(crate) fn decode<K: Object>(body: Body) -> impl Stream<Item = Result<WatchEv
 
 fn decode_line<K: Object>(line: &[u8]) -> Result<WatchEvent<K>, Error> {
     let event: WireEvent<'_> = serde_json::from_slice(line).map_err(Error::Decode)?;
-    let object = || serde_json::from_str(event.object.get()).map_err(Error::Decode);
+    let object = || serde_json::from_slice(event.object.get().as_bytes()).map_err(Error::Decode);
     match event.kind {
         "ADDED" => Ok(WatchEvent::Added(object()?)),
         "MODIFIED" => Ok(WatchEvent::Modified(object()?)),
         "DELETED" => Ok(WatchEvent::Deleted(object()?)),
         "BOOKMARK" => {
-            let bookmark: WireBookmark = serde_json::from_str(event.object.get()).map_err(Error::Decode)?;
+            let bookmark: WireBookmark = serde_json::from_slice(event.object.get().as_bytes()).map_err(Error::Decode)?;
             Ok(WatchEvent::Bookmark { resource_version: bookmark.metadata.resource_version })
         }
         _ => {
-            let status: Status = serde_json::from_str(event.object.get()).map_err(Error::Decode)?;
+            let status: Status = serde_json::from_slice(event.object.get().as_bytes()).map_err(Error::Decode)?;
             Err(Error::Api(Box::new(status)))
         }
     }

@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
+
+type BoxFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A set of named tasks. Cloning shares the set. A task that panics is logged, and the set is cancelled: a
 /// component that lost a task is not whole any more, and its owner is to restart it.
@@ -41,16 +44,7 @@ impl TaskSet {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let name = name.into();
-        let span = tracing::info_span!("task", task = %name);
-        let guard = PanicGuard { token: self.token.clone(), name: Arc::from(name.as_ref()) };
-        self.tracker.spawn(
-            async move {
-                let _guard = guard;
-                future.await;
-            }
-            .instrument(span),
-        );
+        self.spawn_boxed(name.into(), Box::pin(future));
     }
 
     /// Runs `future` until it ends or the set is cancelled, whichever is first: for tasks that hold nothing that
@@ -59,10 +53,21 @@ impl TaskSet {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let token = self.token();
+        let (token, future) = (self.token(), Box::pin(future) as BoxFuture);
         self.spawn(name, async move {
             let _ = token.run_until_cancelled(future).await;
         });
+    }
+
+    /// What a task needs stands once in the program, not once for each future.
+    fn spawn_boxed(&self, name: Cow<'static, str>, future: BoxFuture) {
+        let span = tracing::info_span!("task", task = %name);
+        let guard = PanicGuard { token: self.token.clone(), name: Arc::from(name.as_ref()) };
+        let task = async move {
+            let _guard = guard;
+            future.await;
+        };
+        self.tracker.spawn(task.instrument(span));
     }
 
     /// Asks all tasks to end.
