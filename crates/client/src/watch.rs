@@ -95,7 +95,8 @@ fn decode_line<K: Object>(line: &[u8]) -> Result<WatchEvent<K>, Error> {
         "MODIFIED" => Ok(WatchEvent::Modified(object()?)),
         "DELETED" => Ok(WatchEvent::Deleted(object()?)),
         "BOOKMARK" => {
-            let bookmark: WireBookmark = serde_json::from_slice(event.object.get().as_bytes()).map_err(Error::Decode)?;
+            let bookmark: WireBookmark =
+                serde_json::from_slice(event.object.get().as_bytes()).map_err(Error::Decode)?;
             Ok(WatchEvent::Bookmark { resource_version: bookmark.metadata.resource_version })
         }
         _ => {

@@ -17,14 +17,40 @@ mod range;
 pub use range::Range as CostEstimate;
 use range::Range;
 
+/// The variable that stands for what has the schema.
+const ROOT: &str = "self";
+
 /// Sizes and costs are ranges alike.
 type Size = Range;
+
+/// Where in the schema a node stands, by the path of fields and elements that it is written as.
+#[derive(Clone, Default)]
+enum Place {
+    /// It is the result of a call or a literal.
+    #[default]
+    Nowhere,
+    /// The path leads to what the schema does not tell.
+    Outside,
+    At(Arc<DeclType>),
+}
+
+impl Place {
+    fn declared(&self) -> Option<&Arc<DeclType>> {
+        match self {
+            Place::At(decl) => Some(decl),
+            Place::Nowhere | Place::Outside => None,
+        }
+    }
+
+    fn of(decl: Option<Arc<DeclType>>) -> Self {
+        decl.filter(|decl| has_sizes(decl)).map_or(Place::Outside, Place::At)
+    }
+}
 
 /// What is known of a node besides its cost.
 #[derive(Clone, Default)]
 struct Known {
-    /// The declaration of the place that the node names, if it names one.
-    place: Option<Arc<DeclType>>,
+    place: Place,
     size: Option<Size>,
     /// The sizes of what it holds: of keys and of values.
     entries: Option<(Size, Size)>,
@@ -54,7 +80,7 @@ impl<'c> Estimator<'c> {
                 let values =
                     items.iter().map(|item| self.size(&item.value)).reduce(Range::union).unwrap_or(Range::ZERO);
                 let size = Some(Range::fixed(items.len() as u64));
-                (cost, Known { size, entries: Some((Range::fixed(1), values)), place: None })
+                (cost, Known { size, entries: Some((Range::fixed(1), values)), place: Place::Nowhere })
             }
             Kind::Map(entries) => {
                 let mut cost = Range::fixed(MAP_CREATE);
@@ -65,7 +91,7 @@ impl<'c> Estimator<'c> {
                     held = Some(held.map_or(sizes, |(key, value)| (key.union(sizes.0), value.union(sizes.1))));
                 }
                 let size = Some(Range::fixed(entries.len() as u64));
-                (cost, Known { size, entries: held.or(Some((Range::ZERO, Range::ZERO))), place: None })
+                (cost, Known { size, entries: held.or(Some((Range::ZERO, Range::ZERO))), place: Place::Nowhere })
             }
             Kind::Struct { fields, .. } => {
                 let cost =
@@ -89,7 +115,7 @@ impl<'c> Estimator<'c> {
 
     fn known_size(&self, expr: &Expr) -> Option<Size> {
         let known = self.known(expr);
-        let declared = || known.place.as_ref().map(|decl| Size { min: 0, max: decl.max_elements });
+        let declared = || known.place.declared().map(|decl| Size { min: 0, max: decl.max_elements });
         known.size.or_else(declared).or_else(|| self.ty(expr).is_scalar().then(|| Range::fixed(1)))
     }
 
@@ -101,8 +127,17 @@ impl<'c> Estimator<'c> {
         if let Some((_, known)) = self.scopes.iter().rev().find(|(known, _)| *known == name) {
             return known.clone();
         }
-        let declared = self.environment.variable_type(name).filter(|decl| has_sizes(decl));
-        Known { place: declared.cloned(), ..Known::default() }
+        Known { place: Place::of(self.environment.variable_type(name).cloned()), ..Known::default() }
+    }
+
+    /// The place one step below another. A path drops its first element, which should be the variable: one that begins
+    /// behind a call loses its first step instead, and so stands for the schema's root, as it does for upstream.
+    fn below(&self, place: &Place, step: impl FnOnce(&DeclType) -> Option<Arc<DeclType>>) -> Place {
+        match place {
+            Place::Nowhere => Place::of(self.environment.variable_type(ROOT).cloned()),
+            Place::Outside => Place::Outside,
+            Place::At(decl) => Place::of(step(decl)),
+        }
     }
 
     fn select(&mut self, operand: &'c Expr, field: &str, test: bool) -> (Range, Known) {
@@ -111,8 +146,8 @@ impl<'c> Estimator<'c> {
             return (cost, Known::default());
         }
         let own = u64::from(matches!(self.ty(operand), Type::Map(..) | Type::Object(_) | Type::Param(_)));
-        let known = Known { place: child(&self.known(operand), field), ..Known::default() };
-        (cost.plus(Range::fixed(own)), known)
+        let place = self.below(&self.known(operand).place, |decl| decl.field(field).cloned());
+        (cost.plus(Range::fixed(own)), Known { place, ..Known::default() })
     }
 
     fn bind(&mut self, fold: &'c Fold) -> (Range, Known) {
@@ -121,13 +156,18 @@ impl<'c> Estimator<'c> {
         self.scopes.push((&fold.accumulator, known));
         let cost = cost.plus(self.cost(&fold.result));
         self.scopes.pop();
-        (cost, Known { size: self.known_size(&fold.result), ..self.known(&fold.result) })
+        (cost, self.sizes(&fold.result))
+    }
+
+    /// The sizes alone.
+    fn sizes(&self, expr: &Expr) -> Known {
+        Known { place: Place::Nowhere, size: self.known_size(expr), entries: self.known(expr).entries }
     }
 
     fn fold(&mut self, fold: &'c Fold) -> (Range, Known) {
         let mut cost = self.cost(&fold.range).plus(self.cost(&fold.init));
         let depth = self.scopes.len();
-        let accumulated = Known { place: None, size: self.accumulator_size(fold), ..self.known(&fold.init) };
+        let accumulated = Known { place: Place::Nowhere, size: self.accumulator_size(fold), ..self.known(&fold.init) };
         self.scopes.push((&fold.accumulator, accumulated));
         let (key, value) = self.loop_variables(fold);
         match &fold.second {
@@ -143,7 +183,7 @@ impl<'c> Estimator<'c> {
         cost = cost.plus(turns.multiply(turn));
         let known = match fold.init.kind {
             Kind::List(_) | Kind::Map(_) => {
-                Known { size: Some(turns), entries: self.known(&fold.step).entries, place: None }
+                Known { size: Some(turns), entries: self.known(&fold.step).entries, place: Place::Nowhere }
             }
             _ => sized(self.known_size(&fold.init)),
         };
@@ -157,12 +197,18 @@ impl<'c> Estimator<'c> {
 
     fn loop_variables(&self, fold: &Fold) -> (Known, Known) {
         let range = self.known(&fold.range);
-        let place = range.place.as_ref().and_then(|decl| decl.element.clone());
-        let (key, value) = range.entries.unzip();
         let is_map = matches!(self.ty(&fold.range), Type::Map(..));
-        let key_place = || range.place.as_ref().filter(|_| is_map).map(|_| Arc::new(DeclType::simple(Type::String)));
-        (Known { size: key, place: key_place(), entries: None }, Known { size: value, place, entries: None })
+        let (key_size, value_size) = range.entries.unzip();
+        let key = self.below(&range.place, |_| is_map.then(|| Arc::new(DeclType::simple(Type::String))));
+        let value = self.below(&range.place, |decl| decl.element.clone());
+        (variable(key, key_size), variable(value, value_size))
     }
+}
+
+/// A place tells more of a variable than what it was taken from.
+fn variable(place: Place, size: Option<Size>) -> Known {
+    let size = size.filter(|_| place.declared().is_none());
+    Known { place, size, entries: None }
 }
 
 fn sized(size: Option<Size>) -> Known {
@@ -172,13 +218,6 @@ fn sized(size: Option<Size>) -> Known {
 /// A variable of any type has no schema, so nothing is known of its sizes.
 fn has_sizes(decl: &DeclType) -> bool {
     decl.ty != Type::Dyn || decl.max_elements > 0
-}
-
-/// The declaration below a place.
-fn child(known: &Known, field: &str) -> Option<Arc<DeclType>> {
-    let place = known.place.as_ref()?;
-    let inner = if matches!(place.ty, Type::Optional(_)) { place.element.as_ref()? } else { place };
-    inner.field(field).filter(|decl| has_sizes(decl)).cloned()
 }
 
 fn literal_size(literal: &Literal) -> Option<Size> {

@@ -1,7 +1,7 @@
 //! What calls cost by the sizes of their arguments, and what size their results have.
 
 use super::{
-    AUTHORIZATION_CHECK, Estimator, Expr, Kind, Known, LIST_CREATE, Literal, Overload, REGEX_LENGTH, Range,
+    AUTHORIZATION_CHECK, Estimator, Expr, Kind, Known, LIST_CREATE, Literal, Overload, Place, REGEX_LENGTH, Range,
     STRING_TRAVERSAL, STRUCT_CREATE, Size, Type, sized,
 };
 
@@ -23,10 +23,7 @@ impl<'c> Estimator<'c> {
                 (Range { min: left.min, max: left.plus(*right).max }, sized(Some(Range::fixed(1))))
             }
             ("_?_:_", [condition, yes, no], [_, a, b]) => (condition.plus(yes.union(*no)), self.either(a, b)),
-            ("dyn", [cost], [arg]) => {
-                (cost.plus(Range::fixed(1)), Known { size: self.known_size(arg), ..self.known(arg) })
-            }
-            ("_?._", [cost, _], [operand, _]) => (cost.plus(Range::fixed(1)), self.optional_field(operand, args)),
+            ("dyn", [cost], [arg]) => (cost.plus(Range::fixed(1)), self.sizes(arg)),
             _ => {
                 let sum = costs.into_iter().fold(Range::ZERO, Range::plus);
                 let (own, known) = self.function(expr, function, &operands);
@@ -37,15 +34,7 @@ impl<'c> Estimator<'c> {
 
     fn either(&self, a: &Expr, b: &Expr) -> Known {
         let entries = self.known(a).entries.zip(self.known(b).entries).map(|(a, b)| (a.0.union(b.0), a.1.union(b.1)));
-        Known { size: Some(self.size(a).union(self.size(b))), entries, place: None }
-    }
-
-    fn optional_field(&self, operand: &Expr, args: &[Expr]) -> Known {
-        let name = match &args[1].kind {
-            Kind::Literal(Literal::String(name)) => name,
-            _ => return Known::default(),
-        };
-        Known { place: super::child(&self.known(operand), name), ..Known::default() }
+        Known { size: Some(self.size(a).union(self.size(b))), entries, place: Place::Nowhere }
     }
 
     /// The cost over all overloads that the check left open.
@@ -62,20 +51,17 @@ impl<'c> Estimator<'c> {
             };
         }
         let known = match (function, operands) {
-            ("_[_]" | "_[?_]" | "value" | "orValue" | "or", [container, ..]) => self.held(function, container),
+            ("_[_]", [container, ..]) => self.held(container),
             ("_+_", [a, b]) => Known { entries: self.either(a, b).entries, ..sized(size) },
             _ => sized(size),
         };
         (total.unwrap_or(Range::fixed(1)), known)
     }
 
-    /// What a container holds, or an optional.
-    fn held(&self, function: &str, container: &Expr) -> Known {
+    /// What a container holds.
+    fn held(&self, container: &Expr) -> Known {
         let known = self.known(container);
-        if !function.starts_with('_') {
-            return known;
-        }
-        let place = known.place.and_then(|decl| decl.element.clone());
+        let place = self.below(&known.place, |decl| decl.element.clone());
         Known { place, size: known.entries.map(|(_, value)| value), entries: None }
     }
 
@@ -172,7 +158,7 @@ impl<'c> Estimator<'c> {
     }
 
     fn item_size(&self, list: &Expr) -> Size {
-        let declared = self.known(list).place.and_then(|decl| decl.element.clone());
+        let declared = self.known(list).place.declared().and_then(|decl| decl.element.clone());
         declared.map_or(Range::UNKNOWN, |decl| Range { min: 0, max: decl.max_elements })
     }
 

@@ -147,3 +147,22 @@ fn estimates_agree_with_upstreams_figures() {
     case(array(formatted("date"), None), "self[2].getDayOfMonth() == 13", 4);
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
+
+/// Upstream drops the first element of a path, as it should be the variable: what is taken from the result of a call has the
+/// size of the schema's root, of which objects have none.
+#[test]
+fn what_is_taken_from_a_call_is_as_large_as_the_root() {
+    let names = list_of_strings(Some(256), Some(64));
+    let schema = json!({"type": "object", "properties": {"names": names}});
+    let choice = "(has(self.names) ? self.names : []).exists(name, name.contains('/'))";
+    assert_eq!(max_cost(&schema, choice), 1292);
+    assert_eq!(max_cost(&schema, "self.names.exists(name, name.contains('/'))"), 7939);
+    // Of a list, it has the list's limit.
+    let same = max_cost(&names, "self.map(name, name).all(name, name.contains('/'))");
+    assert_eq!(
+        same,
+        max_cost(&list_of_strings(Some(256), Some(1)), "self.map(name, name).all(name, name.contains('/'))")
+    );
+    // An optional has no path.
+    assert!(max_cost(&schema, "self.?names.orValue([]).exists(name, true)") > 1 << 40);
+}
