@@ -32,11 +32,11 @@ pub fn lenient(event: &At<'_>, controller: &str, errors: &mut ErrorList) {
     let involved = event.to("involvedObject.namespace");
     if event.at("eventTime").present() {
         if involved.empty() && !["default", "kube-system"].contains(&own) {
-            involved.invalid(errors, "does not match event.namespace");
+            errors.invalid(&involved.path, involved.text(), "does not match event.namespace");
         }
         reported(event, controller, errors);
     } else if own != involved.text() && !(involved.empty() && ["", "default"].contains(&own)) {
-        involved.invalid(errors, "does not match event.namespace");
+        errors.invalid(&involved.path, involved.text(), "does not match event.namespace");
     }
     errors.invalid_all(&Path::new("namespace"), own, is_dns1123_subdomain(own));
 }
