@@ -126,7 +126,7 @@ async fn another_servers_group_is_told_of_and_proxied() {
     assert!(swagger["paths"].get("/apis/other.example.com/v1/flunders").is_none());
 
     let list = bench.get("/apis/wardle.example.com/v1").await;
-    assert_eq!(list.body["resources"][0]["name"], "flunders");
+    assert_eq!(list.body["resources"][0]["name"], "flunders", "{} {}", list.code, list.body);
     let path = "/apis/wardle.example.com/v1/namespaces/default/flunders";
     let user = auth::UserInfo::new("jane", &["system:masters", "team"]);
     let place = format!("{path}?dryRun=All");
