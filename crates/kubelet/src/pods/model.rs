@@ -17,9 +17,11 @@ pub enum Role {
     /// An init container that goes on beside the main ones.
     Sidecar,
     Main,
+    /// Beside them, for somebody who looks into the pod.
+    Ephemeral,
 }
 
-/// The containers in the order of their start.
+/// The containers that make up the pod, in the order of their start.
 pub fn containers(pod: &Pod) -> Vec<(Role, &Container)> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let inits = spec.init_containers.iter().flatten().map(|container| (init_role(container), container));
@@ -31,10 +33,6 @@ fn init_role(container: &Container) -> Role {
         Some("Always") => Role::Sidecar,
         _ => Role::Init,
     }
-}
-
-pub fn find_container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, &'a Container)> {
-    containers(pod).into_iter().find(|(_, container)| container.name == name)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +65,7 @@ pub fn restart_policy(pod: &Pod, role: Role, container: &Container) -> RestartPo
     let of_pod = RestartPolicy::parse(spec(pod).restart_policy.as_deref());
     match (role, container.restart_policy.as_deref()) {
         (Role::Sidecar, _) => RestartPolicy::Always,
+        (Role::Ephemeral, _) => RestartPolicy::Never,
         (_, Some(own)) => RestartPolicy::parse(Some(own)),
         // An init container that has succeeded is done.
         (Role::Init, None) if of_pod == RestartPolicy::Always => RestartPolicy::OnFailure,

@@ -3,6 +3,7 @@
 use api::corev1::{Container, Pod};
 use jiff::{SignedDuration, Timestamp};
 
+use super::ephemeral::{ephemeral_containers, ran_before};
 use super::model::{Observation, Observed, RestartPolicy, Role, containers, is_terminal, restart_policy, spec};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +99,9 @@ fn stop_all(pod: &Pod, observed: &Observed, plan: &mut Plan) -> bool {
     for (_, container) in others {
         quiet &= stop(observed, &container.name, plan);
     }
+    for container in ephemeral_containers(pod) {
+        quiet &= stop(observed, &container.name, plan);
+    }
     for (_, container) in sidecars.into_iter().rev() {
         if quiet {
             quiet &= stop(observed, &container.name, plan);
@@ -177,6 +181,7 @@ fn plan_run(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan) {
     if !plan_ground(observed, now, plan) {
         return;
     }
+    plan_ephemeral(pod, observed, now, plan);
     for (role, container) in containers(pod).into_iter().filter(|(role, _)| *role != Role::Main) {
         if initialized_main(pod, observed) {
             // The main containers run: only sidecars are kept going.
@@ -192,6 +197,13 @@ fn plan_run(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan) {
     }
     for (role, container) in containers(pod).into_iter().filter(|(role, _)| *role == Role::Main) {
         plan_container(pod, role, container, observed, now, plan);
+    }
+}
+
+/// Before all others: they are of use where those cannot start.
+fn plan_ephemeral(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan) {
+    for container in ephemeral_containers(pod).filter(|container| !ran_before(pod, observed, &container.name)) {
+        plan_container(pod, Role::Ephemeral, &container, observed, now, plan);
     }
 }
 
@@ -227,7 +239,7 @@ fn init_passed(role: Role, seen: &Observation) -> bool {
     match role {
         Role::Init => seen.exit().is_some_and(|exit| exit.code == 0),
         Role::Sidecar => seen.is_running() && seen.started,
-        Role::Main => false,
+        Role::Main | Role::Ephemeral => false,
     }
 }
 

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use super::{Outcome, PodWorker};
-use crate::pods::model::{Busy, Failure, find_container, spec, uid};
+use crate::pods::ephemeral::find_container;
+use crate::pods::model::{Busy, Failure, spec, uid};
 use crate::pods::plan::{Action, StopReason};
 use crate::pods::sandbox;
 use crate::pods::status::written_status;

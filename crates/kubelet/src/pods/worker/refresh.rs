@@ -8,7 +8,8 @@ use container::{ContainerState, ContainerStatus, Exit, ExitReason};
 use jiff::Timestamp;
 
 use super::PodWorker;
-use crate::pods::model::{Instance, Observation, find_container, uid};
+use crate::pods::ephemeral::find_container;
+use crate::pods::model::{Instance, Observation, uid};
 use crate::pods::status::{is_of, written_status};
 use crate::start::mounts::termination_log;
 
@@ -75,7 +76,7 @@ impl PodWorker {
         let (id, state) = (current.id.clone(), current.state.clone());
         let seen = self.observation(name);
         if seen.current.as_ref().is_none_or(|known| known.id != id) {
-            begin(seen, &pod, container, &current);
+            begin(seen, &pod, &container, &current);
         }
         seen.restarts = i32::try_from(current.attempt).unwrap_or(i32::MAX);
         (seen.current, seen.previous) = (Some(current), previous);
@@ -89,7 +90,7 @@ impl PodWorker {
             }
         } else if state.is_running() && self.observed.sandbox_ready {
             // Before that, the address to probe is not known.
-            self.probe(container, &id);
+            self.probe(&container, &id);
         }
     }
 
