@@ -81,7 +81,7 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     if parsed.before_dash == Some(0) {
         return Err(session.usage("NAME is required for run"));
     }
-    check(&parsed)?;
+    check(session, &parsed)?;
     let mut pod = pod(&parsed, name, words)?;
     if let Some(text) = parsed.some("overrides") {
         let overrides = decode_documents(text).map_err(|why| format!("Invalid JSON Patch: {why}"))?;
@@ -91,7 +91,7 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     let mut writing = Writing::of(session, &parsed, "kubectl-run")?;
     let service = parsed.on("expose").then(|| service(&parsed, &pod, name));
     if attaches(&parsed) {
-        return attended(session, &parsed, &writing, [Some(pod), service]).await;
+        return attended(session, &parsed, &mut writing, [Some(pod), service]).await;
     }
     for (index, object) in service.into_iter().chain([pod]).enumerate() {
         if index > 0 && writing.shows_objects() {
@@ -103,7 +103,7 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check(parsed: &Parsed) -> Result<(), Failure> {
+fn check(session: &Session, parsed: &Parsed) -> Result<(), Failure> {
     let image = parsed.text("image");
     if image.is_empty() {
         return fail!("--image is required");
@@ -118,12 +118,12 @@ fn check(parsed: &Parsed) -> Result<(), Failure> {
         return fail!("--port must be set when exposing a service");
     }
     if !attaches(parsed) && parsed.on("rm") {
-        return fail!("--rm should only be used for attached containers");
+        return Err(session.usage("--rm should only be used for attached containers"));
     }
     if attaches(parsed) && DryRun::of(parsed)? != DryRun::No {
-        return fail!(
-            "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)"
-        );
+        return Err(session.usage(
+            "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)",
+        ));
     }
     match parsed.text("restart") {
         "Always" | "OnFailure" | "Never" => Ok(()),
@@ -228,7 +228,7 @@ fn attaches(parsed: &Parsed) -> bool {
 async fn attended(
     session: &Session,
     parsed: &Parsed,
-    writing: &Writing<'_>,
+    writing: &mut Writing<'_>,
     objects: [Option<Value>; 2],
 ) -> Result<(), Failure> {
     let mut made = Vec::new();
@@ -238,7 +238,11 @@ async fn attended(
         }
         let mut info = Info::of_object(&session.catalog().await?.of_object(&object)?, object);
         info.namespace = session.config.namespace().0;
-        info.create(session.client()?, &writing.write()).await?;
+        let created = info.create(session.client()?, &writing.write()).await?;
+        if !made.is_empty() {
+            // Of the pod, what it says tells enough.
+            writing.report(&created, "created")?;
+        }
         made.push(info);
     }
     let pod = made.first().ok_or("no pod was made")?;

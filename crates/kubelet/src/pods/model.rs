@@ -145,6 +145,8 @@ pub struct Observation {
     pub ready: bool,
     /// The current instance must be replaced: the message of the event.
     pub unhealthy: Option<String>,
+    /// It was stopped for another image, and starts again whatever its policy says.
+    pub replaced: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +166,8 @@ pub struct Instance {
     pub id: String,
     pub image: String,
     pub image_ref: String,
+    /// As the pod named it then; empty of what an earlier version started.
+    pub wanted_image: String,
     pub attempt: u32,
     pub state: ContainerState,
     /// What the container left as its termination message.
@@ -177,6 +181,12 @@ impl Observation {
 
     pub fn exit(&self) -> Option<&container::Exit> {
         self.current.as_ref()?.state.exit()
+    }
+
+    /// It runs with another image than the pod names by now.
+    pub fn is_outdated(&self, container: &Container) -> bool {
+        let wanted = self.current.as_ref().map(|current| current.wanted_image.as_str()).unwrap_or_default();
+        self.is_running() && !wanted.is_empty() && container.image.as_deref().is_some_and(|image| image != wanted)
     }
 
     /// Nothing of it runs or is about to.

@@ -38,6 +38,8 @@ pub enum StopReason {
     Ending,
     /// A probe says so: the text for the event.
     Unhealthy(String),
+    /// The pod names another image now.
+    Outdated,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -126,7 +128,7 @@ pub fn is_complete(pod: &Pod, observed: &Observed) -> bool {
     let over = |role: Role, container: &Container| {
         let seen = observed.container(&container.name);
         let policy = restart_policy(pod, role, container);
-        seen.busy.is_none() && seen.exit().is_some_and(|exit| !policy.restarts(exit.code))
+        seen.busy.is_none() && !seen.replaced && seen.exit().is_some_and(|exit| !policy.restarts(exit.code))
     };
     let all = containers(pod);
     let failed_init = all.iter().any(|(role, container)| {
@@ -175,8 +177,12 @@ fn plan_deadline(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan
 }
 
 fn plan_run(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan) {
-    for (_, container) in containers(pod) {
-        check_health(observed.container(&container.name), &container.name, plan);
+    for (role, container) in containers(pod) {
+        let seen = observed.container(&container.name);
+        check_health(seen, &container.name, plan);
+        if seen.busy.is_none() && seen.unhealthy.is_none() && role != Role::Init && seen.is_outdated(container) {
+            plan.act(Action::StopContainer { name: container.name.clone(), reason: StopReason::Outdated });
+        }
     }
     if !plan_ground(observed, now, plan) {
         return;
@@ -276,6 +282,7 @@ pub fn ready_to_start(seen: &Observation, policy: RestartPolicy, now: Timestamp)
             container::ContainerState::Running { .. } => Start::No,
             // Made but never started: its agent died in between.
             container::ContainerState::Created => Start::Now,
+            container::ContainerState::Exited(_) if seen.replaced => Start::Now,
             container::ContainerState::Exited(exit) if policy.restarts(exit.code) => {
                 seen.backoff.waits_until(exit.finished_at, now).map_or(Start::Now, Start::At)
             }

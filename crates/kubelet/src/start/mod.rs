@@ -20,6 +20,9 @@ use crate::pods::ephemeral::{find_container, target};
 use crate::pods::model::{Waiting, uid};
 use crate::pods::qos;
 
+/// Of a container: the image as the pod named it when it was made.
+pub const WANTED_IMAGE: &str = "coracle.dev/wanted-image";
+
 /// What a started container needs to know of its pod.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -156,6 +159,7 @@ async fn configure(
         },
         stop_signal: stop_signal(container, image),
         process_namespace_of,
+        annotations: [(WANTED_IMAGE.to_owned(), container.image.clone().unwrap_or_default())].into(),
         ..ContainerConfig::default()
     })
 }

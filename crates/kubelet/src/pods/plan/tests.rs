@@ -34,6 +34,7 @@ fn instance(state: ContainerState) -> Option<Instance> {
         id: "i".into(),
         image: String::new(),
         image_ref: String::new(),
+        wanted_image: String::new(),
         attempt: 0,
         state,
         message: String::new(),
@@ -231,4 +232,19 @@ fn an_ephemeral_container_ends_with_its_pod_and_does_not_keep_it() {
     pod.spec.as_mut().expect("a spec").restart_policy = Some("Never".into());
     let seen = with(&[("init", exited(0)), ("main", exited(0)), ("look", running())]);
     check(&pod, &seen, expect![[r#"StopContainer { name: "look", reason: Ending }"#]]);
+}
+
+#[test]
+fn a_container_whose_image_the_pod_changed_is_stopped_and_starts_again_whatever_its_policy() {
+    let pod = pod(json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": "new" }] }));
+    let of = |image: &str, mut seen: Observation| {
+        seen.current.as_mut().expect("an instance").wanted_image = image.into();
+        with(&[("main", seen)])
+    };
+    check(&pod, &of("new", running()), expect![""]);
+    check(&pod, &of("", running()), expect![""]);
+    check(&pod, &of("old", running()), expect![[r#"StopContainer { name: "main", reason: Outdated }"#]]);
+    let stopped = Observation { replaced: true, ..exited(143) };
+    check(&pod, &of("old", stopped), expect![[r#"StartContainer { name: "main" }"#]]);
+    check(&pod, &of("old", exited(143)), expect![""]);
 }

@@ -11,6 +11,7 @@ use super::PodWorker;
 use crate::pods::ephemeral::find_container;
 use crate::pods::model::{Instance, Observation, uid};
 use crate::pods::status::{is_of, written_status};
+use crate::start::WANTED_IMAGE;
 use crate::start::mounts::termination_log;
 
 const TERMINATION_MESSAGE_MAX: usize = 4096;
@@ -104,6 +105,7 @@ impl PodWorker {
             id: config.id.clone(),
             image: config.image.clone(),
             image_ref: config.image_ref.clone(),
+            wanted_image: config.annotations.get(WANTED_IMAGE).cloned().unwrap_or_default(),
             attempt: config.attempt,
             state: status.state.clone(),
             message,
@@ -149,5 +151,5 @@ fn begin(seen: &mut Observation, pod: &Pod, container: &Container, instance: &In
     let known = written_status(pod, &container.name).filter(|status| is_of(status, instance));
     seen.started = container.startup_probe.is_none() || known.is_some_and(|status| status.started == Some(true));
     seen.ready = container.readiness_probe.is_none() || known.is_some_and(|status| status.ready);
-    seen.unhealthy = None;
+    (seen.unhealthy, seen.replaced) = (None, false);
 }
