@@ -30,7 +30,8 @@ fn commands_conformance_and_agents_without_a_store_work_on_workers() {
     }
     let cluster = Cluster::start("e2e-nodes").unwrap();
     let own = User::new(&cluster, "own", &cluster::binary(), &["kubectl"]);
-    let real = kubectl::of_version("1.36").map(|path| User::new(&cluster, "real", &path, &[]));
+    let newest = kubectl::of_version("1.36");
+    let real = newest.as_ref().map(|path| User::new(&cluster, "real", path, &[]));
     if real.is_none() {
         eprintln!("SKIPPED: kubectl 1.36 is not on this machine");
     }
@@ -38,7 +39,10 @@ fn commands_conformance_and_agents_without_a_store_work_on_workers() {
     for user in [Some(&own), real.as_ref()].into_iter().flatten() {
         user.run_all(&commands::steps(), &mut failures);
     }
-    let user = real.as_ref().unwrap_or(&own);
+    let user = match &newest {
+        Some(path) => User::new(&cluster, "conformance", path, &[]),
+        None => User::new(&cluster, "conformance", &cluster::binary(), &["kubectl"]),
+    };
     for steps in [accounts::STEPS, workloads::STEPS, machinery::STEPS, servers::STEPS, agents::STEPS] {
         user.run_all(steps, &mut failures);
     }

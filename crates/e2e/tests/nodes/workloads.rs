@@ -160,7 +160,8 @@ fn every_pod(user: &User<'_>) -> Result<()> {
     eventually("the service has both", || {
         let mut found = user.kubectl.words(slices, "{.items[*].endpoints[*].addresses[0]}")?;
         let mut wanted = addresses.clone();
-        (found.sort(), wanted.sort());
+        found.sort();
+        wanted.sort();
         Ok((found == wanted).then_some(()))
     })?;
     user.kubectl.line("delete service,rc demo --now")?;
