@@ -56,6 +56,8 @@ pub struct ContainerConfig {
     pub oom_score_adj: i32,
     pub log: LogConfig,
     pub stop_signal: String,
+    /// Another container of the sandbox whose processes it sees instead of its own alone.
+    pub process_namespace_of: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
 }

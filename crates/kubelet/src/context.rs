@@ -14,7 +14,8 @@ use rt::{Clock, TaskSet};
 use crate::config::Config;
 use crate::images::Puller;
 use crate::network::PodNetwork;
-use crate::pods::model::{Role, find_container, uid};
+use crate::pods::ephemeral::find_container;
+use crate::pods::model::{Role, uid};
 use crate::references::References;
 use crate::volumes::token::Tokens;
 
@@ -55,6 +56,7 @@ pub fn pod_reference(pod: &Pod, container: Option<&str>) -> ObjectReference {
     let mut about = reference(pod);
     about.field_path = container.map(|name| match find_container(pod, name) {
         Some((Role::Init | Role::Sidecar, _)) => format!("spec.initContainers{{{name}}}"),
+        Some((Role::Ephemeral, _)) => format!("spec.ephemeralContainers{{{name}}}"),
         _ => format!("spec.containers{{{name}}}"),
     });
     about

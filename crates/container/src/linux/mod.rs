@@ -23,7 +23,8 @@ use crate::layout::{RunDir, SandboxDir};
 use crate::monitor::protocol::Request;
 use crate::records::{self, ContainerRecord, SandboxRecord};
 use crate::runtime::{
-    ContainerRuntime, ContainerStats, ExecConfig, RuntimeError, RuntimeEvent, Sandbox, SandboxStatus, Session,
+    ContainerRuntime, ContainerState, ContainerStats, ExecConfig, RuntimeError, RuntimeEvent, Sandbox, SandboxStatus,
+    Session,
 };
 use crate::spec::{HostFacts, NamespacePaths, oci_spec};
 use connection::Connection;
@@ -149,6 +150,17 @@ fn namespace_paths(dir: &SandboxDir) -> NamespacePaths {
     }
 }
 
+/// The process namespace of a container that runs.
+fn process_namespace(dir: &SandboxDir, id: &str) -> Result<PathBuf, RuntimeError> {
+    let status = records::read_sandbox(dir).map_err(RuntimeError::io("read records in", dir.path()))?;
+    let containers = status.into_iter().flat_map(|status| status.containers);
+    let target = containers.into_iter().find(|container| container.config.id == id).ok_or_else(|| no_container(id))?;
+    match target.state {
+        ContainerState::Running { pid, .. } => Ok(PathBuf::from(format!("/proc/{pid}/ns/pid"))),
+        _ => Err(RuntimeError::Refused { message: format!("target container {id} is not running") }),
+    }
+}
+
 fn no_container(id: &str) -> RuntimeError {
     RuntimeError::NoContainer { id: id.to_owned() }
 }
@@ -202,7 +214,11 @@ impl ContainerRuntime for LinuxRuntime {
         let dir = sandbox_dir.container(id);
         let failed = || RuntimeError::io("write records in", dir.path());
         fs::create_dir_all(dir.oci_state()).map_err(failed())?;
-        let document = oci_spec(config, &sandbox.config, &namespace_paths(&sandbox_dir), &self.inner.host);
+        let mut namespaces = namespace_paths(&sandbox_dir);
+        if let Some(target) = &config.process_namespace_of {
+            namespaces.pid = Some(process_namespace(&sandbox_dir, target)?);
+        }
+        let document = oci_spec(config, &sandbox.config, &namespaces, &self.inner.host);
         let record = ContainerRecord { config: config.clone(), created_at: Timestamp::now() };
         fs::write(dir.oci_spec(), document.to_string()).map_err(failed())?;
         records::write_durably(&dir.record(), &record).map_err(failed())?;

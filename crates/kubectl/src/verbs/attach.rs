@@ -38,6 +38,9 @@ async fn run(session: &Session, parsed: Parsed) -> Result<(), Failure> {
     join(session, &target, pod, Joining { container, stdin, tty, quiet, command: &session.command }).await
 }
 
+const RECORDED: &str = "All commands and output from this session will be recorded in container logs, including \
+    credentials and sensitive information passed through the command prompt.";
+
 /// How a container is joined.
 pub(super) struct Joining<'a> {
     pub container: String,
@@ -57,6 +60,7 @@ pub(super) async fn join(session: &Session, target: &Info, pod: &Value, joining:
     }
     let tty = takes_terminal(session, stdin && has_terminal, quiet);
     if !quiet {
+        session.streams.note(RECORDED);
         session.streams.note("If you don't see a command prompt, try pressing enter.");
     }
     let path = with_streams(Call::get(target.path() + "/attach"), &container, stdin, tty);

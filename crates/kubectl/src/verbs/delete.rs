@@ -200,6 +200,13 @@ impl Removal {
         Ok(Self { options, timeout: if timeout.is_zero() { FOREVER } else { timeout } })
     }
 
+    /// From `--cascade` alone.
+    pub fn cascading(parsed: &Parsed) -> Result<Self, Failure> {
+        let mut removal = Self::default();
+        removal.options["propagationPolicy"] = propagation(parsed)?.into();
+        Ok(removal)
+    }
+
     /// Deletes, and gives the UID of what was deleted; `None` when there was nothing.
     pub async fn start(&self, session: &Session, info: &Info, dry_run: DryRun) -> Result<Option<String>, Failure> {
         let call = Call::new(Method::DELETE, info.path())

@@ -3,6 +3,7 @@
 mod api_resources;
 mod apply;
 mod attach;
+mod attended;
 mod auth;
 mod autoscale;
 mod certificate;

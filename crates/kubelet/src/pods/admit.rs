@@ -112,6 +112,8 @@ fn requested(pod: &Pod, name: &str) -> i64 {
             Role::Init => peak = peak.max(sidecars + amount(container)),
             Role::Sidecar => sidecars += amount(container),
             Role::Main => mains += amount(container),
+            // They have no resources of their own.
+            Role::Ephemeral => {}
         }
     }
     let overhead = spec(pod).overhead.iter().flatten().find(|(key, _)| *key == name);

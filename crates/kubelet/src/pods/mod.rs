@@ -4,6 +4,7 @@
 
 pub mod admit;
 pub mod backoff;
+pub mod ephemeral;
 pub mod manager;
 pub mod model;
 pub mod plan;

@@ -17,9 +17,11 @@ pub enum Role {
     /// An init container that goes on beside the main ones.
     Sidecar,
     Main,
+    /// Beside them, for somebody who looks into the pod.
+    Ephemeral,
 }
 
-/// The containers in the order of their start.
+/// The containers that make up the pod, in the order of their start.
 pub fn containers(pod: &Pod) -> Vec<(Role, &Container)> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let inits = spec.init_containers.iter().flatten().map(|container| (init_role(container), container));
@@ -31,10 +33,6 @@ fn init_role(container: &Container) -> Role {
         Some("Always") => Role::Sidecar,
         _ => Role::Init,
     }
-}
-
-pub fn find_container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, &'a Container)> {
-    containers(pod).into_iter().find(|(_, container)| container.name == name)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +65,7 @@ pub fn restart_policy(pod: &Pod, role: Role, container: &Container) -> RestartPo
     let of_pod = RestartPolicy::parse(spec(pod).restart_policy.as_deref());
     match (role, container.restart_policy.as_deref()) {
         (Role::Sidecar, _) => RestartPolicy::Always,
+        (Role::Ephemeral, _) => RestartPolicy::Never,
         (_, Some(own)) => RestartPolicy::parse(Some(own)),
         // An init container that has succeeded is done.
         (Role::Init, None) if of_pod == RestartPolicy::Always => RestartPolicy::OnFailure,
@@ -146,6 +145,8 @@ pub struct Observation {
     pub ready: bool,
     /// The current instance must be replaced: the message of the event.
     pub unhealthy: Option<String>,
+    /// It was stopped for another image, and starts again whatever its policy says.
+    pub replaced: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +166,8 @@ pub struct Instance {
     pub id: String,
     pub image: String,
     pub image_ref: String,
+    /// As the pod named it then; empty of what an earlier version started.
+    pub wanted_image: String,
     pub attempt: u32,
     pub state: ContainerState,
     /// What the container left as its termination message.
@@ -178,6 +181,12 @@ impl Observation {
 
     pub fn exit(&self) -> Option<&container::Exit> {
         self.current.as_ref()?.state.exit()
+    }
+
+    /// It runs with another image than the pod names by now.
+    pub fn is_outdated(&self, container: &Container) -> bool {
+        let wanted = self.current.as_ref().map(|current| current.wanted_image.as_str()).unwrap_or_default();
+        self.is_running() && !wanted.is_empty() && container.image.as_deref().is_some_and(|image| image != wanted)
     }
 
     /// Nothing of it runs or is about to.

@@ -3,6 +3,7 @@
 use api::corev1::{Container, Pod};
 use jiff::{SignedDuration, Timestamp};
 
+use super::ephemeral::{ephemeral_containers, ran_before};
 use super::model::{Observation, Observed, RestartPolicy, Role, containers, is_terminal, restart_policy, spec};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub enum StopReason {
     Ending,
     /// A probe says so: the text for the event.
     Unhealthy(String),
+    /// The pod names another image now.
+    Outdated,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,6 +101,9 @@ fn stop_all(pod: &Pod, observed: &Observed, plan: &mut Plan) -> bool {
     for (_, container) in others {
         quiet &= stop(observed, &container.name, plan);
     }
+    for container in ephemeral_containers(pod) {
+        quiet &= stop(observed, &container.name, plan);
+    }
     for (_, container) in sidecars.into_iter().rev() {
         if quiet {
             quiet &= stop(observed, &container.name, plan);
@@ -122,7 +128,7 @@ pub fn is_complete(pod: &Pod, observed: &Observed) -> bool {
     let over = |role: Role, container: &Container| {
         let seen = observed.container(&container.name);
         let policy = restart_policy(pod, role, container);
-        seen.busy.is_none() && seen.exit().is_some_and(|exit| !policy.restarts(exit.code))
+        seen.busy.is_none() && !seen.replaced && seen.exit().is_some_and(|exit| !policy.restarts(exit.code))
     };
     let all = containers(pod);
     let failed_init = all.iter().any(|(role, container)| {
@@ -171,12 +177,17 @@ fn plan_deadline(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan
 }
 
 fn plan_run(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan) {
-    for (_, container) in containers(pod) {
-        check_health(observed.container(&container.name), &container.name, plan);
+    for (role, container) in containers(pod) {
+        let seen = observed.container(&container.name);
+        check_health(seen, &container.name, plan);
+        if seen.busy.is_none() && seen.unhealthy.is_none() && role != Role::Init && seen.is_outdated(container) {
+            plan.act(Action::StopContainer { name: container.name.clone(), reason: StopReason::Outdated });
+        }
     }
     if !plan_ground(observed, now, plan) {
         return;
     }
+    plan_ephemeral(pod, observed, now, plan);
     for (role, container) in containers(pod).into_iter().filter(|(role, _)| *role != Role::Main) {
         if initialized_main(pod, observed) {
             // The main containers run: only sidecars are kept going.
@@ -192,6 +203,13 @@ fn plan_run(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan) {
     }
     for (role, container) in containers(pod).into_iter().filter(|(role, _)| *role == Role::Main) {
         plan_container(pod, role, container, observed, now, plan);
+    }
+}
+
+/// Before all others: they are of use where those cannot start.
+fn plan_ephemeral(pod: &Pod, observed: &Observed, now: Timestamp, plan: &mut Plan) {
+    for container in ephemeral_containers(pod).filter(|container| !ran_before(pod, observed, &container.name)) {
+        plan_container(pod, Role::Ephemeral, &container, observed, now, plan);
     }
 }
 
@@ -227,7 +245,7 @@ fn init_passed(role: Role, seen: &Observation) -> bool {
     match role {
         Role::Init => seen.exit().is_some_and(|exit| exit.code == 0),
         Role::Sidecar => seen.is_running() && seen.started,
-        Role::Main => false,
+        Role::Main | Role::Ephemeral => false,
     }
 }
 
@@ -264,6 +282,7 @@ pub fn ready_to_start(seen: &Observation, policy: RestartPolicy, now: Timestamp)
             container::ContainerState::Running { .. } => Start::No,
             // Made but never started: its agent died in between.
             container::ContainerState::Created => Start::Now,
+            container::ContainerState::Exited(_) if seen.replaced => Start::Now,
             container::ContainerState::Exited(exit) if policy.restarts(exit.code) => {
                 seen.backoff.waits_until(exit.finished_at, now).map_or(Start::Now, Start::At)
             }

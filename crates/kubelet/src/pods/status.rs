@@ -9,6 +9,7 @@ use container::ContainerState;
 use jiff::Timestamp;
 
 use super::backoff::go_duration;
+use super::ephemeral::{ephemeral_containers, ran_before};
 use super::model::{Instance, Observation, Observed, Role, containers, host_network, restart_policy, spec, uid};
 use super::{plan, qos};
 
@@ -25,12 +26,14 @@ pub fn plan_status(pod: &Pod, observed: &Observed, now: Timestamp) -> PodStatus 
             .collect();
         (!list.is_empty()).then_some(list)
     };
+    let ephemeral = ephemeral_containers(pod).map(|one| container_status(pod, Role::Ephemeral, &one, observed, now));
     let ips = if host_network(pod) { &observed.host_ips } else { &observed.ips };
     let failure = observed.failed.as_ref();
     PodStatus {
         conditions: Some(conditions(pod, observed, phase, &before, now)),
         container_statuses: of_role(|role| role == Role::Main),
         init_container_statuses: of_role(|role| role != Role::Main),
+        ephemeral_container_statuses: some_list(ephemeral.collect()),
         host_ip: observed.host_ips.first().map(ToString::to_string),
         host_ips: some_list(observed.host_ips.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
         pod_ip: ips.first().map(ToString::to_string).or(before.pod_ip),
@@ -86,7 +89,9 @@ fn container_status(
     let written = written_status(pod, &container.name);
     // After the sandbox is gone the API is the only memory.
     if let (None, Some(written)) = (&seen.current, written)
-        && (super::model::is_terminal(pod) || observed.final_status_written)
+        && (super::model::is_terminal(pod)
+            || observed.final_status_written
+            || role == Role::Ephemeral && ran_before(pod, observed, &container.name))
     {
         return written.clone();
     }
@@ -100,7 +105,7 @@ fn container_status(
         container_id: instance.map(container_id),
         restart_count: seen.restarts,
         ready: ready(role, seen),
-        started: Some(running && seen.started),
+        started: (role != Role::Ephemeral).then_some(running && seen.started),
         state: Some(state),
         last_state: Some(last.unwrap_or_default()),
         ..ContainerStatus::default()
@@ -110,7 +115,8 @@ fn container_status(
 pub fn written_status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
     let inits = status.init_container_statuses.iter().flatten();
-    inits.chain(status.container_statuses.iter().flatten()).find(|status| status.name == name)
+    let ephemeral = status.ephemeral_container_statuses.iter().flatten();
+    inits.chain(status.container_statuses.iter().flatten()).chain(ephemeral).find(|status| status.name == name)
 }
 
 /// Whether a written status tells of this instance.
@@ -125,6 +131,7 @@ fn container_id(instance: &Instance) -> String {
 fn ready(role: Role, seen: &Observation) -> bool {
     match role {
         Role::Init => seen.exit().is_some_and(|exit| exit.code == 0),
+        Role::Ephemeral => false,
         Role::Sidecar | Role::Main => seen.is_running() && seen.started && seen.ready,
     }
 }
@@ -360,7 +367,8 @@ pub fn differs(pod: &Pod, new: &PodStatus) -> bool {
             condition.last_probe_time = None;
         }
         status.conditions = Some(conditions);
-        for list in [&mut status.container_statuses, &mut status.init_container_statuses] {
+        let PodStatus { container_statuses, init_container_statuses, ephemeral_container_statuses, .. } = &mut status;
+        for list in [container_statuses, init_container_statuses, ephemeral_container_statuses] {
             for container in list.iter_mut().flatten() {
                 container.last_state = Some(container.last_state.take().unwrap_or_default());
             }

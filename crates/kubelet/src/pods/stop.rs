@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::context::{Context, pod_reference};
 use crate::hooks;
-use crate::pods::model::find_container;
+use crate::pods::ephemeral::find_container;
 use crate::start::Place;
 
 /// After a preStop hook that took all the time, the process still gets this much.
@@ -49,7 +49,7 @@ async fn run_hook(context: &Context, stop: &mut Stop, about: &api::corev1::Objec
         return;
     }
     let mut deadline = stop.deadline.clone();
-    let hook = hooks::pre_stop(context, &stop.place, container, &stop.config.id);
+    let hook = hooks::pre_stop(context, &stop.place, &container, &stop.config.id);
     let result = tokio::select! {
         result = hook => result,
         () = reached(context, &mut deadline, SignedDuration::ZERO) => {

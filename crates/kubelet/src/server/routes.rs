@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use super::logs::{self, Options};
 use super::{Body, Server, body, reports, streaming, text};
 use crate::context::Context;
-use crate::pods::model::{find_container, uid};
+use crate::pods::ephemeral::find_container;
+use crate::pods::model::uid;
 
 /// Parts of a log that may wait for the client.
 const PARTS_MAX: usize = 16;

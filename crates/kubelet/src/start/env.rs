@@ -9,7 +9,8 @@ use apimachinery::Quantity;
 
 use super::Place;
 use crate::context::Context;
-use crate::pods::model::{find_container, host_network, spec};
+use crate::pods::ephemeral::find_container;
+use crate::pods::model::{host_network, spec};
 use crate::pods::qos::{limit, request};
 
 /// How long to wait for the API to say whether a referenced object exists.
@@ -282,8 +283,8 @@ pub fn resource_value(
         resource.split_once('.').ok_or_else(|| format!("unsupported container resource : {resource}"))?;
     let whole = || allocatable.get(name).and_then(|text| text.parse::<Quantity>().ok());
     let quantity = match kind {
-        "limits" => limit(container, name).filter(|quantity| !quantity.is_zero()).or_else(whole),
-        "requests" => request(container, name),
+        "limits" => limit(&container, name).filter(|quantity| !quantity.is_zero()).or_else(whole),
+        "requests" => request(&container, name),
         _ => return Err(format!("unsupported container resource : {resource}")),
     };
     let quantity = quantity.unwrap_or_default();

@@ -16,8 +16,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::context::{Context, pod_reference};
 use crate::hooks;
-use crate::pods::model::{Waiting, find_container, uid};
+use crate::pods::ephemeral::{find_container, target};
+use crate::pods::model::{Waiting, uid};
 use crate::pods::qos;
+
+/// Of a container: the image as the pod named it when it was made.
+pub const WANTED_IMAGE: &str = "coracle.dev/wanted-image";
 
 /// What a started container needs to know of its pod.
 #[derive(Debug, Clone)]
@@ -61,17 +65,17 @@ pub async fn start_container(context: &Context, place: &Place, name: &str, attem
     let now = context.clock.now();
     let (_, container) =
         find_container(&place.pod, name).ok_or_else(|| run_error(format!("no container {name:?} in the pod")))?;
-    let image = context.puller.ensure(&place.pod, container, now).await.map_err(|missing| StartFailure {
+    let image = context.puller.ensure(&place.pod, &container, now).await.map_err(|missing| StartFailure {
         waiting: missing.waiting,
         retry_at: missing.retry_at,
         sandbox_lost: false,
     })?;
     let id = new_id();
-    let config = configure(context, place, container, &image, &id, attempt).await.inspect_err(|failure| {
+    let config = configure(context, place, &container, &image, &id, attempt).await.inspect_err(|failure| {
         let text = format!("Error: {}", failure.waiting.message);
         context.recorder.warning(&pod_reference(&place.pod, Some(name)), "Failed", text);
     })?;
-    let started = create_and_start(context, place, container, config).await;
+    let started = create_and_start(context, place, &container, config).await;
     if started.is_err() {
         let _ = context.images.remove_snapshot(&id).await;
     }
@@ -124,6 +128,7 @@ async fn configure(
     let rootfs = context.images.prepare(&image.id, id).await.map_err(|error| failed(error.to_string()))?;
     let user = users::user(pod, container, &image.config.user, &rootfs).map_err(wrong)?;
     let mounts = mounts::mounts(context, place, container, attempt).await.map_err(wrong)?;
+    let process_namespace_of = target_id(context, pod, &container.name).await.map_err(wrong)?;
     let cgroup = format!("{}/{id}", qos::cgroup(&context.config.cgroup_root, pod));
     Ok(ContainerConfig {
         id: id.to_owned(),
@@ -153,8 +158,19 @@ async fn configure(
             files_max: context.config.log_files_max,
         },
         stop_signal: stop_signal(container, image),
+        process_namespace_of,
+        annotations: [(WANTED_IMAGE.to_owned(), container.image.clone().unwrap_or_default())].into(),
         ..ContainerConfig::default()
     })
+}
+
+/// Of an ephemeral container: the newest instance of the container that it looks into.
+async fn target_id(context: &Context, pod: &Pod, name: &str) -> Result<Option<String>, String> {
+    let Some(target) = target(pod, name) else { return Ok(None) };
+    let status = context.runtime.status(uid(pod)).await.map_err(|error| error.full_text())?;
+    let instances = status.into_iter().flat_map(|status| status.containers).map(|container| container.config);
+    let newest = instances.filter(|config| config.name == target).max_by_key(|config| config.attempt);
+    newest.map(|config| Some(config.id)).ok_or_else(|| format!("unable to find target container {target}"))
 }
 
 /// The lifecycle's signal, else the image's, else TERM.

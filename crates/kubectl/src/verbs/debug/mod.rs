@@ -5,16 +5,16 @@ mod plan;
 mod profile;
 
 use http::Method;
-use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::attach::{Joining, join};
+use super::attach::Joining;
+use super::attended::{join_or_read, read, until};
 use super::named::one_object;
 use crate::command::{Command, runs};
 use crate::failure::{Failure, fail};
 use crate::flags::{Flag, Parsed};
-use crate::objects::{Asked, Call, FILENAME_FLAGS, Info, Patch, Watcher, Write};
-use crate::session::Session;
+use crate::objects::{Asked, Call, FILENAME_FLAGS, Info, Patch, Write};
+use crate::session::{FOREVER, Session};
 use plan::{Wanted, has_container, lacks_capabilities};
 
 pub const COMMAND: Command = Command {
@@ -217,7 +217,7 @@ impl Debug<'_> {
         let object = self.started(pod, container).await?;
         let state = &state_of(&object, container)["state"];
         if state["terminated"].is_object() {
-            return self.logs(pod, container).await;
+            return read(self.session, pod, container, None).await;
         }
         let joining = Joining {
             container: container.to_owned(),
@@ -226,38 +226,11 @@ impl Debug<'_> {
             quiet: self.parsed.on("quiet"),
             command: "kubectl attach",
         };
-        match join(self.session, pod, &object, joining).await {
-            Err(failure @ (Failure::Server(_) | Failure::Client(_) | Failure::Plain(_))) => {
-                self.session.streams.note(format!(
-                    "warning: couldn't attach to pod/{}, falling back to streaming logs: {}",
-                    pod.name,
-                    failure.text()
-                ));
-                self.logs(pod, container).await
-            }
-            ended => ended,
-        }
+        join_or_read(self.session, pod, &object, joining, None).await
     }
 
     async fn started(&self, pod: &Info, container: &str) -> Result<Value, Failure> {
-        let client = self.session.client()?;
-        let call = || Call::get(pod.collection()).query("fieldSelector", &format!("metadata.name={}", pod.name));
-        let mut list = call().value(client).await?;
-        let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-        let first = list["items"][0].take();
-        if self.is_started(&first, container) {
-            return Ok(first);
-        }
-        let mut watcher = Watcher::start(client, call().query("resourceVersion", &version)).await?;
-        while let Some(event) = watcher.next().await? {
-            if event.kind == "DELETED" {
-                return fail!("pods {:?} not found", pod.name);
-            }
-            if self.is_started(&event.object, container) {
-                return Ok(event.object);
-            }
-        }
-        fail!("timed out waiting for the condition")
+        until(self.session, pod, FOREVER, |object| self.is_started(object, container)).await
     }
 
     fn is_started(&self, pod: &Value, container: &str) -> bool {
@@ -266,16 +239,6 @@ impl Debug<'_> {
             self.session.warn(&format!("container {container}: {message}"));
         }
         state["running"].is_object() || state["terminated"].is_object()
-    }
-
-    async fn logs(&self, pod: &Info, container: &str) -> Result<(), Failure> {
-        let call = Call::get(pod.path() + "/log").query("container", container);
-        let mut body = call.stream(self.session.client()?).await?.into_body();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(client::Error::Body)?;
-            self.session.streams.print(frame.into_data().unwrap_or_default())?;
-        }
-        Ok(())
     }
 }
 

@@ -34,6 +34,7 @@ fn instance(state: ContainerState) -> Option<Instance> {
         id: "i".into(),
         image: String::new(),
         image_ref: String::new(),
+        wanted_image: String::new(),
         attempt: 0,
         state,
         message: String::new(),
@@ -189,4 +190,61 @@ fn a_pod_is_over_when_the_api_has_forgotten_it_and_nothing_is_left_here() {
     seen.containers.clear();
     seen.ending = false;
     assert!(!is_over(&seen));
+}
+
+fn looked_into(status: Value) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": { "name": "p", "uid": "u" },
+        "spec": {
+            "initContainers": [{ "name": "init" }],
+            "containers": [{ "name": "main" }],
+            "ephemeralContainers": [{ "name": "look", "targetContainerName": "main" }],
+        },
+        "status": status,
+    }))
+    .expect("a pod")
+}
+
+#[test]
+fn an_ephemeral_container_is_started_once_and_waits_for_no_init_container() {
+    let pod = looked_into(json!({}));
+    check(&pod, &with(&[("init", running())]), expect![[r#"StartContainer { name: "look" }"#]]);
+    let main = [("init", exited(0)), ("main", running())];
+    let with_look = |look: Observation| with(&[main[0].clone(), main[1].clone(), ("look", look)]);
+    check(&pod, &with(&main), expect![[r#"StartContainer { name: "look" }"#]]);
+    check(&pod, &with_look(running()), expect![""]);
+    check(&pod, &with_look(exited(1)), expect![""]);
+}
+
+#[test]
+fn an_ephemeral_container_that_only_the_api_remembers_is_not_started_again() {
+    let terminated = json!({ "terminated": { "exitCode": 0 } });
+    let pod = looked_into(json!({ "ephemeralContainerStatuses": [
+        { "name": "look", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "containerID": "coracle://x",
+          "state": terminated },
+    ] }));
+    check(&pod, &with(&[("init", exited(0)), ("main", running())]), expect![""]);
+}
+
+#[test]
+fn an_ephemeral_container_ends_with_its_pod_and_does_not_keep_it() {
+    let mut pod = looked_into(json!({}));
+    pod.spec.as_mut().expect("a spec").restart_policy = Some("Never".into());
+    let seen = with(&[("init", exited(0)), ("main", exited(0)), ("look", running())]);
+    check(&pod, &seen, expect![[r#"StopContainer { name: "look", reason: Ending }"#]]);
+}
+
+#[test]
+fn a_container_whose_image_the_pod_changed_is_stopped_and_starts_again_whatever_its_policy() {
+    let pod = pod(json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": "new" }] }));
+    let of = |image: &str, mut seen: Observation| {
+        seen.current.as_mut().expect("an instance").wanted_image = image.into();
+        with(&[("main", seen)])
+    };
+    check(&pod, &of("new", running()), expect![""]);
+    check(&pod, &of("", running()), expect![""]);
+    check(&pod, &of("old", running()), expect![[r#"StopContainer { name: "main", reason: Outdated }"#]]);
+    let stopped = Observation { replaced: true, ..exited(143) };
+    check(&pod, &of("old", stopped), expect![[r#"StartContainer { name: "main" }"#]]);
+    check(&pod, &of("old", exited(143)), expect![""]);
 }

@@ -20,6 +20,7 @@ fn instance(state: ContainerState) -> Observation {
         id: "i".into(),
         image: "img".into(),
         image_ref: "ref".into(),
+        wanted_image: String::new(),
         attempt: 0,
         state,
         message: String::new(),

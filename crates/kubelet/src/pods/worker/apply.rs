@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use super::{Outcome, PodWorker};
-use crate::pods::model::{Busy, Failure, find_container, spec, uid};
+use crate::pods::ephemeral::find_container;
+use crate::pods::model::{Busy, Failure, spec, uid};
 use crate::pods::plan::{Action, StopReason};
 use crate::pods::sandbox;
 use crate::pods::status::written_status;
@@ -88,6 +89,7 @@ impl PodWorker {
         let message = match &reason {
             StopReason::Ending => format!("Stopping container {name}"),
             StopReason::Unhealthy(why) => why.clone(),
+            StopReason::Outdated => format!("Container {name} definition changed, will be restarted"),
         };
         let Some(id) = self.observed.container(name).current.as_ref().map(|current| current.id.clone()) else { return };
         let attended = self.attended(&id);
@@ -95,9 +97,13 @@ impl PodWorker {
         let ended = attended.ended.subscribe();
         let deadline = match reason {
             StopReason::Ending => self.deadline.begin(grace, now),
-            StopReason::Unhealthy(_) => watch::Sender::new(now + SignedDuration::from_secs(grace)).subscribe(),
+            StopReason::Unhealthy(_) | StopReason::Outdated => {
+                watch::Sender::new(now + SignedDuration::from_secs(grace)).subscribe()
+            }
         };
-        self.observation(name).busy = Some(Busy::Stopping);
+        let seen = self.observation(name);
+        seen.busy = Some(Busy::Stopping);
+        seen.replaced = reason == StopReason::Outdated;
         let (context, place, name) = (Arc::clone(&self.context), self.places.borrow().clone(), name.to_owned());
         self.spawn("stop a container", async move {
             if let Some(config) = sandbox::container_config(&context, uid(&place.pod), &id).await {
@@ -138,6 +144,7 @@ impl PodWorker {
                 let probe = find_container(&self.pod, name).and_then(|(_, container)| container.liveness_probe.clone());
                 probe.and_then(|probe| probe.termination_grace_period_seconds).unwrap_or(of_pod)
             }
+            StopReason::Outdated => of_pod,
         }
     }
 }

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use rt::TaskSet;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::ephemeral::ephemeral_containers;
 use super::model::{Failure, Observation, Observed, containers, is_terminal, uid};
 use super::plan::{self, Action, plan_pod};
 use super::sandbox;
@@ -227,7 +228,8 @@ impl PodWorker {
             return;
         }
         let all = containers(&self.pod);
-        let quiet = all.iter().all(|(_, container)| self.observed.container(&container.name).is_quiet());
+        let quiet = all.iter().all(|(_, container)| self.observed.container(&container.name).is_quiet())
+            && ephemeral_containers(&self.pod).all(|container| self.observed.container(&container.name).is_quiet());
         let over = self.pod.metadata.deletion_timestamp.is_some()
             || self.observed.failed.is_some()
             || plan::is_complete(&self.pod, &self.observed);

@@ -8,8 +8,10 @@ use container::{ContainerState, ContainerStatus, Exit, ExitReason};
 use jiff::Timestamp;
 
 use super::PodWorker;
-use crate::pods::model::{Instance, Observation, find_container, uid};
+use crate::pods::ephemeral::find_container;
+use crate::pods::model::{Instance, Observation, uid};
 use crate::pods::status::{is_of, written_status};
+use crate::start::WANTED_IMAGE;
 use crate::start::mounts::termination_log;
 
 const TERMINATION_MESSAGE_MAX: usize = 4096;
@@ -75,7 +77,7 @@ impl PodWorker {
         let (id, state) = (current.id.clone(), current.state.clone());
         let seen = self.observation(name);
         if seen.current.as_ref().is_none_or(|known| known.id != id) {
-            begin(seen, &pod, container, &current);
+            begin(seen, &pod, &container, &current);
         }
         seen.restarts = i32::try_from(current.attempt).unwrap_or(i32::MAX);
         (seen.current, seen.previous) = (Some(current), previous);
@@ -89,7 +91,7 @@ impl PodWorker {
             }
         } else if state.is_running() && self.observed.sandbox_ready {
             // Before that, the address to probe is not known.
-            self.probe(container, &id);
+            self.probe(&container, &id);
         }
     }
 
@@ -103,6 +105,7 @@ impl PodWorker {
             id: config.id.clone(),
             image: config.image.clone(),
             image_ref: config.image_ref.clone(),
+            wanted_image: config.annotations.get(WANTED_IMAGE).cloned().unwrap_or_default(),
             attempt: config.attempt,
             state: status.state.clone(),
             message,
@@ -148,5 +151,5 @@ fn begin(seen: &mut Observation, pod: &Pod, container: &Container, instance: &In
     let known = written_status(pod, &container.name).filter(|status| is_of(status, instance));
     seen.started = container.startup_probe.is_none() || known.is_some_and(|status| status.started == Some(true));
     seen.ready = container.readiness_probe.is_none() || known.is_some_and(|status| status.ready);
-    seen.unhealthy = None;
+    (seen.unhealthy, seen.replaced) = (None, false);
 }
