@@ -21,6 +21,7 @@ const FOLLOWED: &[(&str, &str)] = &[
     ("", "pods"),
     ("", "persistentvolumes"),
     ("storage.k8s.io", "volumeattachments"),
+    ("resource.k8s.io", "resourceslices"),
     (admission::GROUP, "mutatingwebhookconfigurations"),
     (admission::GROUP, "validatingwebhookconfigurations"),
     (admission::GROUP, "mutatingadmissionpolicies"),
@@ -131,6 +132,7 @@ fn take(server: &Inner, key: &Key, object: Option<&Value>) {
         ("", "pods") => authorizer.nodes.apply_pod(namespace, name, object),
         ("", "persistentvolumes") => authorizer.nodes.apply_volume(name, object),
         (admission::GROUP, resource) => server.admission.apply(resource, name, object),
+        ("resource.k8s.io", _) => authorizer.nodes.apply_slice(name, object),
         ("storage.k8s.io", _) => authorizer.nodes.apply_attachment(name, object),
         (_, resource) => {
             if let Some(kind) = Kind::of_resource(resource) {

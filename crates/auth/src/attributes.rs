@@ -1,12 +1,28 @@
 //! What is asked of an authorizer, and how a refusal reads.
 
+use apimachinery::{fields, labels};
+
 use crate::UserInfo;
 
-/// One requirement of a field selector, as authorizers see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SelectorTerm {
-    pub key: String,
-    pub value: String,
+/// The selectors of a request as far as they can be read: what cannot be read limits nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Selectors {
+    fields: fields::Selector,
+    labels: labels::Selector,
+}
+
+impl Selectors {
+    pub fn parse(fields: &str, labels: &str) -> Self {
+        Selectors {
+            fields: fields::Selector::parse(fields).unwrap_or_default(),
+            labels: labels::Selector::parse(labels).unwrap_or_default(),
+        }
+    }
+
+    /// The same question for what is selected only.
+    pub fn limit<'a>(&'a self, asked: Attributes<'a>) -> Attributes<'a> {
+        Attributes { fields: self.fields.requirements(), labels: self.labels.requirements(), ..asked }
+    }
 }
 
 /// One question: may `user` do `verb` there?
@@ -21,13 +37,16 @@ pub struct Attributes<'a> {
     pub name: &'a str,
     /// The path of a request that is not for a resource; `None` for resources.
     pub path: Option<&'a str>,
-    /// Equalities of the field selector.
-    pub fields: &'a [SelectorTerm],
+    /// What the field selector demands, as far as it could be read.
+    pub fields: &'a [fields::Requirement],
+    /// What the label selector demands, as far as it could be read.
+    pub labels: &'a [labels::Requirement],
 }
 
 impl<'a> Attributes<'a> {
     pub fn resource(user: &'a UserInfo, verb: &'a str, group: &'a str, resource: &'a str) -> Self {
-        Attributes { user, verb, namespace: "", group, resource, subresource: "", name: "", path: None, fields: &[] }
+        let (namespace, subresource, name) = ("", "", "");
+        Attributes { user, verb, namespace, group, resource, subresource, name, path: None, fields: &[], labels: &[] }
     }
 
     pub fn path(user: &'a UserInfo, verb: &'a str, path: &'a str) -> Self {

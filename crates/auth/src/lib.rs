@@ -20,8 +20,8 @@ pub mod request_header;
 pub mod token;
 mod user;
 
-pub use attributes::{Attributes, SelectorTerm};
-pub use authorizer::{Authorizer, Decision};
+pub use attributes::{Attributes, Selectors};
+pub use authorizer::{Authorizer, Decision, Grants};
 pub use user::UserInfo;
 
 /// Groups and users that Kubernetes itself names.

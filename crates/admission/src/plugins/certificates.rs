@@ -8,6 +8,7 @@ use rustls_pki_types::pem::{PemObject, SectionKind};
 use serde_json::Value;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::{Operation, Plugin, Request};
 
@@ -102,6 +103,19 @@ fn may(request: &Request<'_>, verb: &str, signer: &str) -> bool {
 
 /// The organizations of a request's subject, which become groups.
 fn organizations(request: &str) -> Result<Vec<String>, String> {
+    of_subject(request, |subject| texts(subject.iter_organization()))
+}
+
+/// The common name of a request's subject, which becomes the user; the last one if there are several.
+pub(super) fn common_name(request: &str) -> Result<String, String> {
+    of_subject(request, |subject| texts(subject.iter_common_name()).pop().unwrap_or_default())
+}
+
+fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Vec<String> {
+    attributes.filter_map(|name| name.as_str().ok()).map(str::to_owned).collect()
+}
+
+fn of_subject<T>(request: &str, read: impl FnOnce(&X509Name<'_>) -> T) -> Result<T, String> {
     let pem = base64::engine::general_purpose::STANDARD.decode(request).map_err(|error| error.to_string())?;
     let (kind, der) = <(SectionKind, Vec<u8>)>::from_pem_slice(&pem)
         .map_err(|_| "PEM block type must be CERTIFICATE REQUEST".to_owned())?;
@@ -109,8 +123,7 @@ fn organizations(request: &str) -> Result<Vec<String>, String> {
         return Err("PEM block type must be CERTIFICATE REQUEST".into());
     }
     let (_, parsed) = X509CertificationRequest::from_der(&der).map_err(|error| error.to_string())?;
-    let subject = &parsed.certification_request_info.subject;
-    Ok(subject.iter_organization().filter_map(|name| name.as_str().ok()).map(str::to_owned).collect())
+    Ok(read(&parsed.certification_request_info.subject))
 }
 
 #[cfg(test)]
@@ -126,6 +139,7 @@ mod tests {
         params.distinguished_name.push(DnType::OrganizationName, MASTERS);
         let csr = params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
         let text = base64::engine::general_purpose::STANDARD.encode(csr);
+        assert_eq!(common_name(&text).unwrap(), "alice");
         assert_eq!(organizations(&text).unwrap(), [MASTERS]);
         assert!(organizations("eA==").is_err());
     }

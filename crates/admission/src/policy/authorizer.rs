@@ -1,7 +1,6 @@
 //! The server's authorizer, as expressions ask it.
 
-use apimachinery::fields::Selector;
-use auth::{Attributes, Authorizer, SelectorTerm, UserInfo, names};
+use auth::{Attributes, Authorizer, Selectors, UserInfo, names};
 use expressions::{Decision, Question, ResourceTarget, Target};
 
 /// Asks for the user of a request, or for a service account that an expression names.
@@ -24,19 +23,14 @@ impl expressions::Authorizer for Asker<'_> {
 
 impl Asker<'_> {
     fn resource(&self, user: &UserInfo, verb: &str, target: &ResourceTarget) -> auth::Decision {
-        let fields = equalities(target.field_selector.as_deref());
+        let (fields, labels) = (target.field_selector.as_deref(), target.label_selector.as_deref());
+        let selectors = Selectors::parse(fields.unwrap_or_default(), labels.unwrap_or_default());
         let attributes = Attributes::resource(user, verb, &target.group, &target.resource)
             .subresource(&target.subresource)
             .in_namespace(&target.namespace)
             .named(&target.name);
-        self.authorizer.authorize(&Attributes { fields: &fields, ..attributes })
+        self.authorizer.authorize(&selectors.limit(attributes))
     }
-}
-
-fn equalities(selector: Option<&str>) -> Vec<SelectorTerm> {
-    let parsed = selector.and_then(|text| Selector::parse(text).ok());
-    let terms = parsed.iter().flat_map(Selector::requirements).filter(|term| term.equal);
-    terms.map(|term| SelectorTerm { key: term.field.clone(), value: term.value.clone() }).collect()
 }
 
 fn service_account(namespace: &str, name: &str) -> UserInfo {

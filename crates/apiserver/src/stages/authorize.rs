@@ -2,7 +2,7 @@
 
 use apimachinery::{GroupResource, Status, object};
 use auth::rbac::{self, Kind, rules_of};
-use auth::{Attributes, Decision, SelectorTerm};
+use auth::{Attributes, Decision, Selectors};
 use serde_json::Value;
 
 use crate::call::Call;
@@ -24,19 +24,16 @@ pub fn check_verb(server: &Inner, call: &Call, verb: &str) -> Result<(), Status>
 }
 
 fn with_attributes<T>(call: &Call, verb: &str, ask: impl FnOnce(&Attributes<'_>) -> T) -> T {
-    let fields = selector_terms(call);
+    let selectors = selectors(call);
     let info = &call.info;
-    ask(&Attributes {
-        user: &call.user,
+    ask(&selectors.limit(Attributes {
         verb,
         namespace: if info.resource == "namespaces" { &info.name } else { &info.namespace },
-        group: &info.group,
-        resource: &info.resource,
         subresource: &info.subresource,
         name: &info.name,
         path: (!info.is_resource).then_some(info.path.as_str()),
-        fields: &fields,
-    })
+        ..Attributes::resource(&call.user, verb, &info.group, &info.resource)
+    }))
 }
 
 /// Refuses with upstream's 403 unless the authorizers allow.
@@ -55,12 +52,12 @@ fn settle(asked: &Attributes<'_>, decision: &Decision) -> Result<(), Status> {
     Err(Status::forbidden(&GroupResource::new(asked.group, asked.resource), asked.name, why))
 }
 
-fn selector_terms(call: &Call) -> Vec<SelectorTerm> {
-    let Ok(selector) = apimachinery::fields::Selector::parse(call.query.text("fieldSelector")) else {
-        return Vec::new();
-    };
-    let equal = selector.requirements().iter().filter(|requirement| requirement.equal);
-    equal.map(|r| SelectorTerm { key: r.field.clone(), value: r.value.clone() }).collect()
+/// Only requests for many objects have selectors.
+fn selectors(call: &Call) -> Selectors {
+    if !matches!(call.info.verb, "list" | "watch" | "deletecollection") {
+        return Selectors::default();
+    }
+    Selectors::parse(call.query.text("fieldSelector"), call.query.text("labelSelector"))
 }
 
 /// Nobody grants by a role or binding what he does not hold himself, unless he may `escalate` or `bind`.

@@ -1,10 +1,12 @@
 //! Kinds that are questions: their creation is answered and nothing is stored.
 
+mod selectors;
+
 use admission::Operation;
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::{GroupKind, Status, object};
 use auth::token::ISSUER;
-use auth::{Attributes, Decision, SelectorTerm, UserInfo};
+use auth::{Attributes, Decision, UserInfo};
 use registry::strategy::Resource;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,9 +40,9 @@ fn is_question(resource: &Resource) -> bool {
 
 fn check(call: &Call, resource: &Resource, asked: &Value) -> Result<(), Status> {
     match resource.name {
-        "localsubjectaccessreviews" => check_namespace(call, resource, asked),
-        "subjectaccessreviews" => validate_access(resource, asked, true),
-        "selfsubjectaccessreviews" => validate_access(resource, asked, false),
+        "localsubjectaccessreviews" => check_local(call, resource, asked),
+        "subjectaccessreviews" => refuse(resource, &access_errors(asked, true, false)),
+        "selfsubjectaccessreviews" => refuse(resource, &access_errors(asked, false, false)),
         "tokenreviews" if token_of(asked).is_empty() => {
             Err(Status::bad_request("token is required for TokenReview in authentication"))
         }
@@ -79,44 +81,25 @@ struct ResourceAttributes {
     resource: String,
     subresource: String,
     name: String,
-    field_selector: Option<FieldSelector>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct FieldSelector {
-    raw_selector: String,
-    requirements: Vec<Requirement>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Requirement {
-    key: String,
-    operator: String,
-    values: Vec<String>,
-}
-
-fn terms(selector: Option<&FieldSelector>) -> Vec<SelectorTerm> {
-    let Some(selector) = selector else { return Vec::new() };
-    if !selector.raw_selector.is_empty() {
-        let parsed = apimachinery::fields::Selector::parse(&selector.raw_selector).unwrap_or_default();
-        let equal = parsed.requirements().iter().filter(|requirement| requirement.equal);
-        return equal.map(|r| SelectorTerm { key: r.field.clone(), value: r.value.clone() }).collect();
-    }
-    let exact = selector.requirements.iter().filter(|r| r.operator == "In" && r.values.len() == 1);
-    exact.map(|r| SelectorTerm { key: r.key.clone(), value: r.values[0].clone() }).collect()
-}
-
-fn check_namespace(call: &Call, resource: &Resource, asked: &Value) -> Result<(), Status> {
-    let namespace = asked.pointer("/spec/resourceAttributes/namespace").and_then(Value::as_str).unwrap_or_default();
-    if namespace != call.info.namespace {
-        let mut errors = ErrorList::new();
+fn check_local(call: &Call, resource: &Resource, asked: &Value) -> Result<(), Status> {
+    let mut errors = access_errors(asked, true, true);
+    let attributes = asked.pointer("/spec/resourceAttributes").filter(|given| !given.is_null());
+    let namespace = attributes.map(|given| given["namespace"].as_str().unwrap_or_default());
+    if let Some(namespace) = namespace.filter(|namespace| *namespace != call.info.namespace) {
         let path = Path::new("spec").child("resourceAttributes").child("namespace");
         errors.invalid(&path, namespace, "must match metadata.namespace");
-        return Err(invalid(resource, &errors));
     }
-    validate_access(resource, asked, true)
+    if let Some(given) = asked.pointer("/spec/nonResourceAttributes").filter(|given| !given.is_null()) {
+        let path = Path::new("spec").child("nonResourceAttributes");
+        errors.invalid(&path, given.clone(), "disallowed on this kind of request");
+    }
+    refuse(resource, &errors)
+}
+
+fn refuse(resource: &Resource, errors: &ErrorList) -> Result<(), Status> {
+    if errors.is_empty() { Ok(()) } else { Err(invalid(resource, errors)) }
 }
 
 fn invalid(resource: &Resource, errors: &ErrorList) -> Status {
@@ -134,27 +117,30 @@ fn subject_access(
     manage(server, call, resource, asked)?;
     let spec = asked.get("spec").cloned().unwrap_or_default();
     let user = if named { subject(&spec) } else { call.user.clone() };
-    let decision = decide(server, &user, &spec);
+    let (decision, unread) = decide(server, &user, &spec);
     let mut status = json!({"allowed": decision.allowed()});
     if !decision.reason().is_empty() {
         status["reason"] = decision.reason().into();
+    }
+    if !unread.is_empty() {
+        status["evaluationError"] = unread.into();
     }
     asked["status"] = status;
     object::metadata_mut(asked).remove("creationTimestamp");
     Ok(asked.clone())
 }
 
-fn validate_access(resource: &Resource, asked: &Value, named: bool) -> Result<(), Status> {
+fn access_errors(asked: &Value, named: bool, namespaced: bool) -> ErrorList {
     let spec = Path::new("spec");
     let mut errors = ErrorList::new();
-    let given = |field: &str| asked.pointer(&format!("/spec/{field}")).is_some_and(|value| !value.is_null());
+    let given = |field: &str| asked.pointer(&format!("/spec/{field}")).filter(|value| !value.is_null());
     match (given("resourceAttributes"), given("nonResourceAttributes")) {
-        (true, true) => errors.invalid(
+        (Some(_), Some(path)) => errors.invalid(
             &spec.child("nonResourceAttributes"),
-            Value::Null,
+            path.clone(),
             "cannot be specified in combination with resourceAttributes",
         ),
-        (false, false) => errors.invalid(
+        (None, None) => errors.invalid(
             &spec.child("resourceAttributes"),
             Value::Null,
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
@@ -166,7 +152,29 @@ fn validate_access(resource: &Resource, asked: &Value, named: bool) -> Result<()
     if named && user.is_empty() && !groups {
         errors.invalid(&spec.child("user"), "", "at least one of user or group must be specified");
     }
-    if errors.is_empty() { Ok(()) } else { Err(invalid(resource, &errors)) }
+    if let Some(attributes) = given("resourceAttributes") {
+        errors.append(selectors::validate(attributes, &spec.child("resourceAttributes")));
+    }
+    if let Some(metadata) = unwanted_metadata(asked, namespaced) {
+        let but = if namespaced { "must be empty except for namespace" } else { "must be empty" };
+        errors.invalid(&Path::new("metadata"), metadata, but);
+    }
+    errors
+}
+
+/// A question has no identity.
+fn unwanted_metadata(asked: &Value, namespaced: bool) -> Option<Value> {
+    let metadata = asked.get("metadata")?.as_object()?;
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    };
+    let known = |key: &str| key == "managedFields" || (namespaced && key == "namespace");
+    let unwanted = metadata.iter().any(|(key, value)| !known(key) && !empty(value));
+    unwanted.then(|| Value::Object(metadata.clone()))
 }
 
 fn subject(spec: &Value) -> UserInfo {
@@ -174,28 +182,28 @@ fn subject(spec: &Value) -> UserInfo {
     let strings = |value: Option<&Value>| -> Vec<String> {
         value.and_then(|value| Vec::<String>::deserialize(value).ok()).unwrap_or_default()
     };
-    UserInfo { name: text("user"), uid: text("uid"), groups: strings(spec.get("groups")), ..UserInfo::default() }
+    let extra = spec.get("extra").and_then(|extra| Deserialize::deserialize(extra).ok()).unwrap_or_default();
+    UserInfo { name: text("user"), uid: text("uid"), groups: strings(spec.get("groups")), extra }
 }
 
-fn decide(server: &Inner, user: &UserInfo, spec: &Value) -> Decision {
+/// The decision, and which selectors were not understood.
+fn decide(server: &Inner, user: &UserInfo, spec: &Value) -> (Decision, String) {
     if let Some(attributes) = spec.get("nonResourceAttributes").filter(|attributes| !attributes.is_null()) {
         let text = |key: &str| attributes.get(key).and_then(Value::as_str).unwrap_or_default();
-        return server.authorizer.authorize(&Attributes::path(user, text("verb"), text("path")));
+        return (server.authorizer.authorize(&Attributes::path(user, text("verb"), text("path"))), String::new());
     }
     let given = spec.get("resourceAttributes").cloned().unwrap_or_default();
+    let selected = selectors::read(&given);
     let asked = ResourceAttributes::deserialize(given).unwrap_or_default();
-    let fields = terms(asked.field_selector.as_ref());
-    server.authorizer.authorize(&Attributes {
-        user,
-        verb: &asked.verb,
+    let decision = server.authorizer.authorize(&Attributes {
         namespace: &asked.namespace,
-        group: &asked.group,
-        resource: &asked.resource,
         subresource: &asked.subresource,
         name: &asked.name,
-        path: None,
-        fields: &fields,
-    })
+        fields: &selected.fields,
+        labels: &selected.labels,
+        ..Attributes::resource(user, &asked.verb, &asked.group, &asked.resource)
+    });
+    (decision, selected.unread)
 }
 
 fn self_rules(server: &Inner, call: &Call, asked: &mut Value) -> Result<Value, Status> {
@@ -203,7 +211,7 @@ fn self_rules(server: &Inner, call: &Call, asked: &mut Value) -> Result<Value, S
     if namespace.is_empty() {
         return Err(Status::bad_request("no namespace on request"));
     }
-    let rules = server.authorizer.rbac.rules_for(&call.user, namespace);
+    let auth::Grants { rules, incomplete, error } = server.authorizer.grants(&call.user, namespace);
     let (mut resources, mut paths) = (Vec::new(), Vec::new());
     for rule in &rules {
         if !rule.resources.is_empty() {
@@ -217,7 +225,10 @@ fn self_rules(server: &Inner, call: &Call, asked: &mut Value) -> Result<Value, S
             paths.push(json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls}));
         }
     }
-    asked["status"] = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+    asked["status"] = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": incomplete});
+    if let Some(error) = error {
+        asked["status"]["evaluationError"] = error.into();
+    }
     object::metadata_mut(asked).remove("creationTimestamp");
     Ok(asked.clone())
 }

@@ -39,8 +39,8 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     default(&mut request);
     validate(&request)?;
     manage(&change, &mut request);
-    complete(&mut request);
     change.mutate(Operation::Create, &mut request, None).await?;
+    complete(&mut request);
     change.admit(Operation::Create, &mut request, None).await?;
     let account = Reference { name: change.name.to_string(), uid: account.header.uid.to_string() };
     let private = Private { namespace: change.namespace.into(), serviceaccount: account, ..Private::default() };

@@ -158,7 +158,7 @@ impl Samples {
             object["apiVersion"] = row.api_version().into();
             object["kind"] = row.kind.clone().into();
         }
-        object["metadata"] = json!({"name": name, "labels": {"probe": name}});
+        object["metadata"] = metadata_for(row, name);
         Some(object)
     }
 }
@@ -301,7 +301,7 @@ impl Prober<'_> {
         // The name in the object's own fields is without what the kind's rule adds.
         let inner = name.trim_start_matches("v1.").trim_start_matches("probes.").trim_end_matches(".example.com");
         let mut object = self.samples.of(row, inner).unwrap_or(json!({}));
-        object["metadata"] = json!({"name": name, "labels": {"probe": name}});
+        object["metadata"] = metadata_for(row, name);
         object
     }
 
@@ -334,6 +334,11 @@ impl Prober<'_> {
             .await;
         }
     }
+}
+
+/// Access reviews must not have any.
+fn metadata_for(row: &Row, name: &str) -> Value {
+    if row.resource.ends_with("accessreviews") { json!({}) } else { json!({"name": name, "labels": {"probe": name}}) }
 }
 
 /// Some kinds have rules for their names.

@@ -14,6 +14,7 @@ pub use aggregate::aggregated_rules;
 use index::Index;
 pub use rule::{Rule, rules_of};
 
+use crate::authorizer::aggregate;
 use crate::{Attributes, Decision, UserInfo};
 
 pub const GROUP: &str = "rbac.authorization.k8s.io";
@@ -93,18 +94,26 @@ impl Rbac {
         match reason {
             Some(reason) => Decision::Allow(reason),
             None if missing.is_empty() => Decision::NoOpinion(String::new()),
-            None => Decision::NoOpinion(format!("RBAC: {}", join_missing(&missing))),
+            None => Decision::NoOpinion(format!("RBAC: {}", aggregate(&missing))),
         }
     }
 
     /// All rules that the user has in the namespace (and in the cluster).
     pub fn rules_for(&self, user: &UserInfo, namespace: &str) -> Vec<Rule> {
-        let mut all = Vec::new();
+        self.rules_and_missing(user, namespace).0
+    }
+
+    /// The same, and what bindings refer to in vain.
+    pub fn rules_and_missing(&self, user: &UserInfo, namespace: &str) -> (Vec<Rule>, Vec<String>) {
+        let (mut all, mut missing) = (Vec::new(), Vec::new());
         self.index.read().visit(user, namespace, &mut |grant| {
-            all.extend(grant.rules.unwrap_or_default().iter().cloned());
+            match grant.rules {
+                Some(rules) => all.extend(rules.iter().cloned()),
+                None => missing.push(grant.missing_role()),
+            }
             true
         });
-        all
+        (all, missing)
     }
 
     /// Fails unless the user already holds all of `rules` in the namespace.
@@ -135,10 +144,3 @@ impl Rbac {
 
 #[cfg(test)]
 mod tests;
-
-fn join_missing(missing: &[String]) -> String {
-    match missing {
-        [one] => one.clone(),
-        many => format!("[{}]", many.join(", ")),
-    }
-}
