@@ -57,9 +57,9 @@ pub fn is_empty(server: &Inner) -> bool {
 }
 
 /// A remote version in aggregated discovery. What cannot be reached is told as it was seen last, and called stale.
-pub fn version(remote: &Remote) -> Value {
+pub fn version(server: &Inner, remote: &Remote) -> Value {
     let resources = aggregated(&remote.seen.lock().resources);
-    let freshness = if remote.is_available() { "Current" } else { "Stale" };
+    let freshness = if remote.is_available(&server.store) { "Current" } else { "Stale" };
     let mut version = json!({"version": remote.version, "freshness": freshness});
     if !resources.is_empty() {
         version["resources"] = resources.into();

@@ -27,7 +27,7 @@ fn group_version(path: &str) -> Option<(&str, &str)> {
 
 /// Sends the request there under `path`, with the client's query.
 pub async fn forward(server: &Inner, call: &Call, remote: &Remote, path: &str) -> Response<Body> {
-    if !remote.is_available() {
+    if !remote.is_available(&server.store) {
         return failure(StatusCode::SERVICE_UNAVAILABLE, "service unavailable");
     }
     let tls = match remote.tls() {

@@ -1,7 +1,6 @@
 //! APIServices that name a service: where it is, how it is spoken to, and what it was seen to serve.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use admission::webhook::{Destination, Service};
 use arc_swap::ArcSwap;
@@ -42,7 +41,6 @@ pub struct Remote {
     pub version_priority: i64,
     pub service: Service,
     tls: Result<Arc<ClientConfig>, String>,
-    available: AtomicBool,
     pub seen: Mutex<Seen>,
     spec: Value,
 }
@@ -89,9 +87,7 @@ impl Remotes {
         let stored = snapshot.range(&prefix, None).map(|(_, object)| object.value());
         let remotes = stored.filter(|value| value["spec"]["service"].is_object()).map(|value| {
             let same = known.iter().find(|remote| remote.spec == value["spec"]);
-            let remote = same.cloned().unwrap_or_else(|| Arc::new(self.remote(&value)));
-            remote.available.store(is_available(&value), Ordering::Relaxed);
-            remote
+            same.cloned().unwrap_or_else(|| Arc::new(self.remote(&value)))
         });
         self.all.store(Arc::new(remotes.collect()));
     }
@@ -109,7 +105,6 @@ impl Remotes {
             version_priority: spec["versionPriority"].as_i64().unwrap_or(0),
             service: Service { namespace: text("/service/namespace"), name: text("/service/name"), port },
             tls: self.tls(spec).map_err(|error| error.to_string()),
-            available: AtomicBool::default(),
             seen: Mutex::default(),
             spec: spec.clone(),
         }
@@ -135,8 +130,9 @@ fn is_available(value: &Value) -> bool {
 }
 
 impl Remote {
-    pub fn is_available(&self) -> bool {
-        self.available.load(Ordering::Relaxed)
+    /// As its APIService says: whoever saw that it is available is served.
+    pub fn is_available(&self, store: &Store) -> bool {
+        store.get(&Key::new(GROUP, NAME, "", &self.name)).is_some_and(|stored| is_available(&stored.value()))
     }
 
     pub fn tls(&self) -> Result<Arc<ClientConfig>, String> {

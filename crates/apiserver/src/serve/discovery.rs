@@ -188,7 +188,7 @@ fn aggregated_with_remotes(server: &Inner, catalog: &Catalog) -> Value {
             let name = version["version"].as_str().unwrap_or_default();
             let remote = server.remotes.find(group.name, name).filter(|_| !catalog.is_built_in(group.name));
             if let Some(remote) = remote {
-                *version = merged::version(&remote);
+                *version = merged::version(server, &remote);
             }
         }
         items.push(item);
