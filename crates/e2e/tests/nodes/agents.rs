@@ -80,6 +80,10 @@ fn identities(user: &User<'_>) -> Result<BTreeSet<(u32, u64)>> {
 }
 
 fn server_comes_back(user: &User<'_>) -> Result<()> {
+    eventually("the pods of earlier steps are gone", || {
+        let left = user.kubectl.words("get pods", "{.items[*].metadata.name}")?;
+        Ok(left.is_empty().then_some(()))
+    })?;
     for worker in WORKERS {
         pod_on(user, worker, "before")?;
     }
