@@ -13,6 +13,7 @@ use crate::pod_security;
 /// The settings of the chain. The default is upstream's.
 #[derive(Clone, Debug, Default)]
 pub struct Configuration {
+    enabled: BTreeSet<String>,
     disabled: BTreeSet<String>,
     pub(crate) pod_security: pod_security::Configuration,
     pub(crate) limited: Vec<LimitedResource>,
@@ -61,7 +62,8 @@ impl Configuration {
     /// From upstream's flags: a file, and names of plugins that are to run or not to run.
     pub fn load(file: Option<&Path>, enable: &[String], disable: &[String]) -> Result<Self, ConfigurationError> {
         check_names(enable, disable)?;
-        let mut configuration = Configuration { disabled: disable.iter().cloned().collect(), ..Self::default() };
+        let names = |names: &[String]| names.iter().cloned().collect();
+        let mut configuration = Configuration { enabled: names(enable), disabled: names(disable), ..Self::default() };
         if let Some(file) = file {
             configuration.read(file)?;
         }
@@ -69,7 +71,8 @@ impl Configuration {
     }
 
     pub(crate) fn runs(&self, plugin: &str) -> bool {
-        !self.disabled.contains(plugin)
+        let by_default = !crate::OFF_BY_DEFAULT.contains(&plugin);
+        !self.disabled.contains(plugin) && (by_default || self.enabled.contains(plugin))
     }
 
     fn read(&mut self, file: &Path) -> Result<(), ConfigurationError> {
@@ -189,5 +192,16 @@ mod tests {
         assert_eq!(flags(&["Nope"], &[]).unwrap_err(), "enable-admission-plugins plugin \"Nope\" is unknown");
         assert!(flags(&["PodSecurity"], &["PodSecurity"]).unwrap_err().contains("overlapped"));
         assert!(!flags(&[], &["PodSecurity"]).unwrap().runs("PodSecurity"));
+    }
+
+    #[test]
+    fn some_plugins_run_only_when_they_are_asked_for() {
+        let known: BTreeSet<&str> = crate::plugin_names().collect();
+        for plugin in crate::OFF_BY_DEFAULT {
+            assert!(known.contains(plugin), "{plugin}");
+            assert!(!Configuration::default().runs(plugin), "{plugin}");
+            let asked = Configuration::load(None, &[(*plugin).to_owned()], &[]).unwrap();
+            assert!(asked.runs(plugin) && asked.runs("PodSecurity"), "{plugin}");
+        }
     }
 }

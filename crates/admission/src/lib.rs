@@ -8,6 +8,7 @@
 mod configuration;
 mod match_conditions;
 mod matching;
+mod metrics;
 mod plugins;
 mod pod_security;
 mod policy;
@@ -15,8 +16,12 @@ mod request;
 mod services;
 pub mod webhook;
 
+use std::time::Instant;
+
 use apimachinery::Status;
 use async_trait::async_trait;
+
+use metrics::Step;
 
 pub use configuration::{Configuration, ConfigurationError};
 pub use request::{Operation, Origin, Request};
@@ -40,14 +45,19 @@ pub trait Plugin: Send + Sync {
 
 /// Upstream's order.
 static CHAIN: &[&dyn Plugin] = &[
+    &plugins::AlwaysAdmit,
     &plugins::NamespaceLifecycle,
+    &plugins::NamespaceExists,
+    &plugins::LimitPodHardAntiAffinityTopology,
     &plugins::LimitRanger,
     &plugins::ServiceAccount,
     &plugins::NodeRestriction,
     &plugins::TaintNodesByCondition,
+    &plugins::AlwaysPullImages,
     &plugins::PodSecurity,
     &plugins::Priority,
     &plugins::DefaultTolerationSeconds,
+    &plugins::ExtendedResourceToleration,
     &plugins::DefaultStorageClass,
     &plugins::StorageObjectInUseProtection,
     &plugins::PersistentVolumeClaimResize,
@@ -56,21 +66,36 @@ static CHAIN: &[&dyn Plugin] = &[
     &plugins::CertificateSigning,
     &plugins::CertificateSubjectRestriction,
     &plugins::DefaultIngressClass,
+    &plugins::DenyServiceExternalIPs,
     &plugins::PodTopologyLabels,
     &policy::MutatingAdmissionPolicy,
     &webhook::MutatingAdmissionWebhook,
     &policy::ValidatingAdmissionPolicy,
     &webhook::ValidatingAdmissionWebhook,
     &plugins::ResourceQuota,
+    &plugins::AlwaysDeny,
+];
+
+/// Those that run only if the administrator asks for them. NodeRestriction is none of them: nodes are not trusted here.
+pub(crate) static OFF_BY_DEFAULT: &[&str] = &[
+    "AlwaysAdmit",
+    "NamespaceExists",
+    "LimitPodHardAntiAffinityTopology",
+    "AlwaysPullImages",
+    "ExtendedResourceToleration",
+    "DenyServiceExternalIPs",
+    "AlwaysDeny",
 ];
 
 /// Runs the changing half of the chain; a second time when a webhook changed something.
 pub async fn mutate(request: &mut Request<'_>) -> Result<(), Status> {
-    admit(request).await?;
-    if request.reinvocation.begin_again() {
-        admit(request).await?;
+    let began = Instant::now();
+    let mut admitted = admit(request).await;
+    if admitted.is_ok() && request.reinvocation.begin_again() {
+        admitted = admit(request).await;
     }
-    Ok(())
+    request.services.metrics.step(Step::Admit, request.operation, began.elapsed(), admitted.is_err());
+    admitted
 }
 
 async fn admit(request: &mut Request<'_>) -> Result<(), Status> {
@@ -82,6 +107,13 @@ async fn admit(request: &mut Request<'_>) -> Result<(), Status> {
 
 /// Runs the refusing half of the chain.
 pub async fn validate(request: &Request<'_>) -> Result<(), Status> {
+    let began = Instant::now();
+    let validated = refuse(request).await;
+    request.services.metrics.step(Step::Validate, request.operation, began.elapsed(), validated.is_err());
+    validated
+}
+
+async fn refuse(request: &Request<'_>) -> Result<(), Status> {
     for plugin in running(request.services) {
         plugin.validate(request).await?;
     }

@@ -6,6 +6,7 @@ use auth::Authorizer;
 use serde_json::Value;
 
 use crate::Configuration;
+use crate::metrics::Metrics;
 use crate::policy::{Index, Mutations, Validations};
 use crate::webhook::{Hooks, WebhookCaller};
 
@@ -18,6 +19,7 @@ pub struct Services {
     pub(crate) caller: Arc<dyn WebhookCaller>,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) configuration: Configuration,
+    pub(crate) metrics: Metrics,
 }
 
 /// The group whose configurations the chain follows.
@@ -33,12 +35,18 @@ impl Services {
             caller,
             authorizer,
             configuration,
+            metrics: Metrics::default(),
         }
     }
 
     /// How webhooks are reached; those that convert objects are asked through it too.
     pub fn caller(&self) -> &dyn WebhookCaller {
         self.caller.as_ref()
+    }
+
+    /// What is counted of the chain, for `/metrics`.
+    pub fn write_metrics(&self, out: &mut String) {
+        self.metrics.write(out);
     }
 
     /// Takes in the newest state of a configuration; `None` when it is gone.

@@ -35,12 +35,14 @@ fn kind_of(kind: &str) -> &'static str {
 
 fn cell(kind: &str, value: &Value, now: i64) -> Value {
     match (kind, value) {
+        // As upstream's templates print what is no value.
+        ("string", Value::Null) => "<no value>".into(),
         (_, Value::Null) => Value::Null,
         ("string", value) => text_of(value).into(),
         ("integer", Value::Number(number)) => number.as_i64().or_else(|| cut(number.as_f64())).into(),
         ("number", Value::Number(number)) => number_cell(number),
         ("boolean", Value::Bool(_)) => value.clone(),
-        ("date", Value::String(text)) if text.is_empty() => table::since(None, now),
+        ("date", Value::String(text)) if text.is_empty() || text == "null" => table::since(None, now),
         ("date", Value::String(_)) if apimachinery::time::seconds(value).is_none() => "<invalid>".into(),
         ("date", Value::String(_)) => table::since(Some(value), now),
         _ => Value::Null,
@@ -66,7 +68,8 @@ mod tests {
 
     #[test]
     fn cells_have_the_type_of_their_column_or_are_empty() {
-        let object = json!({"i": 5, "f": 2.5, "b": true, "s": "x", "o": {"a": 1}, "t": "2026-01-01T00:00:00Z"});
+        let object =
+            json!({"i": 5, "f": 2.5, "b": true, "s": "x", "o": {"a": 1}, "n": null, "t": "2026-01-01T00:00:00Z"});
         for (path, kind, expected) in [
             (".i", "integer", json!(5)),
             (".f", "integer", json!(2)),
@@ -78,6 +81,8 @@ mod tests {
             (".t", "date", json!("60s")),
             (".s", "date", json!("<invalid>")),
             (".nothing", "string", Value::Null),
+            (".n", "string", json!("<no value>")),
+            (".n", "integer", Value::Null),
         ] {
             assert_eq!(Printer::new(path, kind).cell(&object, 1_767_225_660), expected, "{path} {kind}");
         }

@@ -122,12 +122,15 @@ pub struct FieldError {
     pub value: Value,
     /// Large values are not repeated to their author.
     pub hides_value: bool,
+    /// The value is not null, it is not there.
+    pub absent: bool,
     pub detail: String,
 }
 
 impl FieldError {
     fn new(kind: ErrorKind, path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
-        Self { kind, field: path.0.clone(), value: value.into(), hides_value: false, detail: detail.into() }
+        let (value, detail) = (value.into(), detail.into());
+        Self { kind, field: path.0.clone(), value, hides_value: false, absent: false, detail }
     }
 
     pub fn required(path: &Path, detail: &str) -> Self {
@@ -179,6 +182,12 @@ impl FieldError {
     #[must_use]
     pub fn hiding_value(mut self) -> Self {
         self.hides_value = true;
+        self
+    }
+
+    /// Of a value that was looked for and may not be there.
+    pub fn maybe_absent(mut self) -> Self {
+        self.absent = self.value.is_null();
         self
     }
 

@@ -152,6 +152,25 @@ fn set_text(object: &mut Value, key: &str, value: &str) {
     }
 }
 
+/// Drops owner references that stand there twice, the same in every field, and says whose they are.
+pub fn drop_repeated_owners(object: &mut Value) -> Vec<String> {
+    let references = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut);
+    let Some(references) = references else { return Vec::new() };
+    let (mut kept, mut repeated): (Vec<Value>, _) = (Vec::new(), Vec::new());
+    let mut seen = std::collections::HashSet::new();
+    for reference in std::mem::take(references) {
+        let uid = reference["uid"].as_str().unwrap_or_default().to_owned();
+        // Most owners are there once: only those seen before are compared.
+        if seen.insert(uid.clone()) || !kept.contains(&reference) {
+            kept.push(reference);
+        } else {
+            repeated.push(uid);
+        }
+    }
+    *references = kept;
+    repeated
+}
+
 pub fn set_name(object: &mut Value, value: &str) {
     set_text(object, "name", value);
 }
@@ -227,5 +246,21 @@ pub fn set_owner_reference(object: &mut Value, reference: Value) {
     match list.iter_mut().find(|known| known["uid"] == reference["uid"]) {
         Some(known) => *known = reference,
         None => list.push(reference),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn owners_that_are_the_same_in_every_field_are_kept_once() {
+        let owner = |uid: &str, name: &str| json!({"uid": uid, "name": name});
+        let mut object = json!({"metadata": {"ownerReferences": [owner("1", "a"), owner("2", "b"), owner("1", "a"), owner("1", "c")]}});
+        assert_eq!(drop_repeated_owners(&mut object), ["1"]);
+        assert_eq!(object["metadata"]["ownerReferences"], json!([owner("1", "a"), owner("2", "b"), owner("1", "c")]));
+        assert!(drop_repeated_owners(&mut json!({})).is_empty());
     }
 }

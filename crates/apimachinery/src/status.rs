@@ -219,6 +219,12 @@ impl Status {
         Self::failure(406, "NotAcceptable", message)
     }
 
+    /// What upstream's router says before anything else is looked at.
+    pub fn no_representation(available: &[&str]) -> Self {
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {}", available.join(", "));
+        Self::failure(406, "NotAcceptable", message).with_details(Details::default())
+    }
+
     pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         let message = format!(
             "the body of the request was in an unknown format - accepted media types include: {}",

@@ -211,7 +211,7 @@ fn zero_value(node: SchemaNode<'_>) -> Value {
     match node.scalar() {
         _ if node.is_list() || node.is_map() => Value::Null,
         None => zero(node),
-        Some(Type::String) => "".into(),
+        Some(Type::String | Type::Bytes) => "".into(),
         Some(Type::Int32 | Type::Int64 | Type::Double | Type::IntOrString) => 0.into(),
         Some(Type::Bool) => false.into(),
         Some(Type::Quantity) => "0".into(),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apimachinery::{GroupResource, Status};
 use auth::UserInfo;
@@ -20,8 +21,17 @@ use crate::flow::Flow;
 use crate::negotiate::{Accept, Offer, Shape};
 use crate::query::Query;
 use crate::request_info::RequestInfo;
+use crate::serve::metrics::Open;
 use crate::server::PeerAddress;
 use crate::stages::impersonate::Impersonation;
+use crate::webhook_time::WebhookTime;
+
+/// The connection behind a request, for another protocol.
+pub struct Upgrade {
+    pub connection: hyper::upgrade::OnUpgrade,
+    /// The request stays open as long as the connection.
+    pub open: Option<Arc<Open>>,
+}
 
 /// What all stages and verbs see of a request; its body is taken out once.
 pub struct Call {
@@ -42,13 +52,20 @@ pub struct Call {
     pub impersonated: Option<Box<Impersonation>>,
     /// Which flow the request belongs to; none for what stays open.
     pub flow: Option<Arc<Flow>>,
+    /// How long it waited for its seat.
+    pub queue_wait: Duration,
+    pub webhook_time: WebhookTime,
+    /// Whether it came to what answers it.
+    pub is_handled: bool,
+    /// Kept while it stays open.
+    pub open: Option<Arc<Open>>,
     /// Texts for the `Warning` header.
     warnings: Mutex<Vec<String>>,
     /// The options of a deletion, which come in the body.
     pub delete_options: Mutex<Option<Value>>,
     body: Mutex<Option<Body>>,
     /// For streams: the connection behind the request.
-    pub upgrade: Mutex<Option<hyper::upgrade::OnUpgrade>>,
+    pub upgrade: Mutex<Option<Upgrade>>,
     /// What is served while this request lasts.
     pub catalog: Arc<Catalog>,
 }
@@ -69,12 +86,25 @@ impl Call {
             audit: None,
             impersonated: None,
             flow: None,
+            queue_wait: Duration::ZERO,
+            webhook_time: WebhookTime::default(),
+            is_handled: false,
+            open: None,
             warnings: Mutex::default(),
             delete_options: Mutex::default(),
             body: Mutex::new(Some(body)),
-            upgrade: Mutex::new(parts.extensions.remove()),
+            upgrade: Mutex::new(parts.extensions.remove().map(|connection| Upgrade { connection, open: None })),
             catalog,
         }
+    }
+
+    /// It has come to what answers it; `open` is there if it stays open.
+    pub fn handled(&mut self, open: Option<Arc<Open>>) {
+        self.is_handled = true;
+        if let Some(upgrade) = &mut *self.upgrade.lock() {
+            upgrade.open.clone_from(&open);
+        }
+        self.open = open;
     }
 
     /// A note in the audit log, under a key of its author.
@@ -112,7 +142,7 @@ impl Call {
     }
 
     /// How long the request may take, if it does not stay open.
-    pub fn time_limit(&self) -> std::time::Duration {
+    pub fn time_limit(&self) -> Duration {
         crate::stages::deadline::limit(&self.query).unwrap_or(crate::stages::deadline::LIMIT_MAX)
     }
 
@@ -122,7 +152,7 @@ impl Call {
     }
 
     pub fn negotiate_offer(&mut self, offer: Offer) -> Result<(), Status> {
-        self.accept = Accept::negotiate(&self.headers, offer)?;
+        self.accept = Accept::negotiate(&self.headers, offer, matches!(self.info.verb, "list" | "watch"))?;
         self.accept.pretty |= self.wants_pretty();
         Ok(())
     }

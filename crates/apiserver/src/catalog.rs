@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use apimachinery::{GroupKind, GroupResource, Gvk, object};
+use apimachinery::{GroupResource, Gvk, object};
 use arc_swap::ArcSwap;
 use registry::strategy::{Resource, Subresource};
 use serde_json::Value;
@@ -155,7 +155,6 @@ pub fn of_storage(group: &str, name: &str) -> Option<&'static Arc<Resource>> {
 /// Shorthands for a resource's names.
 pub trait ResourceExt {
     fn gvk(&self) -> Gvk;
-    fn group_kind(&self) -> GroupKind;
     fn group_resource(&self) -> GroupResource;
     fn api_version(&self) -> String;
     fn list_kind(&self) -> String;
@@ -169,10 +168,6 @@ pub trait ResourceExt {
 impl ResourceExt for Resource {
     fn gvk(&self) -> Gvk {
         Gvk::new(self.group, self.version, self.kind)
-    }
-
-    fn group_kind(&self) -> GroupKind {
-        GroupKind::new(self.group, self.kind)
     }
 
     fn group_resource(&self) -> GroupResource {

@@ -13,6 +13,7 @@ use store::{Draft, Object, WriteError};
 use crate::call::Call;
 use crate::catalog::{self, ResourceExt};
 use crate::custom::convert::{self, Conversions};
+use crate::device_access;
 use crate::encode::Item;
 use crate::ownership::Ownership;
 use crate::server::Inner;
@@ -117,6 +118,11 @@ impl Change<'_> {
         }
     }
 
+    /// The same write, to be aimed at something else.
+    pub fn another(&self) -> Change<'_> {
+        self.named(self.name)
+    }
+
     fn named<'a>(&'a self, name: &'a str) -> Change<'a> {
         Change { name, manager: self.manager.clone(), conversions: Conversions::default(), ..*self }
     }
@@ -131,7 +137,7 @@ impl Change<'_> {
         }
         // Upstream defaults what it reads back from its storage: a job's labels come from those that its preparation gave.
         strategy.default(&mut object);
-        let reservation = self.server.allocators.reserve_for_create(self.resource, &mut object)?;
+        let reservation = self.server.allocators.reserve_for_create(self.resource, &mut object, self.dry_run)?;
         self.normalize(&mut object)?;
         self.validate_new(&object)?;
         self.admit(Operation::Create, &mut object, None).await?;
@@ -141,7 +147,8 @@ impl Change<'_> {
         }
         let key = self.resource.key(self.namespace, self.name);
         let draft = self.draft(&object).await?;
-        let stored = self.server.store.create(key, draft).await.map_err(|error| self.write_error(error))?;
+        let written = self.server.store.create_with(key, draft, reservation.companions()).await;
+        let stored = written.map_err(|error| self.write_error(error))?;
         reservation.commit();
         self.server.indexes.wait_for(self.resource, stored.revision).await;
         self.shown(stored).await
@@ -168,7 +175,8 @@ impl Change<'_> {
     fn validate_new(&self, object: &Value) -> Result<(), Status> {
         let rule = self.resource.strategy.name_rule();
         let check = |name: &str, prefix: bool| rule.check(name, prefix);
-        let mut errors = object_meta::validate(object, self.resource.namespaced, &check);
+        let mut errors = device_access::check_new(self, object);
+        errors.append(object_meta::validate(object, self.resource.namespaced, &check));
         errors.append(self.resource.strategy.validate(object));
         self.refuse(errors)
     }
@@ -177,6 +185,10 @@ impl Change<'_> {
         if errors.is_empty() {
             return Ok(());
         }
+        let errors = match self.resource.schema.is_built_in() {
+            true => registry::shown_errors(errors, self.resource.schema.node()),
+            false => errors,
+        };
         // A kind that another group keeps is judged there.
         let kind = GroupKind::new(self.resource.storage().0, self.resource.kind);
         Err(Status::invalid(&kind, self.name, &errors))
@@ -212,10 +224,11 @@ impl Change<'_> {
         let key = self.resource.key(self.namespace, self.name);
         let draft = self.draft(&new).await?;
         let written = if ends(self.resource, &old, &new) {
-            let deleted = self.server.store.delete(key, current.revision, Some(draft)).await;
+            let leaving = self.server.allocators.leaving(self.resource, || new.clone());
+            let deleted = self.server.store.delete_with(key, current.revision, Some(draft), leaving).await;
             deleted.inspect(|_| self.server.allocators.release(self.resource, &new))
         } else {
-            self.server.store.update(key, current.revision, draft).await
+            self.server.store.update_with(key, current.revision, draft, reservation.companions()).await
         };
         match written {
             Ok(stored) => {
@@ -246,7 +259,9 @@ impl Change<'_> {
             Part::Other(_) | Part::Consequence(_) => {}
         }
         let reservation = match self.part {
-            Part::Main | Part::Scale => self.server.allocators.reserve_for_update(self.resource, old, &mut new)?,
+            Part::Main | Part::Scale => {
+                self.server.allocators.reserve_for_update(self.resource, old, &mut new, self.dry_run)?
+            }
             _ => crate::allocate::Reservation::none(),
         };
         self.normalize(&mut new)?;
@@ -255,8 +270,17 @@ impl Change<'_> {
         }
         self.validate_change(&new, old)?;
         self.admit(Operation::Update, &mut new, Some(old)).await?;
-        strategy.warnings(&new, Some(old)).into_iter().for_each(|text| self.call.warn(text));
+        self.warnings(&new, old).into_iter().for_each(|text| self.call.warn(text));
         Ok((new, reservation))
+    }
+
+    /// What is accepted but worth a word, by the rules of what is written.
+    fn warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        match self.part {
+            Part::Main | Part::Scale => self.resource.strategy.warnings(new, Some(old)),
+            Part::Status => self.resource.strategy.part_warnings(&self.call.info.subresource, new, old),
+            Part::Other(_) | Part::Consequence(_) => Vec::new(),
+        }
     }
 
     fn validate_change(&self, new: &Value, old: &Value) -> Result<(), Status> {
@@ -265,7 +289,8 @@ impl Change<'_> {
             Part::Status => 1,
             Part::Other(_) | Part::Consequence(_) => 0,
         };
-        let mut errors = object_meta::validate_update(new, old, again);
+        let mut errors = device_access::check_status(self, new, old);
+        errors.append(object_meta::validate_update(new, old, again));
         match self.part {
             Part::Main | Part::Scale => errors.append(self.resource.strategy.validate_update(new, old)),
             Part::Status => {
@@ -318,10 +343,23 @@ impl Change<'_> {
             }
             _ => {}
         }
+        self.drop_repeated_owners(object, "");
         let before = object.pointer("/metadata/managedFields").cloned();
         admission::mutate(&mut self.admission(operation, Some(object), old)).await?;
         self.check_owners_after_admission(object, before);
+        self.drop_repeated_owners(object, " after mutating admission happens");
         Ok(())
+    }
+
+    fn drop_repeated_owners(&self, object: &mut Value, when: &str) {
+        let repeated = object::drop_repeated_owners(object);
+        if !repeated.is_empty() {
+            self.call.warn(format!(
+                ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may \
+                 reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+                repeated.join(", ")
+            ));
+        }
     }
 
     pub async fn admit(&self, operation: Operation, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
@@ -351,6 +389,8 @@ impl Change<'_> {
             WriteError::AlreadyExists(_) => Status::already_exists(&self.resource.group_resource(), self.name),
             WriteError::Conflict { current: Some(_) } => self.modified(),
             WriteError::Conflict { current: None } => self.not_found(),
+            // Somebody made an IPAddress of that name by hand a moment ago: the next try sees it.
+            WriteError::CompanionExists(_) => self.modified(),
             other => Status::internal(other),
         }
     }

@@ -48,6 +48,8 @@ pub struct Config {
     /// An AuthenticationConfiguration, instead of those issuers. It is followed.
     pub authentication_config: Option<PathBuf>,
     pub request_header: RequestHeaderConfig,
+    /// Write what other parts of the process count, for `/metrics`.
+    pub more_metrics: Vec<fn(&mut String)>,
     pub mutating_in_flight_max: usize,
     pub readonly_in_flight_max: usize,
 }
@@ -69,6 +71,7 @@ impl Default for Config {
             oidc_issuers: Vec::new(),
             authentication_config: None,
             request_header: RequestHeaderConfig::default(),
+            more_metrics: Vec::new(),
             mutating_in_flight_max: 200,
             readonly_in_flight_max: 400,
         }

@@ -50,18 +50,18 @@ impl Expected<'static> {
 
 /// Any body as JSON, without a schema. `expected`: apiVersion and kind where protobuf does not say.
 pub fn parse(headers: &HeaderMap, body: &[u8], expected: (&str, &str)) -> Result<Value, Status> {
-    let json = to_json(headers, body, expected)?;
+    let (json, _) = to_json(headers, body, expected)?;
     serde_json::from_slice(&json).map_err(|error| cannot_parse(&error))
 }
 
-/// JSON text of a body in any format.
-fn to_json(headers: &HeaderMap, body: &[u8], expected: (&str, &str)) -> Result<Bytes, Status> {
+/// JSON text of a body in any format, and what is to be complained of that it shows no more.
+fn to_json(headers: &HeaderMap, body: &[u8], expected: (&str, &str)) -> Result<(Bytes, Option<String>), Status> {
     match body_format(headers)? {
-        BodyFormat::Json => Ok(unicode::repaired(body)),
+        BodyFormat::Json => Ok((unicode::repaired(body), None)),
         BodyFormat::Yaml => yaml_to_json(body),
         BodyFormat::Protobuf => {
             let object = protobuf::decode(body, expected).map_err(|error| unreadable(body, expected, &error))?;
-            Ok(object.to_string().into())
+            Ok((object.to_string().into(), None))
         }
     }
 }
@@ -86,11 +86,20 @@ fn unreadable(body: &[u8], expected: (&str, &str), error: &DecodeProtobuf) -> St
     Status::bad_request(format!("the object provided is unrecognized (must be of type {wanted}): {error} ({summary})"))
 }
 
-fn yaml_to_json(body: &[u8]) -> Result<Bytes, Status> {
-    let text = std::str::from_utf8(body).map_err(|error| Status::bad_request(format!("yaml: {error}")))?;
-    let value: Value = serde_saphyr::from_str(text)
-        .map_err(|error| Status::bad_request(format!("error converting YAML to JSON: yaml: {error}")))?;
-    Ok(value.to_string().into())
+/// Of keys that stand there twice the last counts.
+fn yaml_to_json(body: &[u8]) -> Result<(Bytes, Option<String>), Status> {
+    let (value, duplicates) = yaml_with_duplicates(body).map_err(Status::bad_request)?;
+    Ok((value.to_string().into(), duplicates.map(|why| format!("yaml: unmarshal errors:\n  {why}"))))
+}
+
+/// What upstream's parser says of a key that stands there twice.
+fn repeated(error: &serde_saphyr::Error) -> String {
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), location } => {
+            format!("line {}: key {key:?} already set in map", location.line())
+        }
+        other => other.to_string(),
+    }
 }
 
 /// A configuration to apply: YAML, of which JSON is a part. With the complaint about keys that stand there twice, of
@@ -125,7 +134,7 @@ fn yaml_with_duplicates(body: &[u8]) -> Result<(Value, Option<String>), String> 
     };
     let last_wins = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
     match serde_saphyr::from_str_with_options(text, last_wins) {
-        Ok(value) => Ok((value, Some(error.to_string()))),
+        Ok(value) => Ok((value, Some(repeated(&error)))),
         Err(error) => Err(format!("error converting YAML to JSON: yaml: {error}")),
     }
 }
@@ -136,19 +145,25 @@ fn cannot_parse(error: &serde_json::Error) -> Status {
 
 /// Decodes an object that the endpoint takes, with complaints as the client wants them.
 pub fn object(call: &Call, body: &[u8], expected: &Expected<'_>, validation: FieldValidation) -> Result<Value, Status> {
-    let json = to_json(&call.headers, body, (&expected.gvk.api_version(), &expected.gvk.kind))?;
+    let (json, duplicates) = to_json(&call.headers, body, (&expected.gvk.api_version(), &expected.gvk.kind))?;
     if json.iter().all(u8::is_ascii_whitespace) {
         return Err(Status::bad_request("the request body is empty: an object is required"));
     }
     // Go decodes null into a value as nothing at all.
     let json = if json.trim_ascii() == b"null" { Bytes::from_static(b"{}") } else { json };
-    typed(call, &json, expected, validation)
+    typed(call, &json, expected, duplicates.into_iter().collect(), validation)
 }
 
-/// Decodes JSON text against a definition.
-pub fn typed(call: &Call, json: &[u8], expected: &Expected<'_>, validation: FieldValidation) -> Result<Value, Status> {
+/// Decodes JSON text against a definition. `problems` stand before its own.
+fn typed(
+    call: &Call,
+    json: &[u8],
+    expected: &Expected<'_>,
+    mut problems: Vec<String>,
+    validation: FieldValidation,
+) -> Result<Value, Status> {
     if let Some(resource) = expected.custom {
-        return custom(call, json, resource, validation);
+        return custom(call, json, resource, problems, validation);
     }
     let kind = expected.gvk.kind.as_str();
     check_kind(json, expected)?;
@@ -158,12 +173,19 @@ pub fn typed(call: &Call, json: &[u8], expected: &Expected<'_>, validation: Fiel
         map.insert("apiVersion".into(), expected.gvk.api_version().into());
         map.insert("kind".into(), kind.into());
     }
-    complain(call, &expected.gvk, decoded.problems, validation)?;
+    problems.extend(decoded.problems);
+    complain(call, &expected.gvk, problems, validation)?;
     Ok(object)
 }
 
 /// Custom objects must say what they are.
-fn custom(call: &Call, json: &[u8], resource: &Resource, validation: FieldValidation) -> Result<Value, Status> {
+fn custom(
+    call: &Call,
+    json: &[u8],
+    resource: &Resource,
+    mut problems: Vec<String>,
+    validation: FieldValidation,
+) -> Result<Value, Status> {
     let mut object: Value = serde_json::from_slice(json).map_err(|error| cannot_parse(&error))?;
     if apimachinery::object::kind(&object).is_empty() {
         let text = String::from_utf8_lossy(json);
@@ -175,7 +197,7 @@ fn custom(call: &Call, json: &[u8], resource: &Resource, validation: FieldValida
             "the API version in the data ({given}) does not match the expected API version ({expected})"
         )));
     }
-    let mut problems = strict::duplicates(json);
+    problems.extend(strict::duplicates(json));
     let decoded = resource.strategy.decode(&mut object, resource.schema.node());
     problems.extend(decoded.map_err(Status::bad_request)?);
     complain(call, &resource.gvk(), problems, validation)?;
@@ -238,4 +260,19 @@ fn check_kind(json: &[u8], wanted: &Expected<'_>) -> Result<(), Status> {
         "{given_kind} in version {version:?} cannot be handled as a {kind}: converting ({group}/{version}.{given_kind}) to ({group}/{version}.{kind}): unknown conversion"
     );
     Err(Status::bad_request(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_stands_there_twice_is_named_with_its_line() {
+        let body = b"a: 1\nspec:\n  foo: x\n  foo: z\n";
+        let (value, complaint) = yaml_with_duplicates(body).unwrap();
+        assert_eq!(
+            (value["spec"]["foo"].as_str(), complaint.as_deref()),
+            (Some("z"), Some("line 4: key \"foo\" already set in map"))
+        );
+    }
 }

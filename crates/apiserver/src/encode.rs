@@ -226,7 +226,9 @@ impl Table {
 
     /// Without column definitions: what a watch sends after its first event.
     pub fn rows(&self, resource: &Resource, values: &[Value], metadata: Value) -> Value {
-        let rows: Vec<Value> = values.iter().map(|value| self.row(resource, value)).collect();
+        let mut values: Vec<&Value> = values.iter().collect();
+        resource.strategy.order_rows(&mut values);
+        let rows: Vec<Value> = values.into_iter().map(|value| self.row(resource, value)).collect();
         json!({
             "kind": "Table",
             "apiVersion": "meta.k8s.io/v1",

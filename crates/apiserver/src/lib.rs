@@ -20,6 +20,7 @@ mod change;
 mod config;
 mod custom;
 mod decode;
+mod device_access;
 mod encode;
 mod event_ttl;
 mod file_changes;
@@ -41,6 +42,7 @@ mod stages;
 mod subresources;
 mod unicode;
 mod verbs;
+mod webhook_time;
 
 pub use admission::Configuration as AdmissionConfiguration;
 pub use audit::{AuditConfig, AuditDelivery, Batching, Delivery, LogConfig, Throttle, Truncation};

@@ -108,7 +108,8 @@ const SUPPORTED_STREAMS: &[&str] =
 
 impl Accept {
     /// What the first clause of the `Accept` header wants that the endpoint has, or 406.
-    pub fn negotiate(headers: &HeaderMap, offer: Offer) -> Result<Accept, Status> {
+    /// `streams`: whether the endpoint has watches too.
+    pub fn negotiate(headers: &HeaderMap, offer: Offer, streams: bool) -> Result<Accept, Status> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let gzip = text(header::ACCEPT_ENCODING).contains("gzip");
         if text(header::ACCEPT).is_empty() && offer != Offer::AggregatedDiscovery {
@@ -116,7 +117,9 @@ impl Accept {
         }
         let clauses = Clause::parse_all(text(header::ACCEPT));
         if !offer.is_routed(&clauses) {
-            return Err(Status::not_acceptable(SUPPORTED));
+            let all: Vec<&str> =
+                SUPPORTED.iter().chain(SUPPORTED_STREAMS.iter().filter(|_| streams)).copied().collect();
+            return Err(Status::no_representation(&all));
         }
         let chosen = clauses.iter().find_map(|clause| {
             let formats = FORMATS.into_iter().filter(|format| clause.matches("application", format.subtype()));
@@ -195,7 +198,7 @@ mod tests {
 
     fn choose(offer: Offer, accept: &str) -> Option<(Format, Shape)> {
         let headers = HeaderMap::from_iter([(header::ACCEPT, accept.parse().unwrap())]);
-        Accept::negotiate(&headers, offer).ok().map(|accept| (accept.format, accept.shape))
+        Accept::negotiate(&headers, offer, false).ok().map(|accept| (accept.format, accept.shape))
     }
 
     fn negotiate(accept: &str) -> Option<(Format, Shape)> {

@@ -131,6 +131,18 @@ impl DeleteOptions {
         self.dry_run.as_ref().is_some_and(|values| !values.is_empty())
     }
 
+    /// Whether only one version of the object is to be deleted.
+    pub fn has_version(&self) -> bool {
+        self.preconditions.as_ref().is_some_and(|wanted| wanted.resource_version.is_some())
+    }
+
+    /// To delete only this version.
+    #[must_use]
+    pub fn at_version(mut self, version: &str) -> DeleteOptions {
+        self.preconditions.get_or_insert_default().resource_version = Some(version.into());
+        self
+    }
+
     pub fn propagation(&self) -> Option<Propagation> {
         match (self.orphan_dependents, self.propagation_policy.as_deref()) {
             (Some(true), _) => Some(Propagation::Orphan),

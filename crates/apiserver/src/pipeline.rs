@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apimachinery::Status;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 
 use crate::body::{self, Body};
 use crate::call::Call;
@@ -12,6 +12,7 @@ use crate::query::Query;
 use crate::request_info::RequestInfo;
 use crate::server::Inner;
 use crate::stages::{audit, authenticate, authorize, deadline, flow, impersonate};
+use crate::webhook_time::WEBHOOK_TIME;
 use crate::{aggregate, encode, serve, verbs};
 
 pub async fn handle(server: &Arc<Inner>, request: Request<Body>) -> Response<Body> {
@@ -20,8 +21,8 @@ pub async fn handle(server: &Arc<Inner>, request: Request<Body>) -> Response<Bod
     let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query);
     let mut call = Call::new(&mut parts, info, query, body, server.catalog.get());
     call.audit_id = audit_id(&call);
-    let counted = server.metrics.begin(&call);
-    let answer = limited(server, &parts.extensions, &mut call).await;
+    let time = call.webhook_time.clone();
+    let answer = WEBHOOK_TIME.scope(time, limited(server, &parts.extensions, &mut call)).await;
     let failure = answer.as_ref().err().cloned();
     let response = answer.unwrap_or_else(|status| encode::status(failure_accept(&call), &status));
     let mut response = audit::finish(&mut call, response, failure.as_ref()).await;
@@ -29,11 +30,7 @@ pub async fn handle(server: &Arc<Inner>, request: Request<Body>) -> Response<Bod
     if parts.version <= Version::HTTP_11 && response.status().as_u16() >= 400 && !body::drain(call.take_body()).await {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    server.metrics.count(&call, response.status());
-    if call.info.long_running() {
-        return response.map(|body| body::with(body, counted));
-    }
-    response
+    server.metrics.requests.answered(&mut call, response)
 }
 
 /// As the client names the request, or a new name.
@@ -46,7 +43,7 @@ fn audit_id(call: &Call) -> String {
 
 /// Failures are told in the client's format, as whole objects.
 fn failure_accept(call: &Call) -> Accept {
-    let mut accept = Accept::negotiate(&call.headers, Offer::Documents).unwrap_or_default();
+    let mut accept = Accept::negotiate(&call.headers, Offer::Documents, false).unwrap_or_default();
     accept.pretty |= call.wants_pretty();
     accept
 }
@@ -62,8 +59,11 @@ async fn limited(
     }
     deadline::check(call)?;
     let end = call.received + call.time_limit();
-    let late = || Status::timeout("request did not complete within the allotted timeout", 0);
-    tokio::time::timeout_at(end, run(server, extensions, call)).await.unwrap_or_else(|_| Err(late()))
+    let answer = tokio::time::timeout_at(end, run(server, extensions, call)).await;
+    answer.unwrap_or_else(|_| {
+        server.metrics.requests.terminated(call, StatusCode::GATEWAY_TIMEOUT);
+        Err(Status::timeout("request did not complete within the allotted timeout", 0))
+    })
 }
 
 async fn run(server: &Arc<Inner>, extensions: &http::Extensions, call: &mut Call) -> Result<Response<Body>, Status> {
@@ -81,7 +81,10 @@ async fn run(server: &Arc<Inner>, extensions: &http::Extensions, call: &mut Call
     impersonate::run(server, call)?;
     let _seat = match flow::run(server, call).await {
         flow::Admission::Seat(seat) => seat,
-        flow::Admission::Refused(response) => return Ok(response),
+        flow::Admission::Refused(response) => {
+            server.metrics.requests.dropped(call);
+            return Ok(response);
+        }
     };
     if let Err(denied) = authorize::run(server, call) {
         // A kubelet hears of its pod as soon as it is bound: the index of who may what may be a moment behind.
@@ -100,6 +103,7 @@ async fn run(server: &Arc<Inner>, extensions: &http::Extensions, call: &mut Call
     if !serve::discovery::is_served(server, call) {
         return Ok(serve::page_not_found());
     }
+    call.handled(server.metrics.requests.open(call));
     let response = match call.info.is_resource {
         true => verbs::dispatch(server, call).await,
         false => serve::paths(server, call).await,

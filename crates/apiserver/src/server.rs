@@ -27,6 +27,7 @@ use crate::follow::Indexes;
 use crate::issuer_keys::IssuerKeys;
 use crate::serve::Identity;
 use crate::subresources::kubelet::KubeletClient;
+use crate::webhook_time::Timed;
 use crate::{aggregate, bootstrap, catalog, custom, pipeline, serve};
 
 /// The certificates that a connection showed; set by the listener.
@@ -71,6 +72,8 @@ pub struct Inner {
     pub auditor: Option<Arc<Auditor>>,
     pub authorizer: Arc<Authorizer>,
     pub admission: admission::Services,
+    /// For those whose time is the server's own.
+    pub webhooks: Arc<HttpsCaller>,
     /// What is served now.
     pub catalog: catalog::Current,
     pub definitions: Definitions,
@@ -119,6 +122,7 @@ impl Server {
         crate::event_ttl::spawn(&inner, tasks);
         crate::allocate::repair::spawn(&inner, tasks);
         bootstrap::kubernetes_service::keep(&inner, tasks);
+        bootstrap::service_cidr::keep(&inner, tasks);
         aggregate::registration::follow(&inner, tasks)?;
         aggregate::availability::follow(&inner, tasks)?;
         Ok(Server { inner })
@@ -170,7 +174,12 @@ impl Inner {
             authenticator: authenticator(&config, trust, &pki, live)?,
             issuer_keys: IssuerKeys::default(),
             auditor: Auditor::open(&config.audit, &config.audit_delivery, tasks)?,
-            admission: admission::Services::new(webhooks, authorizer.clone(), config.admission.clone()),
+            admission: admission::Services::new(
+                Arc::new(Timed(webhooks.clone())),
+                authorizer.clone(),
+                config.admission.clone(),
+            ),
+            webhooks,
             authorizer,
             catalog: catalog::Current::default(),
             definitions: Definitions::default(),
@@ -186,6 +195,11 @@ impl Inner {
             store,
             pki,
         })
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.address.map_or(6443, |address| address.port())
     }
 
     /// The names that the serving certificate has.

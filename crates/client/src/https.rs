@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
@@ -21,7 +22,8 @@ use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::{Body, BoxError, Transport, TransportError, Upgraded};
+use crate::metrics;
+use crate::{Body, BoxError, ClientCertificate, Transport, TransportError, Upgraded};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(5);
@@ -37,6 +39,8 @@ pub enum Identity {
         cert_pem: Vec<u8>,
         key_pem: Vec<u8>,
     },
+    /// Replaced by whoever holds it too.
+    Renewed(Arc<ClientCertificate>),
     Token(String),
     /// Read anew for each connection and request: bound tokens rotate.
     TokenFile(PathBuf),
@@ -61,7 +65,22 @@ pub struct HttpsTransport {
     host: ServerName<'static>,
     tls: Arc<ClientConfig>,
     identity: Identity,
-    connection: Mutex<Option<http2::SendRequest<Body>>>,
+    connection: Mutex<Option<Shared>>,
+}
+
+/// The connection of all requests, and what it showed.
+struct Shared {
+    sender: http2::SendRequest<Body>,
+    certificate: Option<Arc<CertifiedKey>>,
+}
+
+impl Shared {
+    fn shows(&self, certificate: Option<&Arc<CertifiedKey>>) -> bool {
+        match (&self.certificate, certificate) {
+            (Some(mine), Some(current)) => Arc::ptr_eq(mine, current),
+            (mine, current) => mine.is_none() && current.is_none(),
+        }
+    }
 }
 
 impl HttpsTransport {
@@ -107,8 +126,13 @@ impl HttpsTransport {
     /// The shared connection, made where there is none that works.
     async fn sender(&self) -> Result<http2::SendRequest<Body>, TransportError> {
         let mut connection = self.connection.lock().await;
-        if let Some(sender) = connection.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
+        let certificate = match &self.identity {
+            Identity::Renewed(certificate) => Some(certificate.current()),
+            _ => None,
+        };
+        let works = |shared: &&Shared| !shared.sender.is_closed() && shared.shows(certificate.as_ref());
+        if let Some(shared) = connection.as_ref().filter(works) {
+            return Ok(shared.sender.clone());
         }
         let stream = self.connect(b"h2").await?;
         let handshake = http2::Builder::new(TokioExecutor::new())
@@ -120,8 +144,15 @@ impl HttpsTransport {
             .handshake(TokioIo::new(stream));
         let (sender, driver) = handshake.await.map_err(|error| self.exchange(error))?;
         drive(async move { driver.await.map_err(BoxError::from) });
-        *connection = Some(sender.clone());
+        *connection = Some(Shared { sender: sender.clone(), certificate });
         Ok(sender)
+    }
+
+    async fn exchange_over(&self, mut request: Request<Body>) -> Result<Response<Body>, TransportError> {
+        self.address(&mut request)?;
+        let mut sender = self.sender().await?;
+        let response = sender.send_request(request).await.map_err(|error| self.exchange(error))?;
+        Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()))
     }
 
     fn exchange(&self, error: impl Into<BoxError>) -> TransportError {
@@ -154,7 +185,7 @@ impl HttpsTransport {
                 Ok(token) => Ok(Some(token.trim().to_owned())),
                 Err(error) => Err(TransportError::Credentials(error.into())),
             },
-            Identity::Certificate { .. } | Identity::None => Ok(None),
+            Identity::Certificate { .. } | Identity::Renewed(_) | Identity::None => Ok(None),
         }
     }
 }
@@ -171,11 +202,12 @@ fn drive(connection: impl Future<Output = Result<(), BoxError>> + Send + 'static
 
 #[async_trait]
 impl Transport for HttpsTransport {
-    async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, TransportError> {
-        self.address(&mut request)?;
-        let mut sender = self.sender().await?;
-        let response = sender.send_request(request).await.map_err(|error| self.exchange(error))?;
-        Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, TransportError> {
+        let (method, began) = (request.method().clone(), Instant::now());
+        let answer = self.exchange_over(request).await;
+        let code = answer.as_ref().ok().map(|response| response.status().as_u16());
+        metrics::count(self.authority.as_str(), method.as_str(), code, began.elapsed());
+        answer
     }
 
     async fn upgrade(
@@ -217,6 +249,7 @@ fn tls_config(endpoint: &Endpoint) -> Result<ClientConfig, BoxError> {
             let chain = CertificateDer::pem_slice_iter(cert_pem).collect::<Result<Vec<_>, _>>()?;
             config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key_pem)?)?
         }
+        Identity::Renewed(certificate) => config.with_client_cert_resolver(certificate.clone()),
         _ => config.with_no_client_auth(),
     })
 }

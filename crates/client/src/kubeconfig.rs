@@ -126,7 +126,8 @@ impl Kubeconfig {
             }
             Identity::Token(token) => drop(user.insert("token".into(), token.as_str().into())),
             Identity::TokenFile(path) => drop(user.insert("tokenFile".into(), path.display().to_string().into())),
-            Identity::None => {}
+            // It changes with time: it stands in a file that the kubeconfig names.
+            Identity::Renewed(_) | Identity::None => {}
         }
         let mut context = Map::new();
         context.insert("cluster".into(), name.into());

@@ -6,20 +6,24 @@
 //! Must not know: how requests are served, caches (they are `controller-runtime`'s). Start at [`Client`] and [`Api`].
 
 mod api;
+mod certificate;
 mod dynamic;
 mod error;
 pub mod events;
 mod https;
 pub mod kubeconfig;
+mod metrics;
 mod own_account;
 mod request;
 mod transport;
 mod watch;
 
 pub use api::{Api, DeleteParams, List, ListParams, Object, Patch, Propagation};
+pub use certificate::ClientCertificate;
 pub use dynamic::{ApiResource, Discovered, PartialObject, discover, discover_available};
 pub use error::Error;
 pub use https::{Endpoint, HttpsTransport, Identity};
+pub use metrics::write_metrics;
 pub use own_account::ServiceAccountTransport;
 pub use request::Client;
 pub use transport::{Body, BoxError, Transport, TransportError, Upgraded, body, empty_body};

@@ -59,6 +59,7 @@ pub async fn run_reconciler<R: Reconciler>(
     workers: usize,
     shutdown: CancellationToken,
 ) {
+    queue.measure(name);
     let tasks = TaskSet::under(shutdown.child_token());
     for _ in 0..workers {
         let (reconciler, queue, token) = (reconciler.clone(), queue.clone(), tasks.token());

@@ -1,7 +1,7 @@
 //! Keys that wait to be reconciled.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::metrics::{self, Counts, Load, Measured};
 
 const RETRY_INITIAL: Duration = Duration::from_millis(5);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -30,13 +32,15 @@ struct Queue<Key> {
 
 struct State<Key> {
     ready: VecDeque<Key>,
-    /// In `ready`, or to be put there when its worker is done.
-    dirty: HashSet<Key>,
-    processing: HashSet<Key>,
+    /// In `ready`, or to be put there when its worker is done; since when.
+    dirty: HashMap<Key, Instant>,
+    /// Since when.
+    processing: HashMap<Key, Instant>,
     later: BinaryHeap<Reverse<(Instant, u64)>>,
     later_keys: HashMap<u64, Key>,
     sequence: u64,
     failures: HashMap<Key, u32>,
+    counts: Counts,
 }
 
 impl<Key: Clone + Eq + Hash> Default for WorkQueue<Key> {
@@ -49,12 +53,13 @@ impl<Key: Clone + Eq + Hash> WorkQueue<Key> {
     pub fn new() -> Self {
         let state = State {
             ready: VecDeque::new(),
-            dirty: HashSet::new(),
-            processing: HashSet::new(),
+            dirty: HashMap::new(),
+            processing: HashMap::new(),
             later: BinaryHeap::new(),
             later_keys: HashMap::new(),
             sequence: 0,
             failures: HashMap::new(),
+            counts: Counts::default(),
         };
         Self(Arc::new(Queue { state: Mutex::new(state), changed: Notify::new() }))
     }
@@ -65,6 +70,7 @@ impl<Key: Clone + Eq + Hash> WorkQueue<Key> {
     }
 
     pub fn add_after(&self, key: Key, delay: Duration) {
+        self.0.state.lock().counts.retries += 1;
         if delay.is_zero() {
             return self.add(key);
         }
@@ -119,7 +125,12 @@ impl<Key: Clone + Eq + Hash> WorkQueue<Key> {
 
 impl<Key: Clone + Eq + Hash> State<Key> {
     fn add(&mut self, key: Key) {
-        if self.dirty.insert(key.clone()) && !self.processing.contains(&key) {
+        if self.dirty.contains_key(&key) {
+            return;
+        }
+        self.counts.adds += 1;
+        self.dirty.insert(key.clone(), Instant::now());
+        if !self.processing.contains_key(&key) {
             self.ready.push_back(key);
         }
     }
@@ -151,19 +162,44 @@ impl<Key: Clone + Eq + Hash> State<Key> {
         let Some(key) = self.ready.pop_front() else {
             return (None, self.later.peek().map(|Reverse((at, _))| *at));
         };
-        self.dirty.remove(&key);
-        self.processing.insert(key.clone());
+        if let Some(added) = self.dirty.remove(&key) {
+            self.counts.waited.observe(now.duration_since(added).as_secs_f64());
+        }
+        self.processing.insert(key.clone(), now);
         (Some((key, !self.ready.is_empty() || !self.later.is_empty())), None)
     }
 
     /// Returns whether the key is ready again.
     fn done(&mut self, key: &Key) -> bool {
-        self.processing.remove(key);
-        let again = self.dirty.contains(key);
+        if let Some(started) = self.processing.remove(key) {
+            self.counts.worked.observe(started.elapsed().as_secs_f64());
+        }
+        let again = self.dirty.contains_key(key);
         if again {
             self.ready.push_back(key.clone());
         }
         again
+    }
+}
+
+impl<Key: Clone + Eq + Hash + Send + 'static> WorkQueue<Key> {
+    /// Tells of this queue under a name, as long as there is one.
+    pub fn measure(&self, name: &'static str) {
+        let queue: Arc<dyn Measured> = self.0.clone();
+        metrics::register(name, &queue);
+    }
+}
+
+impl<Key: Eq + Hash + Send + 'static> Measured for Queue<Key> {
+    fn read(&self, read: &mut dyn FnMut(&Counts, Load)) {
+        let state = self.state.lock();
+        let running = state.processing.values().map(Instant::elapsed);
+        let load = Load {
+            depth: state.dirty.len(),
+            unfinished: running.clone().sum(),
+            longest: running.max().unwrap_or_default(),
+        };
+        read(&state.counts, load);
     }
 }
 
@@ -212,6 +248,31 @@ mod tests {
         queue.add_rate_limited("a");
         queue.get().await;
         assert_eq!(start.elapsed().as_millis(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_tells_how_it_gets_on() {
+        let queue = WorkQueue::new();
+        queue.measure("example");
+        queue.add("a");
+        queue.add("a");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(queue.get().await, "a");
+        queue.add("a");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let mut text = String::new();
+        metrics::write(&mut text);
+        let told = |text: &str, name: &str| {
+            let start = format!("workqueue_{name}{{name=\"example\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&start)).map(str::to_string)
+        };
+        let all = ["adds_total", "depth", "queue_duration_seconds_sum", "unfinished_work_seconds", "retries_total"];
+        assert_eq!(all.map(|name| told(&text, name).unwrap()), ["2", "1", "2", "3", "0"]);
+        assert_eq!(told(&text, "longest_running_processor_seconds").unwrap(), "3");
+        drop(queue);
+        text.clear();
+        metrics::write(&mut text);
+        assert_eq!(told(&text, "depth"), None);
     }
 
     #[tokio::test]

@@ -31,6 +31,7 @@ mod resources;
 mod revisions;
 mod root_ca;
 mod service_account;
+mod service_cidr;
 mod signer;
 mod slices;
 mod stateful_set;
@@ -78,6 +79,7 @@ pub fn start(context: &Context) {
     node_lifecycle::start(context);
     pod_gc::start(context);
     storage_protection::start(context);
+    service_cidr::start(context);
     volume_binder::start(context);
     token_secrets::start(context);
     certificates::start(context);

@@ -1,7 +1,7 @@
 //! How a node gets its certificates: with a join token that pins the cluster's authority.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use client::{Client, Endpoint, HttpsTransport, Identity};
 use http::{Method, Request, header};
+use jiff::Timestamp;
+use kubelet::certificates::validity;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde::{Deserialize, Serialize};
 
@@ -24,26 +26,33 @@ pub struct Credentials {
     pub serving_key_pem: String,
 }
 
-pub struct Joining<'a> {
-    pub server: &'a str,
-    pub token: &'a JoinToken,
-    pub node_name: &'a str,
+impl Credentials {
+    /// What the node's own server shows.
+    pub fn serving(&self) -> auth::pki::Credentials {
+        auth::pki::Credentials { cert_pem: self.serving_cert_pem.clone(), key_pem: self.serving_key_pem.clone() }
+    }
+}
+
+#[derive(Clone)]
+pub struct Joining {
+    pub server: String,
+    pub token: JoinToken,
+    pub node_name: String,
     pub node_ip: IpAddr,
     /// Where the node's secret and its certificates are kept.
-    pub directory: &'a Path,
+    pub directory: PathBuf,
 }
 
 /// The node's credentials: those it has, or new ones from the server, which is asked until it answers.
-pub async fn credentials(joining: &Joining<'_>) -> anyhow::Result<Credentials> {
-    let kept = joining.directory.join("node.json");
-    if let Ok(bytes) = std::fs::read(&kept) {
-        return serde_json::from_slice(&bytes).with_context(|| format!("read {}", kept.display()));
+pub async fn credentials(joining: &Joining) -> anyhow::Result<Credentials> {
+    if let Some(kept) = kept(joining)? {
+        return Ok(kept);
     }
     let mut backoff = rt::Backoff::new(Duration::from_millis(20), Duration::from_secs(2), 1.5);
     let mut told = false;
-    let credentials = loop {
+    loop {
         match join(joining).await {
-            Ok(credentials) => break credentials,
+            Ok(credentials) => return Ok(credentials),
             Err(JoinError::Refused(error)) => return Err(error.context("join the cluster")),
             Err(JoinError::Unreachable(error)) => {
                 if !std::mem::replace(&mut told, true) {
@@ -52,9 +61,30 @@ pub async fn credentials(joining: &Joining<'_>) -> anyhow::Result<Credentials> {
             }
         }
         tokio::time::sleep(backoff.next()).await;
-    };
-    write_private(&kept, &serde_json::to_vec(&credentials)?)?;
-    Ok(credentials)
+    }
+}
+
+/// New credentials in place of those that are about to end.
+pub async fn renewed(joining: &Joining) -> anyhow::Result<Credentials> {
+    match join(joining).await {
+        Ok(credentials) => Ok(credentials),
+        Err(JoinError::Refused(error) | JoinError::Unreachable(error)) => Err(error),
+    }
+}
+
+/// What an earlier run left, unless its time is over.
+fn kept(joining: &Joining) -> anyhow::Result<Option<Credentials>> {
+    let path = joining.kept();
+    let Ok(bytes) = std::fs::read(&path) else { return Ok(None) };
+    let kept: Credentials = serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?;
+    let is_good = |pem: &str| validity(pem).is_some_and(|validity| Timestamp::now() < validity.end);
+    Ok(Some(kept).filter(|kept| is_good(&kept.client_cert_pem) && is_good(&kept.serving_cert_pem)))
+}
+
+impl Joining {
+    fn kept(&self) -> PathBuf {
+        self.directory.join("node.json")
+    }
 }
 
 enum JoinError {
@@ -72,18 +102,18 @@ impl From<client::Error> for JoinError {
     }
 }
 
-async fn join(joining: &Joining<'_>) -> Result<Credentials, JoinError> {
+async fn join(joining: &Joining) -> Result<Credentials, JoinError> {
     let ca_pem = authority(joining).await?;
     let client_key = KeyPair::generate().map_err(|error| JoinError::Refused(error.into()))?;
     let serving_key = KeyPair::generate().map_err(|error| JoinError::Refused(error.into()))?;
     let request = JoinRequest {
-        node_name: joining.node_name.to_owned(),
-        node_password: node_password(joining.directory).map_err(JoinError::Refused)?,
+        node_name: joining.node_name.clone(),
+        node_password: node_password(&joining.directory).map_err(JoinError::Refused)?,
         node_addresses: vec![joining.node_ip],
-        client_request: request(joining.node_name, &client_key).map_err(JoinError::Refused)?,
-        serving_request: request(joining.node_name, &serving_key).map_err(JoinError::Refused)?,
+        client_request: request(&joining.node_name, &client_key).map_err(JoinError::Refused)?,
+        serving_request: request(&joining.node_name, &serving_key).map_err(JoinError::Refused)?,
     };
-    let client = open(joining.server, ca_pem.clone().into_bytes())?;
+    let client = open(&joining.server, ca_pem.clone().into_bytes())?;
     let authorization = STANDARD.encode(format!("node:{}", joining.token.password));
     let body = serde_json::to_vec(&request).map_err(|error| JoinError::Refused(error.into()))?;
     let request = Request::builder()
@@ -94,19 +124,22 @@ async fn join(joining: &Joining<'_>) -> Result<Credentials, JoinError> {
         .body(client::body(body))
         .map_err(|error| JoinError::Refused(error.into()))?;
     let response: JoinResponse = client.json(request).await?;
-    Ok(Credentials {
+    let credentials = Credentials {
         ca_pem,
         client_cert_pem: response.client_certificate,
         client_key_pem: client_key.serialize_pem(),
         serving_cert_pem: response.serving_certificate,
         serving_key_pem: serving_key.serialize_pem(),
-    })
+    };
+    let bytes = serde_json::to_vec(&credentials).map_err(|error| JoinError::Refused(error.into()))?;
+    write_private(&joining.kept(), &bytes).map_err(JoinError::Refused)?;
+    Ok(credentials)
 }
 
 /// The cluster's authority, fetched from anybody and believed only if the token names it.
-async fn authority(joining: &Joining<'_>) -> Result<String, JoinError> {
+async fn authority(joining: &Joining) -> Result<String, JoinError> {
     let request = Request::get(CA_PATH).body(client::empty_body()).map_err(|error| JoinError::Refused(error.into()))?;
-    let bytes = open(joining.server, Vec::new())?.bytes(request).await?;
+    let bytes = open(&joining.server, Vec::new())?.bytes(request).await?;
     let ca_pem = String::from_utf8(bytes.to_vec()).map_err(|error| JoinError::Refused(error.into()))?;
     if joining.token.pins(&ca_pem) {
         return Ok(ca_pem);

@@ -9,17 +9,18 @@ use api::corev1::Node;
 use apiserver::{Ipv4Cidr, Server, Storage};
 use auth::UserInfo;
 use auth::join::JoinToken;
-use auth::pki::{Names, Pki, Profile};
+use auth::pki::{ClientTrust, Names, Pki, Profile, ServerIdentity};
 use clap::Args;
 use client::kubeconfig::Kubeconfig;
 use client::{Api, Client, Endpoint, Identity, Patch};
 use controller_runtime::{Informers, Selection};
+use kubelet::certificates::renew;
 use load_balancer::{AddressController, Pool};
 use rt::{SystemClock, TaskSet};
 
-use crate::agent::NodeArguments;
+use crate::agent::{Membership, NodeArguments};
 use crate::in_process::InProcess;
-use crate::join::{Credentials, random_secret, write_private};
+use crate::join::{random_secret, write_private};
 use crate::signing::ClusterSigner;
 use crate::{addons, agent, components, logging, system_pods};
 
@@ -137,6 +138,7 @@ async fn open_api(arguments: &Arguments, pki: &Arc<Pki>, tasks: &TaskSet) -> any
         authentication_config: arguments.api.authentication_config(),
         request_header: arguments.api.request_header()?,
         admission: arguments.api.admission()?,
+        more_metrics: vec![controller_runtime::write_metrics, client::write_metrics],
         mutating_in_flight_max: arguments.api.max_mutating_requests_inflight,
         readonly_in_flight_max: arguments.api.max_requests_inflight,
         ..apiserver::Config::default()
@@ -250,24 +252,24 @@ fn start_controllers(
 }
 
 /// The node beside the server: the same parts as any node, its requests without a detour over the network.
-async fn start_node(arguments: &Arguments, server: &Server, pki: &Pki, tasks: &TaskSet) -> anyhow::Result<()> {
+async fn start_node(arguments: &Arguments, server: &Server, pki: &Arc<Pki>, tasks: &TaskSet) -> anyhow::Result<()> {
     let name = arguments.node.name()?;
     let address = arguments.advertised()?;
     let names = Names::from_texts([name.as_str(), &address.to_string()]);
-    let serving = pki
-        .ca
-        .issue(&Profile::KubeletServing { node: name.clone(), names })
-        .context("issue the kubelet's certificate")?;
-    let credentials = Credentials {
-        ca_pem: pki.ca_pem().to_owned(),
-        client_cert_pem: String::new(),
-        client_key_pem: String::new(),
-        serving_cert_pem: serving.cert_pem,
-        serving_key_pem: serving.key_pem,
+    let profile = Profile::KubeletServing { node: name.clone(), names };
+    let first = pki.ca.issue(&profile).context("issue the kubelet's certificate")?;
+    let serving = ServerIdentity::new(&first)?;
+    let (authority, shown) = (pki.clone(), serving.clone());
+    let next = async move || {
+        let renewed = authority.ca.issue(&profile)?;
+        shown.replace(&renewed)?;
+        Ok(renewed.cert_pem)
     };
+    tasks.spawn_until_cancelled("node certificate", renew("serving", Some(first.cert_pem), next));
     let user = UserInfo::new(format!("system:node:{name}"), &["system:nodes"]);
     let client = Client::new(Arc::new(InProcess::new(server.clone(), user)), "coracle-agent");
-    agent::start(&arguments.node, &name, address, client, &credentials, tasks).await?;
+    let membership = Membership { client, serving, callers: ClientTrust::new(&pki.ca)? };
+    agent::start(&arguments.node, &name, address, membership, tasks).await?;
     let master = Client::new(Arc::new(InProcess::new(server.clone(), UserInfo::master("coracle:server"))), "coracle");
     tasks.spawn_until_cancelled("control-plane label", label_control_plane(master, name, tasks.clone()));
     Ok(())

@@ -319,6 +319,11 @@ impl User<'_> {
             .map(drop)
     }
 
+    /// Says a word that ends the container, which may end the one who says it: what follows shows whether it was heard.
+    fn say_last(&self, pod: &str, word: &str) {
+        drop(self.say(pod, word));
+    }
+
     fn followed_logs(&self) -> Result<()> {
         let pod = self.start("talker", TALKER)?;
         let mut logs = Followed::start(&self.kubectl, &["logs", "-f", &pod])?;
@@ -329,7 +334,7 @@ impl User<'_> {
         }
         let mut tail = Followed::start(&self.kubectl, &["logs", "-f", "--tail=1", &pod])?;
         tail.shows("third")?;
-        self.say(&pod, "end")?;
+        self.say_last(&pod, "end");
         logs.shows("the end")?;
         logs.ends()?;
         tail.shows("the end")?;
@@ -341,7 +346,7 @@ impl User<'_> {
         let pod = self.start("flood", TALKER)?;
         let mut logs = Followed::start(&self.kubectl, &["logs", "-f", &pod])?;
         logs.shows("ready")?;
-        self.say(&pod, "flood")?;
+        self.say_last(&pod, "flood");
         for number in 1..=FLOOD {
             logs.shows(&number.to_string())?;
         }

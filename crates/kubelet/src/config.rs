@@ -7,6 +7,8 @@ use std::time::Duration;
 use api::corev1::Taint;
 use std::collections::BTreeMap;
 
+use crate::node::thresholds::Thresholds;
+
 #[derive(Debug, Clone)]
 pub struct Config {
     pub node_name: String,
@@ -35,6 +37,8 @@ pub struct Config {
     pub log_files_max: u32,
     /// Kept back from pods: subtracted from the capacity.
     pub system_reserved: BTreeMap<String, String>,
+    /// Below these the node says that it is under pressure, and gets no more pods.
+    pub eviction_hard: Thresholds,
 }
 
 impl Config {
@@ -65,6 +69,7 @@ impl Config {
             log_size_max: 10 << 20,
             log_files_max: 5,
             system_reserved: BTreeMap::new(),
+            eviction_hard: Thresholds::default(),
         }
     }
 }

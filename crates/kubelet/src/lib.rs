@@ -4,6 +4,7 @@
 //! not know: how pods are scheduled, how addresses are given, how images are stored. Start at [`Kubelet`], then
 //! `pods::plan`.
 
+pub mod certificates;
 mod config;
 mod context;
 mod hooks;
@@ -21,4 +22,5 @@ mod volumes;
 pub use config::Config;
 pub use kubelet::{Dependencies, Kubelet};
 pub use network::{HostPort, NetworkError, PodAddresses, PodNetwork, PodRef};
-pub use server::{Authorize, Caller, Server};
+pub use node::thresholds::{ThresholdError, Thresholds};
+pub use server::{Caller, Identify, Server};

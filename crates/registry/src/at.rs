@@ -1,6 +1,6 @@
 //! A value together with where it lies: what validation walks with.
 
-use apimachinery::field::{ErrorList, Path};
+use apimachinery::field::{ErrorList, FieldError, Path};
 use apimachinery::quantity::Quantity;
 use apimachinery::validation::{is_dns1123_subdomain, regex_error};
 use serde_json::Value;
@@ -91,6 +91,15 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Of a pointer: empty text is a value, and a wrong one.
+    pub fn present_one_of(&self, errors: &mut ErrorList, supported: &[&str]) {
+        if self.present() {
+            self.one_of(errors, supported);
+        } else {
+            errors.required(&self.path, "");
+        }
+    }
+
     pub fn not_negative(&self, errors: &mut ErrorList) {
         self.at_least(errors, 0);
     }
@@ -129,7 +138,7 @@ impl<'a> At<'a> {
     }
 
     pub fn invalid(&self, errors: &mut ErrorList, detail: &str) {
-        errors.invalid(&self.path, self.value.clone(), detail);
+        errors.push(FieldError::invalid(&self.path, self.value.clone(), detail).maybe_absent());
     }
 
     /// `field is immutable` unless equal to what lies in `old`.

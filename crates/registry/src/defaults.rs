@@ -11,6 +11,14 @@ pub fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
     }
 }
 
+/// Sets a field that is absent or null: of one that is a pointer for upstream, empty text is a value, and mostly a wrong one.
+pub fn set_pointer(object: &mut Value, name: &str, value: impl Into<Value>) {
+    let Some(map) = object.as_object_mut() else { return };
+    if map.get(name).is_none_or(Value::is_null) {
+        map.insert(name.into(), value.into());
+    }
+}
+
 /// Sets a number whose zero means absent.
 pub fn set_nonzero(object: &mut Value, name: &str, value: i64) {
     if object.get(name) == Some(&Value::from(0)) {

@@ -7,6 +7,7 @@
 //! Must not know: HTTP, the store, who asks. Start at [`strategy::Strategy`]; what pods and all that hold a pod
 //! template share is in `pod_spec`.
 
+mod absent;
 mod admissionregistration;
 pub mod apiextensions;
 mod apps;
@@ -23,10 +24,12 @@ mod defaults;
 mod discovery;
 mod events;
 pub mod flow_bootstrap;
+mod keys;
 pub mod names;
 mod networking;
 mod node;
 mod others;
+mod pem;
 mod pod_spec;
 mod policy;
 mod rbac;
@@ -37,6 +40,7 @@ mod scheduling;
 mod storage;
 pub mod strategy;
 
+pub use absent::shown as shown_errors;
 pub use pod_spec::qos_class;
 pub use repeats::metadata_judged_again;
 pub use resources::{by_kind, resource, resources};

@@ -228,6 +228,11 @@ pub trait Strategy: Sync + Send {
         Vec::new()
     }
 
+    /// The same of a part: most say nothing.
+    fn part_warnings(&self, _subresource: &str, _new: &Value, _old: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     fn name_rule(&self) -> NameRule {
         NameRule::DnsSubdomain
     }
@@ -241,6 +246,9 @@ pub trait Strategy: Sync + Send {
     fn row(&self, object: &Value, now: i64) -> Vec<Value> {
         vec![object.pointer("/metadata/name").cloned().unwrap_or(Value::Null), apimachinery::table::age(object, now)]
     }
+
+    /// The order of the rows of a table, where it is not that of the list.
+    fn order_rows(&self, _objects: &mut [&Value]) {}
 
     /// Selectable fields besides `metadata.name` and `metadata.namespace`. The names that the kind supports are
     /// those that this returns for any object of the kind (absent values are empty strings).
@@ -266,6 +274,11 @@ pub trait Strategy: Sync + Send {
     /// Propagation when the client names none: `true` orphans dependents (historic kinds).
     fn orphans_by_default(&self) -> bool {
         false
+    }
+
+    /// What a client hears who deletes without naming a propagation.
+    fn deletion_warning(&self) -> Option<&'static str> {
+        None
     }
 
     fn allows_create_on_update(&self) -> bool {

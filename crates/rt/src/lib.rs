@@ -1,10 +1,12 @@
-//! How Coracle runs tasks: [`TaskSet`], [`Backoff`] and [`Clock`]; [`map_parallel`] for work that waits for nothing.
+//! How Coracle runs tasks: [`TaskSet`], [`Backoff`] and [`Clock`]; [`map_parallel`] for work that waits for nothing;
+//! [`exposition`] for what is counted of it all.
 //!
 //! Every task is spawned into a [`TaskSet`], has a name, and is joined. Must not know: Kubernetes, files, sockets.
 //! Start at [`TaskSet`].
 
 mod backoff;
 mod clock;
+pub mod exposition;
 mod parallel;
 mod task_set;
 

@@ -24,7 +24,8 @@ impl TaskSet {
         Self::default()
     }
 
-    /// A set that is cancelled with this one but can be shut down alone. Its tasks are joined by this one, too.
+    /// A set that is cancelled with this one but can be cancelled alone. The two are joined together: whoever joins one waits for
+    /// the tasks of both.
     pub fn child(&self) -> Self {
         Self { tracker: self.tracker.clone(), token: self.token.child_token() }
     }

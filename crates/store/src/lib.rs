@@ -24,4 +24,4 @@ pub use key::{Key, Prefix};
 pub use object::{Header, Indexer, Object, Revision};
 pub use snapshot::Snapshot;
 pub use store::{OpenError, Options, Step, Store, UpdateError};
-pub use writer::WriteError;
+pub use writer::{Companion, WriteError};

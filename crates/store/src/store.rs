@@ -14,7 +14,7 @@ use crate::engine::{Engine, EngineError, Loaded, Record, Stored};
 use crate::event_log::{EventLog, Retention};
 use crate::recent::{Limits, Recent};
 use crate::snapshot::Entry;
-use crate::writer::{Operation, Write, Writer};
+use crate::writer::{Companion, Operation, Write, Writer};
 use crate::{Compacted, Draft, Event, Indexer, Key, Object, Prefix, Revision, Snapshot, Watcher, WriteError};
 
 /// How much a store keeps and how much may wait.
@@ -177,17 +177,49 @@ impl Store {
     }
 
     pub async fn create(&self, key: Key, draft: Draft) -> Result<Arc<Object>, WriteError> {
-        self.write(key, Operation::Create(draft)).await
+        self.create_with(key, draft, Vec::new()).await
+    }
+
+    /// The object and its companions in one commit.
+    pub async fn create_with(
+        &self,
+        key: Key,
+        draft: Draft,
+        companions: Vec<Companion>,
+    ) -> Result<Arc<Object>, WriteError> {
+        self.write(key, Operation::Create(draft), companions).await
     }
 
     /// Replaces the state at `expected`.
     pub async fn update(&self, key: Key, expected: Revision, draft: Draft) -> Result<Arc<Object>, WriteError> {
-        self.write(key, Operation::Update { expected, draft }).await
+        self.update_with(key, expected, draft, Vec::new()).await
+    }
+
+    /// The same, with companions in the same commit.
+    pub async fn update_with(
+        &self,
+        key: Key,
+        expected: Revision,
+        draft: Draft,
+        companions: Vec<Companion>,
+    ) -> Result<Arc<Object>, WriteError> {
+        self.write(key, Operation::Update { expected, draft }, companions).await
     }
 
     /// Removes the state at `expected`. Returns the last state under the deletion's revision: `last` where given.
     pub async fn delete(&self, key: Key, expected: Revision, last: Option<Draft>) -> Result<Arc<Object>, WriteError> {
-        self.write(key, Operation::Delete { expected, last }).await
+        self.delete_with(key, expected, last, Vec::new()).await
+    }
+
+    /// The same, with companions in the same commit.
+    pub async fn delete_with(
+        &self,
+        key: Key,
+        expected: Revision,
+        last: Option<Draft>,
+        companions: Vec<Companion>,
+    ) -> Result<Arc<Object>, WriteError> {
+        self.write(key, Operation::Delete { expected, last }, companions).await
     }
 
     /// Decides on the newest state and writes, again until nobody was faster. `None` when there was nothing to do.
@@ -204,7 +236,7 @@ impl Store {
                 (Step::Delete(last), Some(expected)) => Operation::Delete { expected, last },
                 (Step::Keep | Step::Delete(_), _) => return Ok(None),
             };
-            match self.write(key.clone(), operation).await {
+            match self.write(key.clone(), operation, Vec::new()).await {
                 Ok(object) => return Ok(Some(object)),
                 Err(WriteError::AlreadyExists(newer)) => current = Some(newer),
                 Err(WriteError::Conflict { current: newer }) => current = newer,
@@ -221,10 +253,15 @@ impl Store {
         }
     }
 
-    async fn write(&self, key: Key, operation: Operation) -> Result<Arc<Object>, WriteError> {
+    async fn write(
+        &self,
+        key: Key,
+        operation: Operation,
+        companions: Vec<Companion>,
+    ) -> Result<Arc<Object>, WriteError> {
         let (reply, answer) = oneshot::channel();
         let writes = self.writes.lock().clone().ok_or(WriteError::Stopped)?;
-        writes.send(Write { key, operation, reply }).await.map_err(|_| WriteError::Stopped)?;
+        writes.send(Write { key, operation, companions, reply }).await.map_err(|_| WriteError::Stopped)?;
         answer.await.map_err(|_| WriteError::Stopped)?
     }
 

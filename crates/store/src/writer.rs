@@ -23,6 +23,9 @@ pub enum WriteError {
     /// Somebody else was faster; `current` is the newest state, absent when the object is gone.
     #[error("the object has been modified")]
     Conflict { current: Option<Arc<Object>> },
+    /// What was to be made with the object is there already.
+    #[error("{0} exists already")]
+    CompanionExists(Key),
     #[error("the write could not be made durable: {0}")]
     Storage(Arc<str>),
     #[error("the store has stopped")]
@@ -35,9 +38,19 @@ pub(crate) enum Operation {
     Delete { expected: Revision, last: Option<Draft> },
 }
 
+/// What is written in the same commit as an object, or not at all.
+#[derive(Clone, Debug)]
+pub enum Companion {
+    /// Made before the object. The object is not written when the key is taken.
+    Create(Key, Draft),
+    /// Taken away after the object, if it is there.
+    Remove(Key),
+}
+
 pub(crate) struct Write {
     pub key: Key,
     pub operation: Operation,
+    pub companions: Vec<Companion>,
     pub reply: oneshot::Sender<Result<Arc<Object>, WriteError>>,
 }
 
@@ -81,7 +94,7 @@ impl Writer {
     fn commit(&mut self, writes: Vec<Write>) -> Result<(), EngineError> {
         let mut batch = Batch::default();
         for write in writes {
-            let result = self.decide(&write.key, write.operation, &mut batch);
+            let result = self.decide(&write.key, write.operation, write.companions, &mut batch);
             batch.replies.push((write.reply, result));
         }
         if !batch.records.is_empty() {
@@ -110,18 +123,58 @@ impl Writer {
         if self.engine.recover()? == revision { Ok(()) } else { Err(error) }
     }
 
-    fn decide(&mut self, key: &Key, operation: Operation, batch: &mut Batch) -> Result<Arc<Object>, WriteError> {
+    fn decide(
+        &mut self,
+        key: &Key,
+        operation: Operation,
+        companions: Vec<Companion>,
+        batch: &mut Batch,
+    ) -> Result<Arc<Object>, WriteError> {
         let current = self.objects.get(key).map(|entry| entry.object.clone());
-        match (operation, current) {
-            (Operation::Create(_), Some(current)) => Err(WriteError::AlreadyExists(current)),
-            (Operation::Create(draft), None) => Ok(self.put(key, None, &draft, batch)),
-            (Operation::Update { expected, draft }, Some(current)) if current.revision == expected => {
-                Ok(self.put(key, Some(current), &draft, batch))
+        match (&operation, &current) {
+            (Operation::Create(_), Some(current)) => return Err(WriteError::AlreadyExists(current.clone())),
+            (Operation::Create(_), None) => {}
+            (Operation::Update { expected, .. } | Operation::Delete { expected, .. }, current) => {
+                if current.as_ref().is_none_or(|current| current.revision != *expected) {
+                    return Err(WriteError::Conflict { current: current.clone() });
+                }
             }
-            (Operation::Delete { expected, last }, Some(current)) if current.revision == expected => {
-                Ok(self.remove(key, current, last, batch))
+        }
+        self.make_companions(&companions, batch)?;
+        let written = match (operation, current) {
+            (Operation::Delete { last, .. }, Some(current)) => self.remove(key, current, last, batch),
+            (Operation::Create(draft) | Operation::Update { draft, .. }, current) => {
+                self.put(key, current, &draft, batch)
             }
-            (Operation::Update { .. } | Operation::Delete { .. }, current) => Err(WriteError::Conflict { current }),
+            (Operation::Delete { .. }, None) => return Err(WriteError::Conflict { current: None }),
+        };
+        self.remove_companions(&companions, batch);
+        Ok(written)
+    }
+
+    /// All of them or none.
+    fn make_companions(&mut self, companions: &[Companion], batch: &mut Batch) -> Result<(), WriteError> {
+        let made = || {
+            companions.iter().filter_map(|companion| match companion {
+                Companion::Create(key, draft) => Some((key, draft)),
+                Companion::Remove(_) => None,
+            })
+        };
+        if let Some((taken, _)) = made().find(|(key, _)| self.objects.contains_key(*key)) {
+            return Err(WriteError::CompanionExists(taken.clone()));
+        }
+        for (key, draft) in made() {
+            self.put(key, None, draft, batch);
+        }
+        Ok(())
+    }
+
+    fn remove_companions(&mut self, companions: &[Companion], batch: &mut Batch) {
+        for companion in companions {
+            let Companion::Remove(key) = companion else { continue };
+            if let Some(current) = self.objects.get(key).map(|entry| entry.object.clone()) {
+                self.remove(key, current, None, batch);
+            }
         }
     }
 

@@ -1,11 +1,17 @@
 //! One file for each plugin.
 
+mod always;
+mod always_pull_images;
+mod anti_affinity;
 mod certificates;
 mod claim_resize;
 mod default_class;
 mod default_toleration_seconds;
+mod deny_service_external_ips;
+mod extended_resource_toleration;
 mod limit_ranger;
 pub mod limited;
+mod namespace_exists;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_security;
@@ -17,11 +23,17 @@ mod service_account;
 mod storage_protection;
 mod taint_nodes_by_condition;
 
+pub use always::{AlwaysAdmit, AlwaysDeny};
+pub use always_pull_images::AlwaysPullImages;
+pub use anti_affinity::LimitPodHardAntiAffinityTopology;
 pub use certificates::{CertificateApproval, CertificateSigning, CertificateSubjectRestriction};
 pub use claim_resize::PersistentVolumeClaimResize;
 pub use default_class::{DefaultIngressClass, DefaultStorageClass};
 pub use default_toleration_seconds::DefaultTolerationSeconds;
+pub use deny_service_external_ips::DenyServiceExternalIPs;
+pub use extended_resource_toleration::ExtendedResourceToleration;
 pub use limit_ranger::LimitRanger;
+pub use namespace_exists::NamespaceExists;
 pub use namespace_lifecycle::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;
 pub use pod_security::PodSecurity;

@@ -230,7 +230,7 @@ async fn dial(destination: &Destination) -> Result<TcpStream, ExchangeError> {
 }
 
 /// As Go's network library words it.
-fn dial_error(error: &std::io::Error) -> String {
+pub fn dial_error(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connect: connection refused".into(),
         std::io::ErrorKind::HostUnreachable => "connect: no route to host".into(),

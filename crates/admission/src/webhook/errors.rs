@@ -5,7 +5,7 @@ use apimachinery::Status;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
     /// Subject to the failure policy.
-    Failed { webhook: String, why: String },
+    Failed { webhook: String, why: String, code: u16 },
     /// The webhook said no.
     Denied(Box<Status>),
     /// The webhook may not be asked in a dry run.
@@ -15,13 +15,14 @@ pub enum CallError {
 }
 
 impl CallError {
-    pub fn failed(webhook: &str, why: impl std::fmt::Display) -> CallError {
-        CallError::Failed { webhook: webhook.to_owned(), why: why.to_string() }
+    /// With the code that it is counted under.
+    pub fn failed(webhook: &str, why: impl std::fmt::Display, code: u16) -> CallError {
+        CallError::Failed { webhook: webhook.to_owned(), why: why.to_string(), code }
     }
 
     pub fn to_status(&self) -> Status {
         match self {
-            CallError::Failed { webhook, why } => {
+            CallError::Failed { webhook, why, .. } => {
                 Status::internal(format!("failed calling webhook {webhook:?}: {why}"))
             }
             CallError::Denied(status) => (**status).clone(),

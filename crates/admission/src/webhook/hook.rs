@@ -78,7 +78,7 @@ impl Hook {
         match self.side_effects.as_deref() {
             Some("None" | "NoneOnDryRun") => Ok(()),
             Some(_) => Err(CallError::DryRun(self.name.clone())),
-            None => Err(CallError::failed(&self.name, "Webhook SideEffects is nil")),
+            None => Err(CallError::failed(&self.name, "Webhook SideEffects is nil", 400)),
         }
     }
 }

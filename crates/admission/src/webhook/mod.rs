@@ -23,6 +23,6 @@ pub use errors::CallError;
 pub use hooks::Hooks;
 pub use mutating::MutatingAdmissionWebhook;
 pub(crate) use mutating::decoded;
-pub use post::post;
+pub use post::{PostError, post};
 pub use reinvocation::Reinvocation;
 pub use validating::ValidatingAdmissionWebhook;

@@ -1,11 +1,13 @@
 //! Webhooks that change objects: asked in turn, each seeing what those before it changed.
 
+use std::time::Instant;
+
 use api::schema;
 use apimachinery::{Status, patch, strict};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::ask::{ask, failing_open};
+use super::ask::{ask, count, failing_open};
 use super::errors::CallError;
 use super::hook::Hook;
 use super::review::Answer;
@@ -38,10 +40,12 @@ impl Plugin for MutatingAdmissionWebhook {
 }
 
 async fn consult(hook: &Hook, order: usize, request: &mut Request<'_>, target: &Target) -> Result<(), Status> {
+    let began = Instant::now();
     let changed = match ask(hook, request, target, true).await {
         Ok(answer) => apply(hook, request, target, &answer),
         Err(error) => Err(error),
     };
+    count(hook, request, "admit", began, changed.as_ref().err());
     note(hook, order, request, changed == Ok(true));
     if changed == Ok(true) {
         request.reinvocation.changed();

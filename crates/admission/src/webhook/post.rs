@@ -21,6 +21,17 @@ impl<F: Future + Unpin> Future for Shareable<F> {
     }
 }
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct PostError {
+    pub why: String,
+    /// What the webhook answered; 503 where it did not.
+    pub code: u16,
+}
+
+const UNAVAILABLE: u16 = 503;
+
 /// Posts a question and gives back the body of a successful answer, or why there is none.
 pub async fn post(
     caller: &dyn WebhookCaller,
@@ -28,9 +39,9 @@ pub async fn post(
     endpoint: &Endpoint,
     timeout: Duration,
     question: String,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, PostError> {
     let url = url(&endpoint.url, timeout);
-    let told = |why: String| format!("Post {url:?}: {why}");
+    let told = |why: String| PostError { why: format!("Post {url:?}: {why}"), code: UNAVAILABLE };
     let destination = match &endpoint.service {
         Some(service) => Some(service.resolve(store).map_err(told)?),
         None => None,
@@ -48,7 +59,7 @@ pub async fn post(
     };
     match response.code {
         200..=299 => Ok(response.body),
-        code => Err(refusal(code, &response.body)),
+        code => Err(PostError { why: refusal(code, &response.body), code }),
     }
 }
 

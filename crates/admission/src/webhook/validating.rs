@@ -1,10 +1,12 @@
 //! Webhooks that only say yes or no: all asked at the same time.
 
+use std::time::Instant;
+
 use apimachinery::Status;
 use async_trait::async_trait;
 use futures::future::join_all;
 
-use super::ask::{ask, failing_open};
+use super::ask::{ask, count, failing_open};
 use super::hook::Hook;
 use crate::matching::{Target, is_exempt};
 use crate::{Plugin, Request};
@@ -34,7 +36,10 @@ impl Plugin for ValidatingAdmissionWebhook {
 }
 
 async fn consult(hook: &Hook, order: usize, request: &Request<'_>, target: &Target) -> Result<(), Status> {
-    match ask(hook, request, target, false).await {
+    let began = Instant::now();
+    let answer = ask(hook, request, target, false).await;
+    count(hook, request, "validating", began, answer.as_ref().err());
+    match answer {
         Ok(_) => Ok(()),
         Err(error) if failing_open(hook, &error) => {
             let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{order}");

@@ -25,7 +25,12 @@ pub trait DynamicSchema: Sync + Send {
     fn atomic(&self) -> bool;
     fn list_kind(&self) -> ListKind;
     fn list_keys(&self) -> &[&str];
+    /// Anything may lie here, and nothing of it is known.
     fn preserves_unknown_fields(&self) -> bool;
+    /// Fields that are not named may stand here too, and anywhere below.
+    fn keeps_unknown_fields(&self) -> bool {
+        self.preserves_unknown_fields()
+    }
     /// What the place holds when nothing is given.
     fn default(&self) -> Option<Value> {
         None
@@ -106,6 +111,14 @@ impl<'a> SchemaNode<'a> {
         match self {
             Self::Static { ty, .. } => *ty == Type::Any,
             Self::Dynamic(schema) => schema.preserves_unknown_fields(),
+        }
+    }
+
+    /// Fields that are not named may stand here too, and anywhere below.
+    pub fn keeps_unknown_fields(&self) -> bool {
+        match self {
+            Self::Static { .. } => self.is_any(),
+            Self::Dynamic(schema) => schema.keeps_unknown_fields(),
         }
     }
 

@@ -231,4 +231,26 @@ mod tests {
         assert!(spec.child("any").unwrap().is_any());
         assert!(root.child("metadata").unwrap().child("labels").unwrap().is_map());
     }
+
+    #[test]
+    fn below_a_schema_that_preserves_unknown_fields_all_are_declared() {
+        use api::schema::SchemaNode;
+        use apimachinery::structured_merge::{Duplicates, validate};
+        let closed = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+        let schema = |open: bool| {
+            let mut schema = json!({"type": "object", "properties": {"spec": closed}});
+            if open {
+                schema["x-kubernetes-preserve-unknown-fields"] = true.into();
+            }
+            schema
+        };
+        let fits = |open: bool, value: &Value| {
+            let root = Root(Structural::compile(&schema(open)).unwrap());
+            validate(value, Some(SchemaNode::Dynamic(&root)), Duplicates::Refused)
+                .map_err(|problems| problems.to_string())
+        };
+        let unknown = json!({"spec": {"a": "1", "b": {"c": 2}}});
+        assert_eq!(fits(false, &unknown).unwrap_err(), ".spec.b: field not declared in schema");
+        assert!(fits(true, &unknown).is_ok());
+    }
 }

@@ -78,6 +78,11 @@ macro_rules! dynamic {
                 let $this = self;
                 $node.says_nothing()
             }
+
+            fn keeps_unknown_fields(&self) -> bool {
+                let $this = self;
+                $node.preserves_unknown
+            }
         }
     };
 }

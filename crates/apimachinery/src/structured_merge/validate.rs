@@ -50,7 +50,7 @@ impl std::error::Error for Problems {}
 
 /// Checks types, declared fields, keys and duplicates.
 pub fn validate(value: &Value, place: Place<'_>, duplicates: Duplicates) -> Result<(), Problems> {
-    let mut walk = Walk { duplicates, path: Vec::new(), problems: Vec::new() };
+    let mut walk = Walk { duplicates, path: Vec::new(), problems: Vec::new(), is_open: false };
     walk.value(value, place);
     if walk.problems.is_empty() { Ok(()) } else { Err(Problems(walk.problems)) }
 }
@@ -59,6 +59,8 @@ struct Walk {
     duplicates: Duplicates,
     path: Vec<PathElement>,
     problems: Vec<Problem>,
+    /// Below a schema that preserves unknown fields: those below it do, too.
+    is_open: bool,
 }
 
 impl Walk {
@@ -79,16 +81,19 @@ impl Walk {
     }
 
     fn fields(&mut self, map: &Map<String, Value>, place: Place<'_>) {
+        let was_open = self.is_open;
+        self.is_open |= place.is_some_and(|node| node.keeps_unknown_fields());
         for (name, value) in map {
             let child = shape::field(place, name);
             self.path.push(PathElement::Field(name.clone()));
-            if child.is_none() && place.is_some_and(closed) {
+            if child.is_none() && !self.is_open && place.is_some_and(closed) {
                 self.complain("field not declared in schema");
             } else {
                 self.value(value, child);
             }
             self.path.pop();
         }
+        self.is_open = was_open;
     }
 
     fn items(&mut self, list: &[Value], place: Place<'_>, shape: Shape<'_>) {

@@ -1,13 +1,17 @@
 //! Group versions that other servers serve, and the APIServices that tell where each group version is served.
 //!
 //! [`registration`] keeps an APIService for what this server serves itself. Those that name a service are [`remote`]:
-//! [`availability`] looks after them, [`proxy`] sends requests there, [`discovery`] tells of them.
+//! [`availability`] looks after them, one at a time in [`check`], [`proxy`] sends requests there, [`discovery`] tells of them.
 
 pub mod availability;
+mod check;
+mod connections;
 pub mod discovery;
+mod failure;
 pub mod proxy;
 pub mod registration;
 pub mod remote;
+mod schedule;
 
 pub use remote::Remotes;
 

@@ -1,9 +1,13 @@
 //! Requests about group versions that somebody else serves.
 
-use http::{Response, StatusCode, header};
+use std::time::Duration;
+
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use tokio::time::timeout;
 
 use super::remote::Remote;
-use crate::body::Body;
+use crate::body::{self, Body};
 use crate::call::Call;
 use crate::encode;
 use crate::server::Inner;
@@ -27,37 +31,91 @@ fn group_version(path: &str) -> Option<(&str, &str)> {
 
 /// Sends the request there under `path`, with the client's query.
 pub async fn forward(server: &Inner, call: &Call, remote: &Remote, path: &str) -> Response<Body> {
+    let answer = attempt(server, call, remote, path).await;
+    answer.unwrap_or_else(|(code, why)| {
+        server.metrics.requests.terminated_behind(call, &remote.group, &remote.version, code);
+        failure(code, &why)
+    })
+}
+
+async fn attempt(
+    server: &Inner,
+    call: &Call,
+    remote: &Remote,
+    path: &str,
+) -> Result<Response<Body>, (StatusCode, String)> {
+    let unavailable = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, why.to_string());
     if !remote.is_available(&server.store) {
-        return failure(StatusCode::SERVICE_UNAVAILABLE, "service unavailable");
+        return Err(unavailable("service unavailable"));
     }
-    let tls = match remote.tls() {
-        Ok(tls) => tls,
-        Err(why) => return failure(StatusCode::INTERNAL_SERVER_ERROR, &why),
-    };
-    if let Err(why) = remote.service.resolve(&server.store) {
+    remote.connections().map_err(|why| (StatusCode::INTERNAL_SERVER_ERROR, why.to_string()))?;
+    let to = remote.endpoint(&server.store).map_err(|why| {
         tracing::warn!(apiservice = remote.name, why, "cannot resolve the service of an APIService");
-        return failure(StatusCode::SERVICE_UNAVAILABLE, "service unavailable");
-    }
+        unavailable("service unavailable")
+    })?;
     let query = call.query.raw().map(|raw| format!("?{raw}")).unwrap_or_default();
-    let request = match kubelet::request(call, call.method.clone(), "", &format!("{path}{query}")) {
-        Ok(request) => request,
-        Err(status) => return encode::status(call.accept, &status),
-    };
+    let request = kubelet::request(call, call.method.clone(), "", &format!("{path}{query}"));
+    let mut request = request.map_err(|status| (StatusCode::BAD_REQUEST, status.message))?;
+    add_headers(call, &to, request.headers_mut());
     let upgrade = call.upgrade.lock().take().filter(|_| kubelet::is_upgrade(call));
-    match remote.send(server, tls, upgrade, request, &call.user).await {
-        Ok(mut response) => {
-            // Of the connection to that server, not of the client's.
-            for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
-                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    response.headers_mut().remove(name);
-                }
-            }
-            response
+    if let Some(client) = upgrade {
+        let answer = remote.upgrade(server, &to, client, request, &call.user).await;
+        let answer = answer.map_err(|why| unavailable(&why))?;
+        return match answer.status().as_u16() {
+            101 | 400.. => Ok(answer),
+            code => Err(unavailable(&format!("invalid upgrade response: status code {code}"))),
+        };
+    }
+    let sending = remote.send(&to, request, &call.user);
+    let answer = match is_discovery(call) {
+        true => timeout(DISCOVERY_MAX, sending).await.unwrap_or_else(|_| Err("context deadline exceeded".into())),
+        false => sending.await,
+    };
+    let answer = answer.map_err(|why| unavailable(&format!("error trying to reach service: {why}")))?;
+    Ok(without_redirect(answer))
+}
+
+/// Discovery is to be quick, and clients wait for that of all group versions.
+const DISCOVERY_MAX: Duration = Duration::from_secs(5);
+
+fn is_discovery(call: &Call) -> bool {
+    !call.info.is_resource && call.info.path.trim_matches('/').split('/').count() == 3
+}
+
+/// Whoever is behind this server sends nobody elsewhere.
+fn without_redirect(answer: Response<Body>) -> Response<Body> {
+    if !answer.status().is_redirection() || !answer.headers().contains_key(header::LOCATION) {
+        return answer;
+    }
+    let text = "the backend attempted to redirect this request, which is not permitted";
+    let mut refused = Response::new(body::full(text));
+    *refused.status_mut() = StatusCode::BAD_GATEWAY;
+    refused
+}
+
+/// What proxies tell of the request that they pass on.
+fn add_headers(call: &Call, to: &Authority, headers: &mut HeaderMap) {
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
         }
-        Err(why) => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("error trying to reach service: {why}")),
+    };
+    set("audit-id", &call.audit_id);
+    if let Some(peer) = call.peer {
+        let before = call.header("x-forwarded-for");
+        let comma = if before.is_empty() { "" } else { ", " };
+        set("x-forwarded-for", &format!("{before}{comma}{}", peer.ip()));
+    }
+    if !kubelet::is_upgrade(call) {
+        set("x-forwarded-uri", &call.info.path);
+        set("x-forwarded-host", to.as_str());
+        set("x-forwarded-proto", "https");
     }
 }
 
+/// As Go's servers tell an error.
 fn failure(code: StatusCode, why: &str) -> Response<Body> {
-    encode::plain(code, "text/plain; charset=utf-8", format!("{why}\n").into())
+    let mut answer = encode::plain(code, "text/plain; charset=utf-8", format!("{why}\n").into());
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
 }

@@ -1,5 +1,7 @@
 //! APIServices that name a service: where it is, how it is spoken to, and what it was seen to serve.
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use admission::webhook::{Destination, Service};
@@ -8,28 +10,46 @@ use auth::UserInfo;
 use auth::pki::{self, Credentials, Pki, PkiError, Profile, ServerTrust};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use hyper::upgrade::OnUpgrade;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header};
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use rand::seq::IndexedRandom;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 use store::{Key, Store};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
+use super::connections::Connections;
 use super::{GROUP, NAME};
 use crate::body::Body;
+use crate::call::Upgrade;
 use crate::server::Inner;
 use crate::subresources::kubelet::exchange;
+use rt::exposition::head;
 
 /// All remote group versions, and whom the server is to them.
 pub struct Remotes {
     all: ArcSwap<Vec<Arc<Remote>>>,
+    own: Mutex<Own>,
+    /// How often one became unavailable, by name and reason.
+    fallen: Mutex<BTreeMap<(String, &'static str), u64>>,
+}
+
+/// What the server shows to others.
+struct Own {
     credentials: Credentials,
-    /// For checks: whoever owns the network may answer them.
-    trusting: Arc<ClientConfig>,
+    issued: Timestamp,
+}
+
+/// Certificates are good for a year; a new one is made a month before.
+const RENEW_AFTER: SignedDuration = SignedDuration::from_hours(24 * (365 - 30));
+
+impl Own {
+    fn new(pki: &Pki) -> Result<Own, PkiError> {
+        let profile = Profile::Client { common_name: "front-proxy-client".into(), organization: None };
+        Ok(Own { credentials: pki.front_proxy.issue(&profile)?, issued: Timestamp::now() })
+    }
 }
 
 /// One group version that somebody else serves.
@@ -40,7 +60,7 @@ pub struct Remote {
     pub group_priority: i64,
     pub version_priority: i64,
     pub service: Service,
-    tls: Result<Arc<ClientConfig>, String>,
+    connections: Result<Connections, String>,
     pub seen: Mutex<Seen>,
     spec: Value,
 }
@@ -64,10 +84,22 @@ pub struct Described {
 
 impl Remotes {
     pub fn new(pki: &Pki) -> Result<Remotes, PkiError> {
-        let profile = Profile::Client { common_name: "front-proxy-client".into(), organization: None };
-        let credentials = pki.front_proxy.issue(&profile)?;
-        let trusting = pki::proxy_config(ServerTrust::Anyone, Some(&credentials))?;
-        Ok(Remotes { all: ArcSwap::default(), credentials, trusting })
+        Ok(Remotes { all: ArcSwap::default(), own: Mutex::new(Own::new(pki)?), fallen: Mutex::default() })
+    }
+
+    /// Shows a new certificate when the old one nears its end.
+    pub fn renew(&self, pki: &Pki) -> Result<(), PkiError> {
+        if Timestamp::now().duration_since(self.own.lock().issued) < RENEW_AFTER {
+            return Ok(());
+        }
+        let new = Own::new(pki)?;
+        *self.own.lock() = new;
+        let anew = |known: &Arc<Remote>| {
+            let seen = known.seen.lock().clone();
+            Arc::new(Remote { seen: Mutex::new(seen), ..self.remote(&known.name, &known.spec) })
+        };
+        self.all.store(Arc::new(self.all().iter().map(anew).collect()));
+        Ok(())
     }
 
     pub fn all(&self) -> Arc<Vec<Arc<Remote>>> {
@@ -87,40 +119,65 @@ impl Remotes {
         let stored = snapshot.range(&prefix, None).map(|(_, object)| object.value());
         let remotes = stored.filter(|value| value["spec"]["service"].is_object()).map(|value| {
             let same = known.iter().find(|remote| remote.spec == value["spec"]);
-            same.cloned().unwrap_or_else(|| Arc::new(self.remote(&value)))
+            let new = || Arc::new(self.remote(apimachinery::object::name(&value), &value["spec"]));
+            same.cloned().unwrap_or_else(new)
         });
         self.all.store(Arc::new(remotes.collect()));
     }
 
-    fn remote(&self, value: &Value) -> Remote {
-        let spec = &value["spec"];
+    fn remote(&self, name: &str, spec: &Value) -> Remote {
         let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string();
         let port = spec.pointer("/service/port").and_then(Value::as_u64);
         let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(443);
+        let service = Service { namespace: text("/service/namespace"), name: text("/service/name"), port };
         Remote {
-            name: apimachinery::object::name(value).to_string(),
+            name: name.to_string(),
             group: text("/group"),
             version: text("/version"),
             group_priority: spec["groupPriorityMinimum"].as_i64().unwrap_or(0),
             version_priority: spec["versionPriority"].as_i64().unwrap_or(0),
-            service: Service { namespace: text("/service/namespace"), name: text("/service/name"), port },
-            tls: self.tls(spec).map_err(|error| error.to_string()),
+            connections: self.connections(spec, &service),
+            service,
             seen: Mutex::default(),
             spec: spec.clone(),
         }
     }
 
-    fn tls(&self, spec: &Value) -> Result<Arc<ClientConfig>, PkiError> {
-        if spec["insecureSkipTLSVerify"] == true {
-            return Ok(self.trusting.clone());
-        }
-        let bundle = BASE64_STANDARD.decode(spec["caBundle"].as_str().unwrap_or_default()).unwrap_or_default();
-        pki::proxy_config(ServerTrust::Bundle(&bundle), Some(&self.credentials))
+    fn connections(&self, spec: &Value, service: &Service) -> Result<Connections, String> {
+        let name = ServerName::try_from(service.host()).map_err(|error| error.to_string())?;
+        let tls = self.tls(spec).map_err(|error| error.to_string())?;
+        Ok(Connections::new(&tls, &name))
     }
 
-    /// What checks are made with.
-    pub fn trusting(&self) -> Arc<ClientConfig> {
-        self.trusting.clone()
+    fn tls(&self, spec: &Value) -> Result<Arc<ClientConfig>, PkiError> {
+        let own = self.own.lock();
+        if spec["insecureSkipTLSVerify"] == true {
+            return pki::proxy_config(ServerTrust::Anyone, Some(&own.credentials));
+        }
+        let bundle = BASE64_STANDARD.decode(spec["caBundle"].as_str().unwrap_or_default()).unwrap_or_default();
+        if bundle.is_empty() {
+            return pki::trusting(None, Some(&own.credentials));
+        }
+        pki::proxy_config(ServerTrust::Bundle(&bundle), Some(&own.credentials))
+    }
+
+    pub fn count_unavailable(&self, name: &str, reason: &'static str) {
+        *self.fallen.lock().entry((name.to_string(), reason)).or_default() += 1;
+    }
+
+    /// What tools watch of servers behind this one.
+    pub fn write_metrics(&self, store: &Store, out: &mut String) {
+        let name = "aggregator_unavailable_apiservice";
+        head(out, name, "gauge", "Whether an APIService is marked as unavailable.");
+        for (key, stored) in store.snapshot().range(&Key::prefix(GROUP, NAME, None), None) {
+            let unavailable = u8::from(!is_available(&stored.value()));
+            let _ = writeln!(out, "{name}{{name=\"{}\"}} {unavailable}", key.name());
+        }
+        let name = "aggregator_unavailable_apiservice_total";
+        head(out, name, "counter", "How often an APIService was marked as unavailable.");
+        for ((service, reason), count) in &*self.fallen.lock() {
+            let _ = writeln!(out, "{name}{{name=\"{service}\",reason=\"{reason}\"}} {count}");
+        }
     }
 }
 
@@ -135,41 +192,71 @@ impl Remote {
         store.get(&Key::new(GROUP, NAME, "", &self.name)).is_some_and(|stored| is_available(&stored.value()))
     }
 
-    pub fn tls(&self) -> Result<Arc<ClientConfig>, String> {
-        self.tls.clone()
+    /// Where its discovery lies.
+    pub fn root(&self) -> String {
+        match self.name.as_str() {
+            "v1." => format!("/api/{}", self.version),
+            _ => format!("/apis/{}/{}", self.group, self.version),
+        }
     }
 
-    /// Sends a request that says in whose name it comes.
+    /// How it is spoken to; or why its APIService does not say so.
+    pub fn connections(&self) -> Result<&Connections, &str> {
+        self.connections.as_ref().map_err(String::as_str)
+    }
+
+    /// One of the endpoints of its service.
+    pub fn endpoint(&self, store: &Store) -> Result<Authority, String> {
+        let place = match self.service.resolve(store)? {
+            Destination::Name(host, port) => format!("{host}:{port}"),
+            Destination::Addresses(addresses) => {
+                let none = || format!("no endpoints available for service {:?}", self.service.name);
+                addresses.choose(&mut rand::rng()).ok_or_else(none)?.to_string()
+            }
+        };
+        place.parse().map_err(|_| format!("{place:?} is no address"))
+    }
+
+    /// Sends a request to an endpoint, and says in whose name it comes.
     pub async fn send(
         &self,
-        server: &Inner,
-        tls: Arc<ClientConfig>,
-        upgrade: Option<OnUpgrade>,
-        mut request: Request<Body>,
+        to: &Authority,
+        request: Request<Body>,
         user: &UserInfo,
     ) -> Result<Response<Body>, String> {
-        set_user(request.headers_mut(), user);
-        if let Ok(host) = HeaderValue::from_str(&format!("{}:{}", self.service.host(), self.service.port)) {
-            request.headers_mut().insert(http::header::HOST, host);
-        }
-        let stream = self.connect(&server.store).await?;
-        let name = ServerName::try_from(self.service.host()).map_err(|error| error.to_string())?;
-        let stream = TlsConnector::from(tls).connect(name, stream).await;
-        let stream = stream.map_err(|error| format!("tls: failed to verify certificate: {error}"))?;
-        exchange(server, upgrade, stream, request).await.map_err(|status| status.message)
+        let connections = self.connections()?;
+        let mut request = addressed(to, request, user)?;
+        let place = Uri::builder().scheme("https").authority(to.clone());
+        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = place.path_and_query(path).build().map_err(|error| error.to_string())?;
+        let mut response = connections.send(request).await?;
+        // Of the connection to that server, not of the client's.
+        *response.version_mut() = Version::HTTP_11;
+        response.headers_mut().remove(header::CONNECTION);
+        response.headers_mut().remove(header::TRANSFER_ENCODING);
+        Ok(response)
     }
 
-    async fn connect(&self, store: &Store) -> Result<TcpStream, String> {
-        match self.service.resolve(store)? {
-            Destination::Name(host, port) => TcpStream::connect((host.as_str(), port))
-                .await
-                .map_err(|error| format!("dial tcp {host}:{port}: {error}")),
-            Destination::Addresses(addresses) => {
-                let chosen = *addresses.choose(&mut rand::rng()).ok_or_else(|| "no endpoints available".to_string())?;
-                TcpStream::connect(chosen).await.map_err(|error| format!("dial tcp {chosen}: {error}"))
-            }
-        }
+    /// The same over a connection of its own, which becomes the client's.
+    pub async fn upgrade(
+        &self,
+        server: &Inner,
+        to: &Authority,
+        client: Upgrade,
+        request: Request<Body>,
+        user: &UserInfo,
+    ) -> Result<Response<Body>, String> {
+        let stream = self.connections()?.upgradable(to).await.map_err(|failure| failure.to_string())?;
+        let response = exchange(server, Some(client), stream, addressed(to, request, user)?).await;
+        response.map_err(|status| status.message)
     }
+}
+
+fn addressed(to: &Authority, mut request: Request<Body>, user: &UserInfo) -> Result<Request<Body>, String> {
+    set_user(request.headers_mut(), user);
+    let host = HeaderValue::from_str(to.as_str()).map_err(|error| error.to_string())?;
+    request.headers_mut().insert(header::HOST, host);
+    Ok(request)
 }
 
 /// Tells a server that trusts our certificate who the user is.
@@ -210,5 +297,37 @@ mod tests {
         assert_eq!(headers["x-remote-user"], "jane");
         assert_eq!(headers.get_all("x-remote-group").iter().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(headers["x-remote-extra-example.com%2Fscope"], "x");
+    }
+
+    fn spec(version: &str, group: &str) -> Value {
+        let service = serde_json::json!({"namespace": "a", "name": "b"});
+        serde_json::json!({"group": group, "version": version, "service": service, "insecureSkipTLSVerify": true})
+    }
+
+    #[test]
+    fn the_legacy_group_has_a_place_of_its_own() {
+        let remotes = Remotes::new(&Pki::ephemeral().unwrap()).unwrap();
+        assert_eq!(remotes.remote("v1.", &spec("v1", "")).root(), "/api/v1");
+        assert_eq!(remotes.remote("v2.x.example", &spec("v2", "x.example")).root(), "/apis/x.example/v2");
+    }
+
+    #[test]
+    fn a_certificate_near_its_end_is_replaced_and_what_was_seen_stays() {
+        let pki = Pki::ephemeral().unwrap();
+        let remotes = Remotes::new(&pki).unwrap();
+        let remote = remotes.remote("v2.x.example", &spec("v2", "x.example"));
+        remote.seen.lock().openapi = Some("/openapi".into());
+        remotes.all.store(Arc::new(vec![Arc::new(remote)]));
+        let shown = || remotes.own.lock().credentials.cert_pem.clone();
+        let first = shown();
+        remotes.renew(&pki).unwrap();
+        assert_eq!(shown(), first);
+        remotes.own.lock().issued -= RENEW_AFTER;
+        let before = remotes.all();
+        remotes.renew(&pki).unwrap();
+        assert_ne!(shown(), first);
+        let after = remotes.all();
+        assert!(!Arc::ptr_eq(&before[0], &after[0]));
+        assert_eq!(after[0].seen.lock().openapi.as_deref(), Some("/openapi"));
     }
 }

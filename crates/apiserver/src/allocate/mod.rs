@@ -1,31 +1,41 @@
-//! Addresses and ports of Services: given once, taken back, and repaired from the store at start.
+//! Addresses and ports of Services: given once, taken back, and repaired from the store.
 //!
-//! A write reserves first; the reservation is committed when the store has the object, and undone when it is dropped.
+//! A write reserves first; the reservation is committed when the store has the object, and undone when it is dropped. Which
+//! addresses are taken, the IPAddresses in the store say: one is written in the commit of the Service that gets its address.
 
+mod addresses;
+mod ip_address;
 pub mod pool;
 pub mod repair;
 mod service;
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use apimachinery::Status;
+use apimachinery::field::ErrorList;
+use apimachinery::{GroupKind, Status, object};
 use parking_lot::Mutex;
 use registry::strategy::Resource;
 use serde_json::Value;
-use store::{Key, Store};
+use store::{Companion, Key, Store};
 
-use crate::config::{Config, Ipv4Cidr};
-use pool::{AddressPool, PortPool};
+use crate::config::Config;
+use addresses::Addresses;
+use pool::PortPool;
 
-/// The two pools behind one lock: a Service takes from both.
+/// What is taken beyond what the store says: both behind one lock, as a Service takes from both.
 pub struct Pools {
-    pub addresses: AddressPool,
-    pub ports: PortPool,
+    /// Addresses of Services that are on their way into the store.
+    on_the_way: HashSet<Ipv4Addr>,
+    /// Those of them whose Services were stored without IPAddresses: until the repair made these.
+    unlisted: Vec<Ipv4Addr>,
+    ports: PortPool,
 }
 
 #[derive(Clone)]
 pub struct Allocators {
+    store: Arc<Store>,
     pools: Arc<Mutex<Pools>>,
 }
 
@@ -35,6 +45,7 @@ pub struct Reservation {
     pools: Option<Arc<Mutex<Pools>>>,
     taken: Held,
     freed: Held,
+    companions: Vec<Companion>,
     committed: bool,
 }
 
@@ -45,9 +56,38 @@ pub struct Held {
     pub ports: Vec<u16>,
 }
 
+/// Why a Service does not get what it wants.
+pub(crate) enum Refused {
+    Invalid(ErrorList),
+    /// No ready range has a free address.
+    Full,
+}
+
+impl From<ErrorList> for Refused {
+    fn from(errors: ErrorList) -> Refused {
+        Refused::Invalid(errors)
+    }
+}
+
+impl Refused {
+    fn into_status(self, name: &str) -> Status {
+        match self {
+            Refused::Invalid(errors) => Status::invalid(&GroupKind::new("", "Service"), name, &errors),
+            Refused::Full => {
+                Status::internal(format!("failed to allocate a serviceIP for Service {name:?}: range is full"))
+            }
+        }
+    }
+}
+
 impl Reservation {
     pub fn none() -> Reservation {
         Reservation::default()
+    }
+
+    /// What belongs into the commit of the object.
+    pub fn companions(&self) -> Vec<Companion> {
+        self.companions.clone()
     }
 
     /// The object is stored: what it took stays taken, what it no longer has becomes free.
@@ -60,73 +100,114 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let Some(pools) = &self.pools else { return };
         let mut pools = pools.lock();
+        // Once its IPAddress is stored, that says that the address is taken.
+        for address in &self.taken.addresses {
+            pools.on_the_way.remove(address);
+        }
         let back = if self.committed { &self.freed } else { &self.taken };
-        back.addresses.iter().for_each(|address| pools.addresses.release(*address));
         back.ports.iter().for_each(|port| pools.ports.release(*port));
     }
 }
 
 impl Allocators {
-    /// Pools as the stored Services say.
-    pub fn load(config: &Config, store: &Store) -> Allocators {
-        let cidr: Ipv4Cidr = config.service_cidr;
-        let mut pools = Pools { addresses: AddressPool::new(cidr), ports: PortPool::new(config.node_ports.clone()) };
-        let prefix = Key::prefix("", "services", None);
-        for (key, object) in store.snapshot().range(&prefix, None) {
+    /// Ports as the stored Services say, and the addresses that only these say.
+    pub fn load(config: &Config, store: &Arc<Store>) -> Allocators {
+        let mut ports = PortPool::new(config.node_ports.clone());
+        let (prefix, snapshot) = (Key::prefix("", "services", None), store.snapshot());
+        let mut unlisted = Vec::new();
+        for (key, object) in snapshot.range(&prefix, None) {
             let held = service::held(&object.value());
-            for address in held.addresses {
-                if pools.addresses.take(address).is_err() {
-                    tracing::warn!(service = %key, %address, "a stored cluster IP is taken twice or out of range");
-                }
-            }
+            unlisted.extend(held.addresses.into_iter().filter(|address| !ip_address::exists(&snapshot, *address)));
             for port in held.ports {
-                if pools.ports.take(port).is_err() {
+                if ports.take(port).is_err() {
                     tracing::warn!(service = %key, port, "a stored node port is taken twice or out of range");
                 }
             }
         }
-        Allocators { pools: Arc::new(Mutex::new(pools)) }
+        let pools = Pools { on_the_way: unlisted.iter().copied().collect(), unlisted, ports };
+        Allocators { store: store.clone(), pools: Arc::new(Mutex::new(pools)) }
     }
 
-    pub fn reserve_for_create(&self, resource: &Resource, object: &mut Value) -> Result<Reservation, Status> {
-        self.reserve(resource, None, object)
+    pub fn reserve_for_create(
+        &self,
+        resource: &Resource,
+        object: &mut Value,
+        dry_run: bool,
+    ) -> Result<Reservation, Status> {
+        self.reserve(resource, None, object, dry_run)
     }
 
-    pub fn reserve_for_update(&self, resource: &Resource, old: &Value, new: &mut Value) -> Result<Reservation, Status> {
-        self.reserve(resource, Some(old), new)
+    pub fn reserve_for_update(
+        &self,
+        resource: &Resource,
+        old: &Value,
+        new: &mut Value,
+        dry_run: bool,
+    ) -> Result<Reservation, Status> {
+        self.reserve(resource, Some(old), new, dry_run)
     }
 
     /// A dry run drops the reservation without committing it: nothing stays taken.
-    fn reserve(&self, resource: &Resource, old: Option<&Value>, new: &mut Value) -> Result<Reservation, Status> {
+    fn reserve(
+        &self,
+        resource: &Resource,
+        old: Option<&Value>,
+        new: &mut Value,
+        dry_run: bool,
+    ) -> Result<Reservation, Status> {
         if !is_service(resource) {
             return Ok(Reservation::none());
         }
         let mut reservation = Reservation::none();
         reservation.pools = Some(self.pools.clone());
-        let outcome = service::allocate(&mut self.pools.lock(), old, new, &mut reservation.taken);
-        outcome.map_err(|errors| {
-            let kind = apimachinery::GroupKind::new("", "Service");
-            Status::invalid(&kind, apimachinery::object::name(new), &errors)
-        })?;
+        let outcome = self.allocate(old, new, &mut reservation.taken, dry_run);
+        outcome.map_err(|refused| refused.into_status(object::name(new)))?;
         reservation.freed = service::no_longer(old, new);
+        let made = reservation.taken.addresses.iter().filter_map(|address| ip_address::create(*address, new));
+        reservation.companions = made.chain(self.removals(&reservation.freed)).collect();
         Ok(reservation)
     }
 
-    /// Gives back what a deleted object held.
+    fn allocate(&self, old: Option<&Value>, new: &mut Value, taken: &mut Held, dry_run: bool) -> Result<(), Refused> {
+        let mut pools = self.pools.lock();
+        // Not before the lock is held: who let go of it has stored what it took.
+        let snapshot = self.store.snapshot();
+        let Pools { on_the_way, ports, .. } = &mut *pools;
+        let is_stored = |address| ip_address::exists(&snapshot, address);
+        let ranges = addresses::ranges(&snapshot);
+        let mut addresses = Addresses { ranges, is_stored: &is_stored, on_the_way, dry_run };
+        service::allocate(&mut addresses, ports, old, new, taken)
+    }
+
+    fn removals(&self, freed: &Held) -> Vec<Companion> {
+        let snapshot = self.store.snapshot();
+        freed.addresses.iter().filter_map(|address| ip_address::remove(&snapshot, *address)).collect()
+    }
+
+    /// What goes with an object that is deleted, in its commit.
+    pub fn leaving(&self, resource: &Resource, object: impl FnOnce() -> Value) -> Vec<Companion> {
+        if !is_service(resource) {
+            return Vec::new();
+        }
+        self.removals(&service::held(&object()))
+    }
+
+    /// The stored Services have their IPAddresses: those say from now on what is taken.
+    fn listed(&self) {
+        let mut pools = self.pools.lock();
+        for address in std::mem::take(&mut pools.unlisted) {
+            pools.on_the_way.remove(&address);
+        }
+    }
+
+    /// Gives back the ports that a deleted object held.
     pub fn release(&self, resource: &Resource, object: &Value) {
         if !is_service(resource) {
             return;
         }
         let held = service::held(object);
         let mut pools = self.pools.lock();
-        held.addresses.into_iter().for_each(|address| pools.addresses.release(address));
         held.ports.into_iter().for_each(|port| pools.ports.release(port));
-    }
-
-    /// The addresses and ports that are taken, for the repair.
-    fn taken(&self) -> Held {
-        let pools = self.pools.lock();
-        Held { addresses: pools.addresses.taken(), ports: pools.ports.taken() }
     }
 }
 

@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use apimachinery::field::{ErrorList, Path};
 use serde_json::{Value, json};
 
-use super::pool::PoolError;
-use super::{Held, Pools};
+use super::addresses::{AddressError, Addresses};
+use super::pool::{PoolError, PortPool};
+use super::{Held, Refused};
 
 fn kind(service: &Value) -> &str {
     service.pointer("/spec/type").and_then(Value::as_str).unwrap_or("ClusterIP")
@@ -62,21 +63,28 @@ pub fn no_longer(old: Option<&Value>, new: &Value) -> Held {
 
 /// Takes what the new state needs beyond the old one, and writes it in. `taken` is filled as it goes, so that a
 /// failure half-way can be undone.
-pub fn allocate(pools: &mut Pools, old: Option<&Value>, new: &mut Value, taken: &mut Held) -> Result<(), ErrorList> {
+pub fn allocate(
+    addresses: &mut Addresses<'_>,
+    pool: &mut PortPool,
+    old: Option<&Value>,
+    new: &mut Value,
+    taken: &mut Held,
+) -> Result<(), Refused> {
     let before = old.map(held).unwrap_or_default();
     carry_over(old, new);
     check_families(new)?;
     if needs_address(new) {
-        address(pools, &before, new, taken)?;
+        address(addresses, &before, new, taken)?;
     } else if kind(new) == "ExternalName" {
         drop_address(new);
     }
     if needs_ports(new) {
-        node_ports(pools, &before, new, taken)?;
+        node_ports(pool, &before, new, taken)?;
     } else if old.is_some_and(needs_ports) {
         drop_unwanted_ports(old, new);
     }
-    health_check(pools, &before, new, taken)
+    health_check(pool, &before, new, taken)?;
+    Ok(())
 }
 
 /// An update that leaves out the address or ports means the ones it has.
@@ -117,25 +125,23 @@ fn carry_ports(old: &Value, new: &mut Value) {
     }
 }
 
-fn address(pools: &mut Pools, before: &Held, new: &mut Value, taken: &mut Held) -> Result<(), ErrorList> {
-    let path = Path::new("spec").child("clusterIPs").index(0);
+fn address(addresses: &mut Addresses<'_>, before: &Held, new: &mut Value, taken: &mut Held) -> Result<(), Refused> {
     let asked = cluster_ip(new).to_string();
+    let refused = |error| address_error(&asked, &error);
     let address = if asked.is_empty() {
-        pools.addresses.take_any().map_err(|_| {
-            let mut errors = ErrorList::new();
-            let why = "failed to allocate a serviceIP: range is full";
-            errors.push(apimachinery::field::FieldError::internal(&path, why));
-            errors
-        })?
+        addresses.take_any().map_err(refused)?
     } else {
-        let Ok(address) = asked.parse::<Ipv4Addr>() else { return not_ipv4(&path, &asked) };
+        let path = Path::new("spec").child("clusterIPs").index(0);
+        let Ok(address) = asked.parse::<Ipv4Addr>() else { return Ok(not_ipv4(&path, &asked)?) };
         if before.addresses.contains(&address) {
             return Ok(());
         }
-        pools.addresses.take(address).map_err(|error| address_error(pools, &path, &asked, error))?;
+        addresses.take(address).map_err(refused)?;
         address
     };
-    taken.addresses.push(address);
+    if !addresses.dry_run {
+        taken.addresses.push(address);
+    }
     let text = address.to_string();
     new["spec"]["clusterIP"] = text.clone().into();
     new["spec"]["clusterIPs"] = json!([text]);
@@ -175,19 +181,15 @@ fn set_default_families(new: &mut Value) {
     }
 }
 
-fn address_error(pools: &Pools, path: &Path, asked: &str, error: PoolError) -> ErrorList {
+fn address_error(asked: &str, error: &AddressError) -> Refused {
+    if *error == AddressError::Full {
+        return Refused::Full;
+    }
+    let what = if asked.is_empty() { String::new() } else { format!(" {asked}") };
     let mut errors = ErrorList::new();
-    let whole = Path::new("spec").child("clusterIPs");
-    let path = if error == PoolError::OutOfRange { &whole } else { path };
-    let why = match error {
-        PoolError::Taken => "provided IP is already allocated".to_string(),
-        _ => format!(
-            "the provided IP ({asked}) is not in the valid range. The range of valid IPs is {}",
-            pools.addresses.cidr()
-        ),
-    };
-    errors.invalid(path, json!([asked]), format!("failed to allocate IP {asked}: {why}"));
-    errors
+    let path = Path::new("spec").child("clusterIPs");
+    errors.invalid(&path, json!([asked]), format!("failed to allocate IP{what}: {error}"));
+    Refused::Invalid(errors)
 }
 
 fn drop_address(new: &mut Value) {
@@ -198,7 +200,7 @@ fn drop_address(new: &mut Value) {
     }
 }
 
-fn node_ports(pools: &mut Pools, before: &Held, new: &mut Value, taken: &mut Held) -> Result<(), ErrorList> {
+fn node_ports(pool: &mut PortPool, before: &Held, new: &mut Value, taken: &mut Held) -> Result<(), ErrorList> {
     let mut assigned: Vec<(u16, String)> = Vec::new();
     let list = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
     for (index, port) in list.into_iter().flatten().enumerate() {
@@ -209,12 +211,12 @@ fn node_ports(pools: &mut Pools, before: &Held, new: &mut Value, taken: &mut Hel
             Some(number) if assigned.iter().any(|(other, used)| *other == number && *used != protocol) => number,
             Some(number) if before.ports.contains(&number) => number,
             Some(number) => {
-                pools.ports.take(number).map_err(|error| port_error(pools, &path, number, error))?;
+                pool.take(number).map_err(|error| port_error(pool, &path, number, error))?;
                 taken.ports.push(number);
                 number
             }
             None => {
-                let number = pools.ports.take_any().map_err(|error| port_error(pools, &path, 0, error))?;
+                let number = pool.take_any().map_err(|error| port_error(pool, &path, 0, error))?;
                 taken.ports.push(number);
                 number
             }
@@ -225,9 +227,9 @@ fn node_ports(pools: &mut Pools, before: &Held, new: &mut Value, taken: &mut Hel
     Ok(())
 }
 
-fn port_error(pools: &Pools, path: &Path, number: u16, error: PoolError) -> ErrorList {
+fn port_error(pool: &PortPool, path: &Path, number: u16, error: PoolError) -> ErrorList {
     let mut errors = ErrorList::new();
-    let range = pools.ports.range();
+    let range = pool.range();
     match error {
         PoolError::Taken => errors.invalid(path, number, "provided port is already allocated"),
         PoolError::OutOfRange => {
@@ -263,7 +265,7 @@ fn wants_health_check(service: &Value) -> bool {
         && service.pointer("/spec/externalTrafficPolicy").and_then(Value::as_str) == Some("Local")
 }
 
-fn health_check(pools: &mut Pools, before: &Held, new: &mut Value, taken: &mut Held) -> Result<(), ErrorList> {
+fn health_check(pool: &mut PortPool, before: &Held, new: &mut Value, taken: &mut Held) -> Result<(), ErrorList> {
     if !wants_health_check(new) {
         if let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut)
             && before.ports.iter().any(|port| spec.get("healthCheckNodePort") == Some(&json!(port)))
@@ -276,11 +278,11 @@ fn health_check(pools: &mut Pools, before: &Held, new: &mut Value, taken: &mut H
     match health_port(new) {
         Some(number) if before.ports.contains(&number) => {}
         Some(number) => {
-            pools.ports.take(number).map_err(|error| port_error(pools, &path, number, error))?;
+            pool.take(number).map_err(|error| port_error(pool, &path, number, error))?;
             taken.ports.push(number);
         }
         None => {
-            let number = pools.ports.take_any().map_err(|error| port_error(pools, &path, 0, error))?;
+            let number = pool.take_any().map_err(|error| port_error(pool, &path, 0, error))?;
             taken.ports.push(number);
             new["spec"]["healthCheckNodePort"] = number.into();
         }
@@ -290,11 +292,31 @@ fn health_check(pools: &mut Pools, before: &Held, new: &mut Value, taken: &mut H
 
 #[cfg(test)]
 mod tests {
-    use super::super::pool::{AddressPool, PortPool};
+    use std::collections::HashSet;
+
+    use super::super::addresses::Range;
     use super::*;
 
-    fn pools() -> Pools {
-        Pools { addresses: AddressPool::new("10.96.0.0/12".parse().unwrap()), ports: PortPool::new(30000..=32767) }
+    /// What is taken.
+    struct Taken {
+        addresses: HashSet<Ipv4Addr>,
+        ports: PortPool,
+    }
+
+    impl Taken {
+        fn none() -> Taken {
+            Taken { addresses: HashSet::new(), ports: PortPool::new(30000..=32767) }
+        }
+
+        fn allocate(&mut self, old: Option<&Value>, new: &mut Value, taken: &mut Held) -> Result<(), String> {
+            let ranges = vec![Range { cidr: "10.96.0.0/12".parse().unwrap(), ready: true }];
+            let on_the_way = &mut self.addresses;
+            let mut addresses = Addresses { ranges, is_stored: &|_| false, on_the_way, dry_run: false };
+            allocate(&mut addresses, &mut self.ports, old, new, taken).map_err(|refused| match refused {
+                Refused::Invalid(errors) => errors.to_string(),
+                Refused::Full => "full".to_string(),
+            })
+        }
     }
 
     fn service(kind: &str, node_port: u16) -> Value {
@@ -307,14 +329,14 @@ mod tests {
 
     #[test]
     fn a_change_of_type_keeps_the_address_and_gives_back_the_port() {
-        let mut pools = pools();
+        let mut all = Taken::none();
         let mut taken = Held::default();
         let mut old = service("NodePort", 30123);
-        allocate(&mut pools, None, &mut old, &mut taken).unwrap();
+        all.allocate(None, &mut old, &mut taken).unwrap();
         assert_eq!((taken.addresses.len(), taken.ports.as_slice()), (1, [30123].as_slice()));
         let mut new = service("ClusterIP", 30123);
         let mut more = Held::default();
-        allocate(&mut pools, Some(&old), &mut new, &mut more).unwrap();
+        all.allocate(Some(&old), &mut new, &mut more).unwrap();
         assert_eq!(more, Held::default());
         assert_eq!(cluster_ip(&new), cluster_ip(&old));
         assert_eq!(no_longer(Some(&old), &new).ports, [30123]);
@@ -322,22 +344,20 @@ mod tests {
 
     #[test]
     fn what_is_taken_or_out_of_range_is_refused_as_upstream_words_it() {
-        let mut pools = pools();
-        pools.addresses.take("10.96.0.9".parse().unwrap()).unwrap();
-        pools.ports.take(30123).unwrap();
-        let refused = |pools: &mut Pools, mut service: Value| {
-            allocate(pools, None, &mut service, &mut Held::default()).unwrap_err().to_string()
-        };
+        let mut all = Taken::none();
+        all.addresses.insert("10.96.0.9".parse().unwrap());
+        all.ports.take(30123).unwrap();
+        let mut refused = |mut service: Value| all.allocate(None, &mut service, &mut Held::default()).unwrap_err();
         let mut asked = service("ClusterIP", 0);
         asked["spec"]["clusterIP"] = "10.96.0.9".into();
         assert_eq!(
-            refused(&mut pools, asked.clone()),
-            r#"spec.clusterIPs[0]: Invalid value: ["10.96.0.9"]: failed to allocate IP 10.96.0.9: provided IP is already allocated"#
+            refused(asked.clone()),
+            r#"spec.clusterIPs: Invalid value: ["10.96.0.9"]: failed to allocate IP 10.96.0.9: provided IP is already allocated"#
         );
         asked["spec"]["clusterIP"] = "192.168.0.1".into();
-        assert!(refused(&mut pools, asked).ends_with("The range of valid IPs is 10.96.0.0/12"));
+        assert!(refused(asked).ends_with("192.168.0.1: the provided network does not match the current range"));
         assert_eq!(
-            refused(&mut pools, service("NodePort", 30123)),
+            refused(service("NodePort", 30123)),
             "spec.ports[0].nodePort: Invalid value: 30123: provided port is already allocated"
         );
     }

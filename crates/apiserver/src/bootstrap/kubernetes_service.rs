@@ -8,11 +8,12 @@ use rt::TaskSet;
 use serde_json::{Value, json};
 use store::{Key, Prefix, Step};
 
+use crate::allocate::Reservation;
 use crate::catalog;
 use crate::server::Inner;
 
 pub async fn run(server: &Inner) -> Result<(), Status> {
-    let port = server.address.map_or(6443, |address| address.port());
+    let port = server.port();
     let service = put(server, "", "services", service(server));
     let endpoints = put(server, "", "endpoints", endpoints(server, port));
     let slice = put(server, "discovery.k8s.io", "endpointslices", slice(server, port));
@@ -94,16 +95,10 @@ fn slice(server: &Inner, port: u16) -> Value {
 async fn put(server: &Inner, group: &str, resource: &str, wanted: Value) -> Result<(), Status> {
     let key = Key::new(group, resource, "default", "kubernetes");
     let Some(current) = server.store.get(&key) else {
-        if resource == "services" {
-            // The address may be taken already when the store was written by an older configuration.
-            let Some(kind) = catalog::of_storage("", "services") else { return Ok(()) };
-            let mut object = wanted.clone();
-            match server.allocators.reserve_for_create(kind, &mut object) {
-                Ok(reservation) => reservation.commit(),
-                Err(status) => tracing::warn!(%status, "the address of the kubernetes service is taken"),
-            }
-        }
-        return super::ensure(server, group, resource, "default", "kubernetes", wanted).await;
+        return match resource {
+            "services" => create_service(server, wanted).await,
+            _ => super::ensure(server, group, resource, "default", "kubernetes", wanted).await,
+        };
     };
     let mut new = current.value();
     for field in ["subsets", "endpoints", "ports", "addressType"] {
@@ -117,4 +112,21 @@ async fn put(server: &Inner, group: &str, resource: &str, wanted: Value) -> Resu
     let Some(kind) = catalog::of_storage(group, resource) else { return Ok(()) };
     let step = |_: Option<&_>| Ok::<_, Infallible>(Step::Put(crate::change::draft(kind, &new)));
     server.store.guaranteed_update(&key, step).await.map(drop).map_err(Status::internal)
+}
+
+/// The Service, with the IPAddress that says whose its address is.
+async fn create_service(server: &Inner, wanted: Value) -> Result<(), Status> {
+    let Some(kind) = catalog::of_storage("", "services") else { return Ok(()) };
+    let reservation = match server.allocators.reserve_for_create(kind, &mut wanted.clone(), false) {
+        Ok(reservation) => reservation,
+        Err(status) => {
+            // The store was written under an older configuration.
+            tracing::warn!(%status, "the address of the kubernetes service is not free");
+            Reservation::none()
+        }
+    };
+    let key = Key::new("", "services", "default", "kubernetes");
+    super::ensure_with(server, key, wanted, reservation.companions()).await?;
+    reservation.commit();
+    Ok(())
 }

@@ -3,11 +3,12 @@
 pub mod authentication_info;
 pub mod kubernetes_service;
 mod rbac;
+pub mod service_cidr;
 
 use apimachinery::Status;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
-use store::{Key, WriteError};
+use store::{Companion, Key, WriteError};
 
 use crate::catalog::{self, ResourceExt};
 use crate::server::Inner;
@@ -35,13 +36,13 @@ pub async fn run(server: &Inner) -> Result<(), Status> {
         let class = json!({"value": value, "description": description, "metadata": {"name": name}});
         ensure(server, "scheduling.k8s.io", "priorityclasses", "", name, class)
     });
-    futures::try_join!(
-        try_join_all(namespaces),
-        rbac::run(server),
-        try_join_all(classes),
-        kubernetes_service::run(server)
-    )
-    .map(drop)
+    futures::try_join!(try_join_all(namespaces), rbac::run(server), try_join_all(classes), network(server)).map(drop)
+}
+
+/// The Service's address is one of the range.
+async fn network(server: &Inner) -> Result<(), Status> {
+    service_cidr::run(server).await?;
+    kubernetes_service::run(server).await
 }
 
 fn namespace(name: &str) -> Value {
@@ -57,12 +58,16 @@ async fn ensure(
     name: &str,
     object: Value,
 ) -> Result<(), Status> {
-    let key = Key::new(group, resource, namespace, name);
+    ensure_with(server, Key::new(group, resource, namespace, name), object, Vec::new()).await
+}
+
+/// The same, with what is written in the same commit.
+async fn ensure_with(server: &Inner, key: Key, object: Value, companions: Vec<Companion>) -> Result<(), Status> {
     if server.store.get(&key).is_some() {
         return Ok(());
     }
     let (key, draft) = new_draft(key, object)?;
-    match server.store.create(key, draft).await {
+    match server.store.create_with(key, draft, companions).await {
         Ok(_) | Err(WriteError::AlreadyExists(_)) => Ok(()),
         Err(error) => Err(Status::internal(error)),
     }

@@ -109,7 +109,7 @@ async fn convert(
     let uid = uuid::Uuid::new_v4().to_string();
     let question = conversion::request(review, &uid, desired, &values).to_string();
     let endpoint = Endpoint::of(&webhook["clientConfig"]);
-    let answer = post(server.admission.caller(), &server.store, &endpoint, TIMEOUT, question).await;
+    let answer = post(&*server.webhooks, &server.store, &endpoint, TIMEOUT, question).await;
     let answer = answer.map_err(|why| failed(format!("failed: {why}")))?;
     let answer: Value = serde_json::from_slice(&answer).map_err(|error| failed(format!("failed: {error}")))?;
     conversion::accept(review, &uid, desired, &mut values, &answer).map_err(|refused| failed(refused.to_string()))?;

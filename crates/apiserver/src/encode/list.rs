@@ -128,10 +128,12 @@ impl Text {
         };
         let (items, resource) = (items.into_iter(), resource.clone());
         let accept = call.accept;
+        let end = if items.len() == 0 && is_null_when_empty(&element, &resource) { "null}" } else { "]}" };
+        let head = if end == "]}" { head } else { head.trim_end_matches('[').to_owned() };
         let (head, between, tail): (_, &[u8], _) = match accept.format {
-            Format::Yaml => yaml_around(&head, &element, items.len()),
-            _ if accept.pretty => (head, b",", "]}".to_owned()),
-            _ => (head, b",", "]}\n".to_owned()),
+            Format::Yaml => yaml_around(&head, end, &element, items.len()),
+            _ if accept.pretty => (head, b",", end.to_owned()),
+            _ => (head, b",", format!("{end}\n")),
         };
         let (head, tail) = (head.into_bytes(), tail.into_bytes());
         let is_yaml = accept.format == Format::Yaml;
@@ -168,9 +170,19 @@ impl Text {
     }
 }
 
+/// A Go list that was never filled: rows are, where a kind has a printer of its own.
+fn is_null_when_empty(element: &Element, resource: &Resource) -> bool {
+    let has_printer = || !resource.strategy.columns().iter().any(|column| column.name == "Created At");
+    match element {
+        Element::Object => false,
+        Element::Metadata => true,
+        Element::Row(_) => resource.custom.is_some() || !has_printer(),
+    }
+}
+
 /// The same around the items as in JSON, in YAML, whose keys are in order.
-fn yaml_around(head: &str, element: &Element, items: usize) -> (String, &'static [u8], String) {
-    let empty: Value = serde_json::from_str(&format!("{head}]}}")).expect("the server wrote this JSON itself");
+fn yaml_around(head: &str, end: &str, element: &Element, items: usize) -> (String, &'static [u8], String) {
+    let empty: Value = serde_json::from_str(&format!("{head}{end}")).expect("the server wrote this JSON itself");
     if items == 0 {
         return (apimachinery::yaml::to_yaml(&empty), b"", String::new());
     }

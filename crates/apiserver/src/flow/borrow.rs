@@ -54,23 +54,28 @@ struct Claim<'a> {
     smoothed: f64,
 }
 
-/// Sets the current limit of every level by its demand since the last time.
-pub fn adjust(config: &Config, seats: u32) {
+/// Sets the current limit of every level by its demand since the last time. Returns the part of its target that a level
+/// without bounds gets; 0 where there is too little to divide by targets.
+pub fn adjust(config: &Config, seats: u32) -> f64 {
     let sum: u32 = config.levels.values().map(|level| level.limits.lock().nominal).sum();
+    let measure_min = (seats.saturating_add(5) / 10).max(1);
     let mut left = i64::from(sum);
     let mut claims = Vec::new();
     for level in config.levels.values() {
         let claim = claim(level);
         if level.is_exempt() {
             left -= i64::from(claim.min_current);
-            level.set_current(claim.min_current);
+            level.set_current(claim.min_current, measure_min);
         } else {
             claims.push(claim);
         }
     }
-    for (claim, current) in claims.iter().zip(divide(&claims, left, sum)) {
-        claim.level.set_current(current.min(seats.max(claim.limits.max)));
+    let (currents, fraction) = divide(&claims, left, sum);
+    for (claim, current) in claims.iter().zip(currents) {
+        claim.level.demand.lock().target = item(claim).target;
+        claim.level.set_current(current.min(seats.max(claim.limits.max)), measure_min);
     }
+    fraction
 }
 
 fn claim(level: &Arc<Level>) -> Claim<'_> {
@@ -83,23 +88,23 @@ fn claim(level: &Arc<Level>) -> Claim<'_> {
     Claim { level, limits, min_current: limits.min.max(wanted), smoothed: demand.smoothed }
 }
 
-/// The current limits, in order: minimums where even those are too much, demand in proportion otherwise.
-fn divide(claims: &[Claim<'_>], left: i64, sum: u32) -> Vec<u32> {
+/// The current limits, in order: minimums where even those are too much, demand in proportion otherwise. Then the fraction.
+fn divide(claims: &[Claim<'_>], left: i64, sum: u32) -> (Vec<u32>, f64) {
     let total = |pick: fn(&Claim<'_>) -> u32| claims.iter().map(pick).map(i64::from).sum::<i64>();
     let (minimum, wanted) = (total(|claim| claim.limits.min), total(|claim| claim.min_current));
     if left <= minimum {
-        return claims.iter().map(|claim| claim.limits.min).collect();
+        return (claims.iter().map(|claim| claim.limits.min).collect(), 0.0);
     }
     if left <= wanted {
         #[expect(clippy::cast_precision_loss, reason = "numbers of seats are small")]
         let share = (left - minimum) as f64 / (wanted - minimum) as f64;
         let above = |claim: &Claim<'_>| whole((f64::from(claim.min_current - claim.limits.min) * share).round());
-        return claims.iter().map(|claim| claim.limits.min + above(claim)).collect();
+        return (claims.iter().map(|claim| claim.limits.min + above(claim)).collect(), 0.0);
     }
     let items: Vec<Item> = claims.iter().map(item).collect();
     match allocate(f64::from(sum), &items) {
-        Some((seats, _)) => seats.into_iter().map(|seats| whole(seats.round())).collect(),
-        None => claims.iter().map(|claim| claim.limits.current).collect(),
+        Some((seats, fraction)) => (seats.into_iter().map(|seats| whole(seats.round())).collect(), fraction),
+        None => (claims.iter().map(|claim| claim.limits.current).collect(), 0.0),
     }
 }
 

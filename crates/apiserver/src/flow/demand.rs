@@ -62,6 +62,8 @@ pub struct Demand {
     pub last: Period,
     pub smoothed: f64,
     pub high_watermark: f64,
+    /// What the level asks for when seats are divided.
+    pub target: f64,
 }
 
 /// Demand that has gone is forgotten slowly: by half in five minutes of ten-second periods.

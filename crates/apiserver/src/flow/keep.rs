@@ -17,12 +17,12 @@ use store::{Key, Lagged, Revision, Snapshot, Watcher};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::ObjectStats;
+use super::condition::{self, Written};
 use crate::server::Inner;
 use crate::{body, pipeline};
 
 const PRODUCER: &str = "api-priority-and-fairness-config-producer-v1";
-const CONSUMER: &str = "api-priority-and-fairness-config-consumer-v1";
-const RESOURCES: [&str; 2] = ["flowschemas", "prioritylevelconfigurations"];
+pub(super) const RESOURCES: [&str; 2] = ["flowschemas", "prioritylevelconfigurations"];
 /// Upstream's periods: borrowing, counting of objects, restoring what somebody changed.
 const ADJUST_PERIOD: Duration = Duration::from_secs(10);
 const COUNT_PERIOD: Duration = Duration::from_secs(60);
@@ -32,10 +32,11 @@ const RESTORE_AFTER: Duration = Duration::from_secs(60);
 pub async fn start(server: &Arc<Inner>, tasks: &TaskSet) {
     restore(server).await;
     let revision = take_over(server);
-    write_conditions(server).await;
+    let written = Written::default();
+    let conditions_at = condition::write_all(server, &written).await;
     let server = server.clone();
     tasks.spawn_until_cancelled("priority-and-fairness", async move {
-        Keeper::run(&server, revision).await;
+        Keeper::run(&server, revision, &written, conditions_at).await;
     });
 }
 
@@ -46,6 +47,7 @@ enum Event {
     Adjust,
     Count,
     Restore,
+    Conditions,
     Reap,
 }
 
@@ -60,7 +62,7 @@ impl Keeper {
         Some(Keeper { schemas: watch(RESOURCES[0])?, levels: watch(RESOURCES[1])? })
     }
 
-    async fn run(server: &Arc<Inner>, mut revision: Revision) {
+    async fn run(server: &Arc<Inner>, mut revision: Revision, written: &Written, mut conditions_at: Option<Instant>) {
         let ticks = |period| {
             let mut ticks = tokio::time::interval(period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,12 +77,14 @@ impl Keeper {
                 keeper = Keeper::at(server, revision);
                 continue;
             };
+            let conditions_due = conditions_at.unwrap_or_else(Instant::now);
             let due = restore_at.unwrap_or_else(|| Instant::now() + RESTORE_AFTER);
             let event = tokio::select! {
                 event = own.changed() => event,
                 _ = adjust.tick() => Event::Adjust,
                 _ = count.tick() => Event::Count,
                 () = tokio::time::sleep_until(due), if restore_at.is_some() => Event::Restore,
+                () = tokio::time::sleep_until(conditions_due), if conditions_at.is_some() => Event::Conditions,
                 () = server.flow.reap.notified() => Event::Reap,
             };
             match event {
@@ -90,9 +94,10 @@ impl Keeper {
                 Event::Reap => drop(take_over(server)),
                 Event::Changed => {
                     take_over(server);
-                    write_conditions(server).await;
+                    conditions_at = condition::write_all(server, written).await;
                     restore_at.get_or_insert_with(|| Instant::now() + RESTORE_AFTER);
                 }
+                Event::Conditions => conditions_at = condition::write_all(server, written).await,
                 Event::Restore => {
                     restore_at = None;
                     restore(server).await;
@@ -122,7 +127,7 @@ fn count_objects(server: &Inner) {
     server.flow.stats.store(Arc::new(stats));
 }
 
-fn all(snapshot: &Snapshot, resource: &str) -> Vec<Value> {
+pub(super) fn all(snapshot: &Snapshot, resource: &str) -> Vec<Value> {
     snapshot.range(&Key::prefix(GROUP, resource, None), None).map(|(_, object)| object.value()).collect()
 }
 
@@ -194,63 +199,29 @@ fn autoupdate(object: &Value) -> Option<bool> {
     }
 }
 
-fn path(resource: &str, name: &str) -> String {
+pub(super) fn path(resource: &str, name: &str) -> String {
     let path = format!("/apis/{GROUP}/v1/{resource}");
     if name.is_empty() { path } else { format!("{path}/{name}") }
 }
 
-fn whole(resource: &str, mut object: Value) -> Value {
+pub(super) fn whole(resource: &str, mut object: Value) -> Value {
     let kind = if resource == RESOURCES[0] { "FlowSchema" } else { "PriorityLevelConfiguration" };
     object["apiVersion"] = format!("{GROUP}/v1").into();
     object["kind"] = kind.into();
     object
 }
 
-/// Says of every schema whether its level is there.
-async fn write_conditions(server: &Arc<Inner>) {
-    let snapshot = server.store.snapshot();
-    let config = server.flow.config.load_full();
-    let schemas = all(&snapshot, RESOURCES[0]);
-    let writes = schemas.iter().filter_map(|schema| {
-        let level = schema.pointer("/spec/priorityLevelConfiguration/name").and_then(Value::as_str).unwrap_or_default();
-        let exists = config.levels.get(level).is_some_and(|level| !level.is_quiescing());
-        let condition = condition(schema, level, exists)?;
-        let name = object::name(schema).to_string();
-        Some(write_condition(server, name, condition))
-    });
-    join_all(writes.collect::<Vec<_>>()).await;
-}
-
-/// The condition, if the stored one differs.
-fn condition(schema: &Value, level: &str, exists: bool) -> Option<Value> {
-    let what = format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?}");
-    let (status, reason, message) = match exists {
-        true => ("False", "Found", format!("{what} and it exists")),
-        false => ("True", "NotFound", format!("{what} but there is no such object")),
-    };
-    let wanted = json!({"type": "Dangling", "status": status, "reason": reason, "message": message});
-    let conditions = schema.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let stored = conditions.into_iter().find(|condition| condition["type"] == "Dangling");
-    let same = stored.is_some_and(|stored| {
-        ["status", "reason", "message"].iter().all(|field| stored.get(field) == wanted.get(field))
-    });
-    (!same).then_some(wanted)
-}
-
-async fn write_condition(server: &Arc<Inner>, name: String, mut condition: Value) {
-    condition["lastTransitionTime"] = apimachinery::time::format(jiff::Timestamp::now()).into();
-    let patch = whole(RESOURCES[0], json!({"metadata": {"name": name}, "status": {"conditions": [condition]}}));
-    let path = format!("{}/status", path(RESOURCES[0], &name));
-    write(server, Method::PATCH, &path, CONSUMER, &patch).await;
-}
-
 /// One write in the server's own name. What fails is written again after the next change: somebody else was faster.
-async fn write(server: &Arc<Inner>, method: Method, path: &str, manager: &str, object: &Value) {
-    let content = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+pub(super) async fn write(server: &Arc<Inner>, method: Method, path: &str, manager: &str, object: &Value) {
+    // A patch is applied, whoever else owns the fields.
+    let (content, force) = match method {
+        Method::PATCH => ("application/apply-patch+yaml", "&force=true"),
+        _ => ("application/json", ""),
+    };
     let body = if object.is_null() { body::empty() } else { body::full(object.to_string()) };
     let request = Request::builder()
         .method(method)
-        .uri(format!("{path}?fieldManager={manager}"))
+        .uri(format!("{path}?fieldManager={manager}{force}"))
         .header(header::CONTENT_TYPE, content)
         .header(header::USER_AGENT, "kube-apiserver")
         .extension(auth::UserInfo::master("system:apiserver"))
@@ -309,15 +280,5 @@ mod tests {
         let mut object = stored("exempt", "true", 1, false);
         object["spec"]["exempt"] = json!({"nominalConcurrencyShares": 9, "lendablePercent": 50});
         assert_eq!(updated(&own("exempt"), &object), None);
-    }
-
-    #[test]
-    fn conditions_are_written_once() {
-        let mut schema = json!({"metadata": {"name": "x"}});
-        let dangling = condition(&schema, "gone", false).unwrap();
-        assert_eq!((&dangling["status"], &dangling["reason"]), (&"True".into(), &"NotFound".into()));
-        schema["status"] = json!({"conditions": [dangling]});
-        assert_eq!(condition(&schema, "gone", false), None);
-        assert!(condition(&schema, "gone", true).is_some());
     }
 }

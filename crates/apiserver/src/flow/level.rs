@@ -14,7 +14,6 @@ use super::Flow;
 use super::demand::{Demand, Period};
 use super::queues::{Asking, Discipline, Place, Queues, Refusal, Started};
 use super::retry::Refusals;
-use super::running::Running;
 
 /// The spec of a PriorityLevelConfiguration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +106,8 @@ impl Drop for Seat {
 /// A request in a queue. Leaves it when dropped.
 struct Waiter<'a> {
     level: &'a Arc<Level>,
+    flow: Arc<Flow>,
+    arrived: Duration,
     place: Place,
     seat: oneshot::Receiver<usize>,
     done: bool,
@@ -115,8 +116,10 @@ struct Waiter<'a> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         if !self.done {
-            self.level.leave(self.place, &mut self.seat);
+            self.level.abandon(self.place, &mut self.seat);
         }
+        // Upstream says of whoever gave up in a queue, too, that it was executed.
+        self.flow.metrics.waited(self.level.now().saturating_sub(self.arrived), true);
     }
 }
 
@@ -173,13 +176,15 @@ impl Level {
     }
 
     pub fn set_spec(&self, spec: Spec) {
-        self.queues.lock().set_discipline(spec.discipline);
+        self.queues.lock().set_discipline(self.now(), spec.discipline);
         *self.spec.lock() = spec;
     }
 
-    pub fn set_current(&self, seats: u32) {
+    /// Where a level has no seats, what it does is measured against `measure_min`.
+    pub fn set_current(&self, seats: u32, measure_min: u32) {
         self.limits.lock().current = seats;
-        let gone = self.queues.lock().set_limit(self.now(), seats);
+        let measure = if seats > 0 { seats } else { measure_min };
+        let gone = self.queues.lock().set_limit(self.now(), seats, measure);
         self.wake(gone);
     }
 
@@ -191,8 +196,8 @@ impl Level {
 
     /// A seat, at once or after a wait that ends at `deadline`.
     pub async fn seat(self: &Arc<Self>, asking: Asking<Flow>, deadline: Instant) -> Result<Seat, Refusal> {
-        let (flow, width) = (asking.flow.clone(), asking.width);
-        let (waiter, arrived) = {
+        let flow = asking.flow.clone();
+        let waiter = {
             let arrived = self.now();
             let mut receiver = None;
             let (started, gone) = self.queues.lock().start(arrived, asking, || {
@@ -203,26 +208,27 @@ impl Level {
             self.wake(gone);
             match (started, receiver) {
                 (Started::Executing(slot), _) => {
-                    flow.metrics.started(Duration::ZERO, width);
+                    self.waited_not(&flow, true);
                     return Ok(Seat { level: self.clone(), slot });
                 }
                 (Started::Waiting(place), Some(seat)) => {
-                    flow.metrics.entered_queue(width);
-                    (Waiter { level: self, place, seat, done: false }, arrived)
+                    Waiter { level: self, flow, arrived, place, seat, done: false }
                 }
-                (Started::Refused(refusal), _) => return Err(refusal),
+                (Started::Refused(refusal), _) => {
+                    self.waited_not(&flow, false);
+                    return Err(refusal);
+                }
                 (Started::Waiting(_), None) => unreachable!("whoever waits was given a receiver"),
             }
         };
-        let seat = waiter.wait(deadline).await;
-        let waited = self.now().saturating_sub(arrived);
-        if seat.is_some() {
-            flow.metrics.left_queue(width);
-            flow.metrics.started(waited, width);
-        } else {
-            flow.metrics.gave_up(waited);
+        waiter.wait(deadline).await.ok_or(Refusal::TimeOut)
+    }
+
+    /// Only a level that knows no limits knows no waiting.
+    fn waited_not(&self, flow: &Flow, executes: bool) {
+        if !self.is_exempt() {
+            flow.metrics.waited(Duration::ZERO, executes);
         }
-        seat.ok_or(Refusal::TimeOut)
     }
 
     fn tick(&self) {
@@ -232,27 +238,28 @@ impl Level {
     }
 
     fn finish(&self, slot: usize) {
-        let now = self.now();
-        let (running, gone) = self.queues.lock().finish(now, slot);
+        let gone = self.queues.lock().finish(self.now(), slot);
         self.wake(gone);
-        if let Some(Running { flow, width, started, .. }) = running {
-            flow.metrics.executed(now.saturating_sub(started), width);
-        }
         self.maybe_reap();
     }
 
-    /// The request is not to wait longer; a seat that it was given meanwhile is given back.
-    fn leave(&self, place: Place, seat: &mut oneshot::Receiver<usize>) {
+    /// Whether the request was still in its queue, and is so no longer.
+    fn leave(&self, place: Place) -> bool {
+        let left = self.queues.lock().leave(self.now(), place).is_some();
+        self.maybe_reap();
+        left
+    }
+
+    /// Nobody waits for the request any longer; a seat that it was given meanwhile is given back.
+    fn abandon(&self, place: Place, seat: &mut oneshot::Receiver<usize>) {
         // From here on a seat either lies in the channel or comes back to its sender.
         seat.close();
-        let now = self.now();
-        let left = self.queues.lock().leave(now, place);
-        if let Some(left) = left {
-            left.flow.metrics.left_queue(left.width);
-        } else if let Ok(slot) = seat.try_recv() {
+        if self.leave(place) {
+            return;
+        }
+        if let Ok(slot) = seat.try_recv() {
             self.finish(slot);
         }
-        self.maybe_reap();
     }
 
     fn maybe_reap(&self) {
@@ -287,17 +294,98 @@ impl Waiter<'_> {
             let until = self.level.next_release().map_or(deadline, |release| release.min(deadline));
             tokio::select! {
                 biased;
-                slot = &mut self.seat => {
-                    self.done = true;
-                    return Some(Seat { level: self.level.clone(), slot: slot.ok()? });
-                }
+                slot = &mut self.seat => return self.take(slot.ok()),
                 () = tokio::time::sleep_until(until) => {
                     if until >= deadline {
-                        return None;
+                        return self.end_wait().await;
                     }
                     self.level.tick();
                 }
             }
         }
+    }
+
+    fn take(&mut self, slot: Option<usize>) -> Option<Seat> {
+        self.done = true;
+        Some(Seat { level: self.level.clone(), slot: slot? })
+    }
+
+    /// Either it leaves its queue, or it was dispatched a moment before and goes on.
+    async fn end_wait(&mut self) -> Option<Seat> {
+        if self.level.leave(self.place) {
+            self.done = true;
+            return None;
+        }
+        let slot = (&mut self.seat).await;
+        self.take(slot.ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use serde_json::json;
+
+    use super::super::{FlowControl, tally::Kind, width::Width};
+    use super::*;
+
+    /// One flow before one seat and one queue.
+    fn flow() -> (FlowControl, Arc<Flow>) {
+        let control = FlowControl::new(1);
+        let queuing = json!({"queues": 1, "handSize": 1, "queueLengthLimit": 9});
+        let limited = json!({"nominalConcurrencyShares": 100, "limitResponse": {"type": "Queue", "queuing": queuing}});
+        let level = json!({"metadata": {"name": "narrow"}, "spec": {"type": "Limited", "limited": limited}});
+        let reference = json!({"priorityLevelConfiguration": {"name": "narrow"}, "matchingPrecedence": 1});
+        let schema = json!({"metadata": {"name": "all"}, "spec": reference});
+        control.configure(&[level], &[schema]);
+        let flow = control.config.load().flows.iter().find(|flow| flow.schema_name == "all").unwrap().clone();
+        (control, flow)
+    }
+
+    fn asking(flow: &Arc<Flow>) -> Asking<Flow> {
+        Asking { flow: flow.clone(), width: Width::ONE, kind: Kind::default(), hash: 0, detail: "".into() }
+    }
+
+    /// The lines of a family that are about the flow, without the common prefix.
+    fn told(control: &FlowControl, name: &str) -> Vec<String> {
+        let mut text = String::new();
+        control.write_metrics(&mut text);
+        let prefix = format!("apiserver_flowcontrol_{name}{{flow_schema=\"all\",priority_level=\"narrow\"");
+        text.lines().filter_map(|line| Some(line.strip_prefix(&prefix)?.to_string())).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_gives_up_in_a_queue_is_counted_and_leaves_nothing_behind() {
+        let (control, flow) = flow();
+        let later = Instant::now() + Duration::from_secs(7);
+        let first = flow.level.seat(asking(&flow), later).await.unwrap();
+        assert!(flow.level.seat(asking(&flow), later).await.is_err());
+        // One whose client goes away while it waits, and one that had been given its seat a moment before.
+        assert!(flow.level.seat(asking(&flow), later + Duration::from_secs(7)).now_or_never().is_none());
+        let mut served = Box::pin(flow.level.seat(asking(&flow), later + Duration::from_secs(7)));
+        assert!(served.as_mut().now_or_never().is_none());
+        assert_eq!(told(&control, "current_inqueue_requests"), ["} 1"]);
+        drop(first);
+        drop(served);
+        for gauge in ["inqueue_requests", "inqueue_seats", "executing_requests", "executing_seats"] {
+            assert_eq!(told(&control, &format!("current_{gauge}")), ["} 0"], "{gauge}");
+        }
+        assert_eq!(told(&control, "rejected_requests_total"), [",reason=\"time-out\"} 2"]);
+        assert_eq!(told(&control, "dispatched_requests_total"), ["} 2"]);
+        assert_eq!(told(&control, "request_wait_duration_seconds_count"), [",execute=\"true\"} 4"]);
+        assert_eq!(told(&control, "request_queue_length_after_enqueue_count"), ["} 4"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn seats_that_linger_are_told_as_taken() {
+        let (control, flow) = flow();
+        let width = Width { initial: 1, last: 1, linger: Duration::from_secs(1) };
+        let asking = Asking { width, ..asking(&flow) };
+        drop(flow.level.seat(asking, Instant::now()).await.unwrap());
+        assert_eq!(told(&control, "current_executing_requests"), ["} 0"]);
+        assert_eq!(told(&control, "current_executing_seats"), ["} 1"]);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        flow.level.tick();
+        assert_eq!(told(&control, "current_executing_seats"), ["} 0"]);
     }
 }

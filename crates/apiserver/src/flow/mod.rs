@@ -6,16 +6,22 @@
 
 mod allocate;
 mod borrow;
+mod condition;
 mod dealer;
 mod demand;
+mod dispatch;
 pub mod dump;
 pub mod keep;
 mod level;
+mod lingering;
 mod metrics;
+mod mix;
 mod queues;
 mod retry;
 mod running;
 mod schema;
+mod tally;
+mod timing;
 mod watches;
 mod width;
 
@@ -34,13 +40,15 @@ use tokio::time::Instant;
 
 pub use level::{Level, Seat};
 pub use watches::Watching;
-pub use width::ObjectStats;
+pub use width::{ObjectStats, Stats as ResourceStats};
 
 use crate::call::Call;
 use level::Spec;
 use metrics::FlowMetrics;
-use queues::Asking;
+use mix::Mix;
+use queues::{Asking, Discipline};
 use schema::Schema;
+use tally::Kind;
 use watches::Watches;
 use width::Width;
 
@@ -54,6 +62,7 @@ pub struct Flow {
     pub schema_uid: HeaderValue,
     pub level_uid: HeaderValue,
     metrics: Arc<FlowMetrics>,
+    mix: Arc<Mix>,
 }
 
 /// What holds until an object changes.
@@ -72,6 +81,8 @@ pub struct FlowControl {
     pub stats: ArcSwap<ObjectStats>,
     /// Kept while the server runs, so that counters never fall.
     metrics: Mutex<BTreeMap<(String, String), Arc<FlowMetrics>>>,
+    mix: Arc<Mix>,
+    fair_fraction: Mutex<f64>,
     reap: Arc<Notify>,
 }
 
@@ -83,13 +94,16 @@ pub struct Refused {
 impl FlowControl {
     /// With the mandatory levels and schemas alone, until objects are read.
     pub fn new(seats: usize) -> FlowControl {
+        let start = Instant::now();
         let new = FlowControl {
             config: ArcSwap::default(),
             seats: u32::try_from(seats).unwrap_or(u32::MAX),
-            start: Instant::now(),
+            start,
             watches: Watches::default(),
             stats: ArcSwap::default(),
             metrics: Mutex::default(),
+            mix: Arc::new(Mix::new(start)),
+            fair_fraction: Mutex::default(),
             reap: Arc::default(),
         };
         new.configure(&[], &[]);
@@ -107,10 +121,8 @@ impl FlowControl {
     pub async fn admit(&self, call: &Call, flow: &Arc<Flow>, deadline: Instant) -> Result<Seat, Refused> {
         let asking = self.asking(call, flow);
         let level = &flow.level;
-        level.seat(asking, deadline).await.map_err(|refusal| {
-            flow.metrics.refused(refusal);
-            Refused { retry_after: level.refused(jiff::Timestamp::now().as_second()) }
-        })
+        let seat = level.seat(asking, deadline).await;
+        seat.map_err(|_| Refused { retry_after: level.refused(jiff::Timestamp::now().as_second()) })
     }
 
     fn asking(&self, call: &Call, flow: &Arc<Flow>) -> Asking<Flow> {
@@ -120,7 +132,8 @@ impl FlowControl {
             true => dealer::hash(&flow.schema_name, flow.schema.distinguisher(&call.user, &call.info)),
             false => 0,
         };
-        Asking { flow: flow.clone(), width, hash, detail: dump::detail(call) }
+        let kind = Kind { watch: call.info.verb == "watch", mutating: call.info.is_mutating() };
+        Asking { flow: flow.clone(), width, kind, hash, detail: dump::detail(call) }
     }
 
     fn width(&self, call: &Call, flow: &Flow) -> Width {
@@ -161,7 +174,8 @@ impl FlowControl {
         }
         let config = Config { flows, levels: new };
         borrow::set_limits(&config, self.seats);
-        borrow::adjust(&config, self.seats);
+        *self.fair_fraction.lock() = borrow::adjust(&config, self.seats);
+        self.mix.set_limits(places(&config), seats(&config));
         self.config.store(Arc::new(config));
     }
 
@@ -195,6 +209,7 @@ impl FlowControl {
         Some(Arc::new(Flow {
             sharded: level.queue_count() > 1,
             metrics: self.metrics.lock().entry(key).or_default().clone(),
+            mix: self.mix.clone(),
             schema_uid: uid(object),
             level_uid: uids.get(level.name.as_str()).cloned().unwrap_or_else(|| HeaderValue::from_static("")),
             schema_name: name,
@@ -205,12 +220,32 @@ impl FlowControl {
 
     /// Lets levels borrow anew, by what they could have used since the last time.
     pub fn adjust(&self) {
-        borrow::adjust(&self.config.load(), self.seats);
+        *self.fair_fraction.lock() = borrow::adjust(&self.config.load(), self.seats);
+    }
+
+    /// The most that executed and that waited within the last whole second, by kind of request.
+    pub fn maxima(&self) -> [(&'static str, i32, i32); 2] {
+        self.mix.maxima()
     }
 
     pub fn write_metrics(&self, out: &mut String) {
-        metrics::write(&self.config.load(), out);
+        metrics::write(self, out);
     }
+}
+
+/// How many requests all queues together may hold.
+fn places(config: &Config) -> f64 {
+    let of = |level: &Arc<Level>| match level.spec.lock().discipline {
+        #[expect(clippy::cast_precision_loss, reason = "queues are few and short")]
+        Discipline::Queue { queues, length_max, .. } => (queues * length_max) as f64,
+        _ => 0.0,
+    };
+    config.levels.values().map(of).sum()
+}
+
+/// The nominal seats of all levels.
+fn seats(config: &Config) -> f64 {
+    config.levels.values().map(|level| f64::from(level.limits().nominal)).sum()
 }
 
 fn uid(object: &Value) -> HeaderValue {

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use super::dealer;
 use super::demand::Integrator;
+use super::dispatch::{Bounds, Dispatch};
+use super::lingering::Lingering;
 use super::running::{Running, Slots};
+use super::tally::{Kind, Tally};
+use super::timing::LevelTimings;
 use super::width::{ESTIMATED_SERVICE, Width};
 
 /// What happens to a request for which no seat is free.
@@ -50,6 +54,7 @@ pub struct Place {
 pub struct Asking<F> {
     pub flow: Arc<F>,
     pub width: Width,
+    pub kind: Kind,
     pub hash: u64,
     pub detail: Box<str>,
 }
@@ -58,6 +63,7 @@ pub struct Waiting<F, W> {
     pub number: u64,
     pub flow: Arc<F>,
     pub width: Width,
+    pub kind: Kind,
     pub detail: Box<str>,
     pub arrived: Duration,
     arrival_r: f64,
@@ -74,7 +80,7 @@ pub struct Queue<F, W> {
     pub seats_waiting: u32,
 }
 
-impl<F, W> Queue<F, W> {
+impl<F: Tally, W> Queue<F, W> {
     fn new() -> Self {
         Queue {
             waiting: VecDeque::new(),
@@ -107,14 +113,6 @@ impl<F, W> Queue<F, W> {
     }
 }
 
-/// Seats that are held after the answer.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Lingering {
-    until: Duration,
-    seats: u32,
-    queue: Option<usize>,
-}
-
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     pub dispatched: u64,
@@ -137,13 +135,15 @@ pub struct Queues<F, W> {
     pub executing: usize,
     pub seats_in_use: u32,
     pub seats_waiting: u32,
-    lingering: BinaryHeap<Reverse<Lingering>>,
+    lingering: BinaryHeap<Reverse<Lingering<F>>>,
     pub demand: Integrator,
+    pub timings: LevelTimings,
+    pub last_dispatch: Option<Dispatch>,
     pub running: Slots<F>,
     pub counts: Counts,
 }
 
-impl<F, W> Queues<F, W> {
+impl<F: Tally, W> Queues<F, W> {
     pub fn new(discipline: Discipline, limit: u32) -> Self {
         let mut new = Queues {
             discipline: Discipline::Reject,
@@ -160,10 +160,12 @@ impl<F, W> Queues<F, W> {
             seats_waiting: 0,
             lingering: BinaryHeap::new(),
             demand: Integrator::default(),
+            timings: LevelTimings::default(),
+            last_dispatch: None,
             running: Slots::default(),
             counts: Counts::default(),
         };
-        new.set_discipline(discipline);
+        new.set_discipline(Duration::ZERO, discipline);
         new
     }
 
@@ -175,8 +177,9 @@ impl<F, W> Queues<F, W> {
         self.current_r
     }
 
-    pub fn set_discipline(&mut self, discipline: Discipline) {
+    pub fn set_discipline(&mut self, now: Duration, discipline: Discipline) {
         self.discipline = discipline;
+        self.timings.set_queues(now, discipline);
         if let Discipline::Queue { queues, .. } = discipline {
             while self.queues.len() < queues {
                 self.queues.push(Queue::new());
@@ -185,11 +188,12 @@ impl<F, W> Queues<F, W> {
         self.drop_idle_queues();
     }
 
-    /// Returns who may go now.
+    /// How many seats there are, and what their use is measured against. Returns who may go now.
     #[must_use]
-    pub fn set_limit(&mut self, now: Duration, limit: u32) -> Vec<(W, usize)> {
+    pub fn set_limit(&mut self, now: Duration, limit: u32, measure: u32) -> Vec<(W, usize)> {
         self.advance(now);
         self.limit = limit;
+        self.timings.set_seats(now, measure);
         self.dispatch(now)
     }
 
@@ -213,8 +217,7 @@ impl<F, W> Queues<F, W> {
         };
         let index = self.choose(asking.hash, queues, hand);
         if self.seats_in_use >= self.limit && self.queues[index].waiting.len() >= length_max {
-            self.counts.rejected += 1;
-            return (Started::Refused(Refusal::QueueFull), Vec::new());
+            return (self.refuse(&asking, Refusal::QueueFull), Vec::new());
         }
         let was_active = self.queues[index].is_active();
         if !was_active {
@@ -224,6 +227,8 @@ impl<F, W> Queues<F, W> {
         if self.waiting == 0 && self.seats_in_use < self.limit && self.has_seats(asking.width.max()) {
             self.queues[index].next_r = self.queues[index].next_r.max(self.current_r);
             self.robin = index;
+            asking.flow.lined_up(1);
+            self.note_dispatch(index, [index]);
             return (Started::Executing(self.execute(now, now, Some(index), asking)), Vec::new());
         }
         let place = self.enqueue(now, index, asking, waker());
@@ -232,10 +237,15 @@ impl<F, W> Queues<F, W> {
 
     fn start_without_queue(&mut self, now: Duration, asking: Asking<F>) -> Started {
         if !self.has_seats(asking.width.max()) {
-            self.counts.rejected += 1;
-            return Started::Refused(Refusal::ConcurrencyLimit);
+            return self.refuse(&asking, Refusal::ConcurrencyLimit);
         }
         Started::Executing(self.execute(now, now, None, asking))
+    }
+
+    fn refuse(&mut self, asking: &Asking<F>, refusal: Refusal) -> Started {
+        self.counts.rejected += 1;
+        asking.flow.rejected(refusal);
+        Started::Refused(refusal)
     }
 
     /// The queue of the hand with the least work in it; hands are read from changing places, so that ties spread.
@@ -251,15 +261,18 @@ impl<F, W> Queues<F, W> {
 
     fn enqueue(&mut self, now: Duration, index: usize, asking: Asking<F>, waker: W) -> Place {
         let number = self.enqueued;
-        let Asking { flow, width, detail, .. } = asking;
+        let Asking { flow, width, kind, detail, .. } = asking;
+        flow.entered_queue(width, kind);
         let queue = &mut self.queues[index];
+        flow.lined_up(queue.waiting.len() + 1);
         queue.work_waiting += width.work();
         queue.seats_waiting += width.max();
         let arrival_r = self.current_r;
-        queue.waiting.push_back(Waiting { number, flow, width, detail, arrived: now, arrival_r, waker });
+        queue.waiting.push_back(Waiting { number, flow, width, kind, detail, arrived: now, arrival_r, waker });
         queue.bound_next();
         self.waiting += 1;
         self.seats_waiting += width.max();
+        self.timings.waiting.add(now, 1);
         self.note_demand(now);
         Place { queue: index, number }
     }
@@ -277,10 +290,12 @@ impl<F, W> Queues<F, W> {
         let mut gone = Vec::new();
         while self.waiting > 0 && self.seats_in_use < self.limit {
             let Some(index) = self.next_queue() else { break };
-            let Some(seats) = self.queues[index].waiting.front().map(|oldest| oldest.width.max()) else { break };
-            if !self.has_seats(seats) {
+            let Some(oldest) = self.queues[index].waiting.front() else { break };
+            if !self.has_seats(oldest.width.max()) {
+                oldest.flow.unaccommodated();
                 break;
             }
+            self.note_dispatch(index, 0..self.queues.len());
             gone.extend(self.dispatch_from(now, index));
         }
         gone
@@ -302,68 +317,93 @@ impl<F, W> Queues<F, W> {
         best.map(|(_, index)| index)
     }
 
+    /// Before the dispatch: the oldest requests of these queues are the next ones.
+    fn note_dispatch(&mut self, index: usize, candidates: impl IntoIterator<Item = usize>) {
+        let (mut next, mut next_discounted) = (Bounds::NONE, Bounds::NONE);
+        for candidate in candidates {
+            let queue = &self.queues[candidate];
+            if candidate == index || !queue.waiting.is_empty() {
+                next.see(queue.next_r);
+                let in_progress = f64::from(queue.seats_in_use) * ESTIMATED_SERVICE.as_secs_f64();
+                next_discounted.see(queue.next_r - in_progress);
+            }
+        }
+        let start = self.queues[index].next_r;
+        let dispatch = Dispatch { at: self.current_r, start, next: next.0, next_discounted: next_discounted.0 };
+        self.last_dispatch = Some(dispatch);
+    }
+
     fn dispatch_from(&mut self, now: Duration, index: usize) -> Option<(W, usize)> {
-        let waiting = self.take_out(index, 0)?;
+        let waiting = self.take_out(now, index, 0)?;
         self.robin = index;
-        let Waiting { flow, width, detail, arrived, waker, .. } = waiting;
+        let Waiting { flow, width, kind, detail, arrived, waker, .. } = waiting;
         // Still active: it was counted when the request came.
-        let asking = Asking { flow, width: width.narrowed(self.limit), hash: 0, detail };
+        let asking = Asking { flow, width: width.narrowed(self.limit), kind, hash: 0, detail };
         let slot = self.execute(now, arrived, Some(index), asking);
         self.queues[index].bound_next();
         Some((waker, slot))
     }
 
-    fn take_out(&mut self, index: usize, place: usize) -> Option<Waiting<F, W>> {
+    fn take_out(&mut self, now: Duration, index: usize, place: usize) -> Option<Waiting<F, W>> {
         let queue = self.queues.get_mut(index)?;
         let waiting = queue.waiting.remove(place)?;
         queue.took_out(&waiting);
         self.waiting -= 1;
         self.seats_waiting -= waiting.width.max();
+        self.timings.waiting.add(now, -1);
+        waiting.flow.left_queue(waiting.width, waiting.kind);
         Some(waiting)
     }
 
     fn execute(&mut self, now: Duration, arrived: Duration, queue: Option<usize>, asking: Asking<F>) -> usize {
-        let Asking { flow, width, detail, .. } = asking;
+        let Asking { flow, width, kind, detail, .. } = asking;
         self.executing += 1;
         self.seats_in_use += width.max();
         self.counts.dispatched += 1;
+        flow.started(width, kind);
+        self.timings.executing.add(now, 1);
         if let Some(queue) = queue.and_then(|index| self.queues.get_mut(index)) {
             queue.executing += 1;
             queue.seats_in_use += width.max();
             queue.next_r += width.work();
         }
         self.note_demand(now);
-        self.running.put(Running { flow, width, detail, queue, arrived, started: now })
+        self.running.put(Running { flow, width, kind, detail, queue, arrived, started: now })
     }
 
-    /// A request has its answer. Returns whom it was, and who may go now.
-    pub fn finish(&mut self, now: Duration, slot: usize) -> (Option<Running<F>>, Vec<(W, usize)>) {
+    /// A request has its answer. Returns who may go now.
+    #[must_use]
+    pub fn finish(&mut self, now: Duration, slot: usize) -> Vec<(W, usize)> {
         self.advance(now);
-        let Some(running) = self.running.take(slot) else { return (None, Vec::new()) };
+        let Some(running) = self.running.take(slot) else { return Vec::new() };
         self.executing -= 1;
+        self.timings.executing.add(now, -1);
+        let took = now.saturating_sub(running.started);
+        running.flow.executed(took, running.kind);
         if let Some(queue) = running.queue.and_then(|index| self.queues.get_mut(index)) {
-            let served = now.saturating_sub(running.started).as_secs_f64();
             queue.executing -= 1;
-            queue.next_r -= f64::from(running.width.initial) * (ESTIMATED_SERVICE.as_secs_f64() - served);
+            let unused = ESTIMATED_SERVICE.as_secs_f64() - took.as_secs_f64();
+            queue.next_r -= f64::from(running.width.initial) * unused;
             queue.bound_next();
             if !queue.is_active() {
                 self.active -= 1;
             }
         }
-        let seats = running.width.max();
-        if running.width.linger.is_zero() {
-            self.release(now, seats, running.queue);
+        let Running { flow, width, queue, .. } = running;
+        let held = Lingering { until: now + width.linger, seats: width.max(), queue, flow };
+        if width.linger.is_zero() {
+            self.release(now, &held);
         } else {
-            let until = now + running.width.linger;
-            self.lingering.push(Reverse(Lingering { until, seats, queue: running.queue }));
+            self.lingering.push(Reverse(held));
         }
-        let gone = self.dispatch(now);
-        (Some(running), gone)
+        self.dispatch(now)
     }
 
-    fn release(&mut self, now: Duration, seats: u32, queue: Option<usize>) {
+    fn release(&mut self, now: Duration, held: &Lingering<F>) {
+        let seats = held.seats;
         self.seats_in_use -= seats;
-        if let Some(queue) = queue.and_then(|index| self.queues.get_mut(index)) {
+        held.flow.released(seats);
+        if let Some(queue) = held.queue.and_then(|index| self.queues.get_mut(index)) {
             queue.seats_in_use -= seats;
         }
         self.note_demand(now);
@@ -375,7 +415,8 @@ impl<F, W> Queues<F, W> {
         self.advance(now);
         let queue = self.queues.get(place.queue)?;
         let at = queue.waiting.iter().position(|waiting| waiting.number == place.number)?;
-        let left = self.take_out(place.queue, at)?;
+        let left = self.take_out(now, place.queue, at)?;
+        left.flow.rejected(Refusal::TimeOut);
         self.counts.rejected += 1;
         self.counts.cancelled += 1;
         let queue = &mut self.queues[place.queue];
@@ -403,7 +444,7 @@ impl<F, W> Queues<F, W> {
         while self.lingering.peek().is_some_and(|Reverse(next)| next.until <= now) {
             let Some(Reverse(over)) = self.lingering.pop() else { break };
             self.advance_virtual_time(over.until);
-            self.release(over.until, over.seats, over.queue);
+            self.release(over.until, &over);
         }
         self.advance_virtual_time(now);
     }
@@ -418,13 +459,18 @@ impl<F, W> Queues<F, W> {
     }
 
     fn note_demand(&mut self, now: Duration) {
-        self.demand.set(now, f64::from(self.seats_in_use + self.seats_waiting));
+        let demand = f64::from(self.seats_in_use + self.seats_waiting);
+        self.demand.set(now, demand);
+        self.timings.demand.set(now, demand);
+        self.timings.seats.set(now, f64::from(self.seats_in_use));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Tally for char {}
 
     const QUEUE: Discipline = Discipline::Queue { queues: 4, hand: 2, length_max: 3 };
 
@@ -438,13 +484,13 @@ mod tests {
     impl Bench {
         fn new(discipline: Discipline, limit: u32) -> Bench {
             let mut queues = Queues::new(discipline, 0);
-            assert!(queues.set_limit(Duration::ZERO, limit).is_empty());
+            assert!(queues.set_limit(Duration::ZERO, limit, limit).is_empty());
             Bench { queues, now: Duration::ZERO, log: String::new() }
         }
 
         fn ask(&mut self, flow: char, width: Width) -> Option<Place> {
             let hash = dealer::hash("schema", &flow.to_string());
-            let asking = Asking { flow: Arc::new(flow), width, hash, detail: "".into() };
+            let asking = Asking { flow: Arc::new(flow), width, kind: Kind::default(), hash, detail: "".into() };
             let (started, gone) = self.queues.start(self.now, asking, || flow);
             self.note(gone);
             match started {
@@ -467,7 +513,7 @@ mod tests {
         fn end_one(&mut self) {
             self.now += Duration::from_millis(3);
             let slot = (0..).find(|slot| self.queues.running.get(*slot).is_some()).unwrap();
-            let (_, gone) = self.queues.finish(self.now, slot);
+            let gone = self.queues.finish(self.now, slot);
             self.note(gone);
         }
     }
@@ -551,7 +597,7 @@ mod tests {
         let mut bench = Bench::new(QUEUE, 1);
         "aaaabbbbccccdddd".chars().for_each(|flow| _ = bench.one(flow));
         let waiting = bench.queues.waiting;
-        bench.queues.set_discipline(Discipline::Reject);
+        bench.queues.set_discipline(bench.now, Discipline::Reject);
         (0..=waiting).for_each(|_| bench.end_one());
         assert!(bench.queues.is_idle() && bench.queues.queues.is_empty());
     }

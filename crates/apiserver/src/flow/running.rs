@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tally::Kind;
 use super::width::Width;
 
 /// A request that runs.
 pub struct Running<F> {
     pub flow: Arc<F>,
     pub width: Width,
+    pub kind: Kind,
     pub detail: Box<str>,
     pub queue: Option<usize>,
     pub arrived: Duration,

@@ -1,5 +1,7 @@
 //! Discovery: what is served, in the legacy and in the aggregated form.
 
+use std::net::SocketAddr;
+
 use apimachinery::Status;
 use http::{HeaderValue, Response, StatusCode, header};
 use registry::strategy::{Resource, Subresource};
@@ -12,6 +14,7 @@ use crate::catalog::{Catalog, Group};
 use crate::encode;
 use crate::negotiate::{Accept, Format, Offer};
 use crate::serve::documents::Document;
+use crate::serve::only_get;
 use crate::server::Inner;
 
 pub fn run(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
@@ -27,7 +30,7 @@ pub fn run(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
         _ => {}
     }
     match segments.as_slice() {
-        ["api"] => legacy(call, &api_versions()),
+        ["api"] => legacy(only_get(call)?, &api_versions(server)),
         ["apis"] => legacy(call, &group_list(&merged::groups(server, &call.catalog))),
         ["api", version] => resource_list(call, "", version),
         ["apis", group] => match group_of(&merged::groups(server, &call.catalog), group) {
@@ -49,7 +52,7 @@ pub fn is_served(server: &Inner, call: &Call) -> bool {
 
 /// The aggregated form, if any clause of the client's asks for it.
 fn aggregated_accept(call: &Call) -> Option<Accept> {
-    let accept = Accept::negotiate(&call.headers, Offer::AggregatedDiscovery).ok()?;
+    let accept = Accept::negotiate(&call.headers, Offer::AggregatedDiscovery, false).ok()?;
     Some(Accept { pretty: accept.pretty || call.wants_pretty(), ..accept })
 }
 
@@ -92,11 +95,12 @@ fn named(groups: &[Group]) -> impl Iterator<Item = &Group> {
     groups.iter().filter(|group| !group.name.is_empty())
 }
 
-fn api_versions() -> Value {
+fn api_versions(server: &Inner) -> Value {
+    let address = SocketAddr::new(server.config.advertise_address, server.port());
     json!({
         "kind": "APIVersions",
         "versions": ["v1"],
-        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address.to_string()}],
     })
 }
 
@@ -122,6 +126,7 @@ fn resource_list(call: &mut Call, group: &str, version: &str) -> Result<Response
     if !call.catalog.group_versions().any(|own| own == (group, version)) {
         return Err(Status::path_not_found());
     }
+    let call = only_get(call)?;
     let mut list: Vec<Value> = call.catalog.of_version(group, version).flat_map(|resource| entries(resource)).collect();
     if call.catalog.is_built_in(group) {
         list.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use auth::pki;
@@ -106,14 +107,23 @@ async fn connection(
     let tls = match stop.run_until_cancelled(handshake).await {
         Some(Ok(Ok(tls))) => tls,
         Some(Ok(Err(error))) => {
+            server.metrics.handshakes_failed.fetch_add(1, Relaxed);
             tracing::debug!(error = &error as &dyn std::error::Error, ?tuned, "a TLS handshake failed");
             return;
         }
-        Some(Err(_)) | None => return,
+        Some(Err(_)) => {
+            server.metrics.handshakes_failed.fetch_add(1, Relaxed);
+            return;
+        }
+        None => return,
     };
     let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
     let peer = PeerCertificates(Arc::new(chain.iter().map(|cert| cert.clone().into_owned()).collect()));
+    let end = peer.0.first().and_then(pki::end_of);
     let service = service_fn(move |request: Request<Incoming>| {
+        if let Some(end) = end {
+            server.metrics.certificate_used(end);
+        }
         let answer = serve(server.clone(), peer.clone(), address, request);
         async move { Ok::<_, std::convert::Infallible>(answer.await) }
     });

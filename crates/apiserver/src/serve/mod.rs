@@ -4,7 +4,6 @@ pub mod discovery;
 mod documents;
 mod gathering;
 mod health;
-pub mod histogram;
 mod join;
 pub mod listen;
 pub mod metrics;
@@ -49,28 +48,29 @@ pub fn page_not_found() -> Response<Body> {
     encode::plain(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n".into())
 }
 
-/// Paths that are no resources.
+/// Paths that are no resources. Some are asked for with every method, as upstream's are.
 pub async fn paths(server: &Arc<Inner>, call: &mut Call) -> Result<Response<Body>, Status> {
     let path = call.info.path.clone();
-    let is_read = matches!(call.method, Method::GET | Method::HEAD);
-    if path != "/" && !is_read {
-        return Err(Status::method_not_allowed());
-    }
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     match segments.as_slice() {
         [] => root(call),
-        ["version"] => version::run(call),
-        ["healthz" | "livez" | "readyz", ..] => health::run(server, call),
+        ["version"] => version::run(only_get(call)?),
+        ["healthz" | "livez" | "readyz", ..] => Ok(health::run(server, call).unwrap_or_else(page_not_found)),
         ["metrics"] => Ok(server.metrics.response(server)),
         ["api" | "apis", ..] => discovery::run(server, call),
-        ["openapi", ..] => openapi::run(server, call).await,
+        ["openapi", "v3", ..] | ["openapi", "v2"] => openapi::run(server, call).await,
         ["debug", "api_priority_and_fairness", dump] => {
             crate::flow::dump::run(&server.flow, call, dump).ok_or_else(Status::path_not_found)
         }
-        ["openid", "v1", "jwks"] => key_set(server, call),
-        [".well-known", "openid-configuration"] => openid_configuration(call),
-        _ => Err(Status::path_not_found()),
+        ["openid", "v1", "jwks"] => key_set(server, only_get(call)?),
+        [".well-known", "openid-configuration"] => openid_configuration(only_get(call)?),
+        _ => Ok(page_not_found()),
     }
+}
+
+/// For what upstream's router has under this method alone.
+fn only_get(call: &mut Call) -> Result<&mut Call, Status> {
+    if call.method == Method::GET { Ok(call) } else { Err(Status::method_not_allowed()) }
 }
 
 fn root(call: &mut Call) -> Result<Response<Body>, Status> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::metrics::head;
+use rt::exposition::head;
 
 /// Ticks of `/proc/self/stat` in a second: fixed for programs on Linux.
 const TICKS: f64 = 100.0;

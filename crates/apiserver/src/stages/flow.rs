@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
+use tokio::time::Instant;
 
 use crate::body::{self, Body};
 use crate::call::Call;
@@ -28,7 +29,10 @@ pub async fn run(server: &Inner, call: &mut Call) -> Admission {
     let Some(flow) = server.flow.classify(call) else { return Admission::Seat(None) };
     call.flow = Some(flow.clone());
     let wait = (call.time_limit() / WAIT_SHARE).min(WAIT_MAX);
-    match server.flow.admit(call, &flow, call.received + wait).await {
+    let asked = Instant::now();
+    let admitted = server.flow.admit(call, &flow, call.received + wait).await;
+    call.queue_wait = asked.elapsed();
+    match admitted {
         Ok(seat) => Admission::Seat(Some(seat)),
         Err(refused) => Admission::Refused(too_many_requests(&refused)),
     }

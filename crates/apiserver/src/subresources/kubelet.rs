@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::body::{Body, BoxError};
-use crate::call::Call;
+use crate::call::{Call, Upgrade};
 use crate::server::Inner;
 
 const CONNECT_MAX: Duration = Duration::from_secs(30);
@@ -101,7 +101,7 @@ fn internal_ip(node: &Value) -> Option<std::net::IpAddr> {
 /// One request over a fresh connection. An upgrade joins the client's connection to it.
 pub async fn exchange<S>(
     server: &Inner,
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Upgrade>,
     stream: S,
     request: Request<Body>,
 ) -> Result<Response<Body>, Status>
@@ -129,8 +129,9 @@ where
 }
 
 /// Copies both ways until both sides have ended.
-async fn tunnel(client: OnUpgrade, backend: OnUpgrade) {
-    let (client, backend) = match tokio::try_join!(client, backend) {
+async fn tunnel(client: Upgrade, backend: OnUpgrade) {
+    let _open = client.open;
+    let (client, backend) = match tokio::try_join!(client.connection, backend) {
         Ok(sides) => sides,
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "an upgrade failed");

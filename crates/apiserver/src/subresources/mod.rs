@@ -1,8 +1,8 @@
 //! Subresources: those that the strategies drive (`status`, `scale`) and those with a handler of their own.
 
 pub mod binding;
+mod conditions;
 mod connect;
-mod ephemeral;
 mod eviction;
 mod finalize;
 pub mod kubelet;
@@ -43,8 +43,7 @@ pub async fn dispatch(server: &Arc<Inner>, call: &mut Call, resource: &Resource)
         (_, "scale") => scale::run(server, call, resource).await,
         ("pods", "binding") => binding::run(server, call).await,
         ("pods", "eviction") => eviction::run(server, call, resource).await,
-        ("pods", "ephemeralcontainers") => ephemeral::run(server, call, resource, "ephemeralcontainers").await,
-        ("pods", "resize") => ephemeral::run(server, call, resource, "resize").await,
+        ("pods", "ephemeralcontainers" | "resize") => part(server, call, resource, Part::Status).await,
         ("serviceaccounts", "token") => token::run(server, call, resource).await,
         ("namespaces", "finalize") => finalize::run(server, call, resource).await,
         ("certificatesigningrequests", "approval") => part(server, call, resource, Part::Status).await,

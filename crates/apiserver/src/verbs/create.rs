@@ -26,7 +26,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
         return Ok(encode::value_response(call, StatusCode::CREATED, &review));
     }
     if resource.group.is_empty() && resource.name == "bindings" {
-        return crate::subresources::binding::create(server, call, &wanted, &options).await;
+        return crate::subresources::binding::create(server, call, resource, wanted, &options).await;
     }
     if !object::resource_version(&wanted).is_empty() {
         return Err(Status::internal("resourceVersion should not be set on objects to be created"));

@@ -45,14 +45,18 @@ pub const ANSWER_WITH_OBJECT: &[(&str, &str)] = &[
 ];
 
 pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Result<Response<Body>, Status> {
-    let options = read_options(call).await?;
+    let options = read_options(call, resource).await?;
     let change = delete_change(server, call, resource, &options, &call.info.namespace, &call.info.name);
     let deleted = delete(&change, &options).await?;
     Ok(answer(call, resource, &options, &deleted))
 }
 
-async fn read_options(call: &Call) -> Result<DeleteOptions, Status> {
-    DeleteOptions::of(call, &call.read_body().await?)
+async fn read_options(call: &Call, resource: &Resource) -> Result<DeleteOptions, Status> {
+    let options = DeleteOptions::of(call, &call.read_body().await?)?;
+    if options.propagation_policy.is_none() && options.orphan_dependents.is_none() {
+        resource.strategy.deletion_warning().into_iter().for_each(|text| call.warn(text));
+    }
+    Ok(options)
 }
 
 fn delete_change<'a>(
@@ -301,9 +305,10 @@ async fn remove(
     last: Option<store::Draft>,
 ) -> Result<Arc<Object>, WriteError> {
     let store = &change.server.store;
-    let Some(last) = last else { return store.delete(key, current.revision, None).await };
+    let leaving = change.server.allocators.leaving(change.resource, || current.value());
+    let Some(last) = last else { return store.delete_with(key, current.revision, None, leaving).await };
     let shown = store.update(key.clone(), current.revision, last).await?;
-    match store.delete(key, shown.revision, None).await {
+    match store.delete_with(key, shown.revision, None, leaving).await {
         // Somebody who saw it end was faster: a pod's kubelet, the collector of pods.
         Err(WriteError::Conflict { current: None }) => Ok(shown),
         other => other,
@@ -312,7 +317,7 @@ async fn remove(
 
 /// Deletes all objects that the selectors choose, and answers with them.
 pub async fn collection(server: &Arc<Inner>, call: &Call, resource: &Arc<Resource>) -> Result<Response<Body>, Status> {
-    let options = read_options(call).await?;
+    let options = read_options(call, resource).await?;
     let list = ListOptions::of(call, false)?;
     let filter = Filter::new(resource, &list)?;
     let (snapshot, prefix) = (server.store.snapshot(), resource.prefix(&call.info.namespace));

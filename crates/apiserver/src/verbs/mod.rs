@@ -12,7 +12,7 @@ pub mod watch;
 use std::sync::Arc;
 
 use apimachinery::Status;
-use http::Response;
+use http::{Method, Response};
 use registry::strategy::Resource;
 
 use crate::body::Body;
@@ -90,6 +90,10 @@ fn check_table_options(call: &Call) -> Result<(), Status> {
 /// The verb, or 405 when the resource does not have it at this path.
 fn allowed_verb(resource: &Resource, call: &Call) -> Result<&'static str, Status> {
     let verb = call.info.verb;
+    let reads = matches!(verb, "get" | "list" | "watch");
+    if reads && call.method != Method::GET && resource.custom.is_none() {
+        return Err(Status::method_not_allowed());
+    }
     let on_item = !segments_name(call).is_empty();
     let everywhere = resource.namespaced && call.info.namespace.is_empty();
     let placed = match verb {
@@ -98,6 +102,10 @@ fn allowed_verb(resource: &Resource, call: &Call) -> Result<&'static str, Status
         "update" | "patch" | "delete" | "get" => on_item,
         _ => true,
     };
+    // What is made alone, and never kept, has no path for one of them, and none across namespaces.
+    if resource.verbs == ["create"] && (on_item || everywhere) {
+        return Err(Status::path_not_found());
+    }
     if verb.is_empty() || !placed || !resource.has_verb(verb) {
         return Err(Status::method_not_allowed());
     }

@@ -21,6 +21,7 @@ use crate::custom::convert;
 use crate::encode::{self, Item, Table};
 use crate::negotiate::{Format, Shape};
 use crate::options::ListOptions;
+use crate::serve::metrics::Sent;
 use crate::server::Inner;
 use crate::verbs::list::Filter;
 
@@ -102,6 +103,7 @@ async fn open(
         bookmarks: options.bookmarks.then(bookmark_interval),
         stop: server.tasks.token(),
         catalogs: server.catalog.changes(),
+        sent: server.metrics.watches.of(resource),
         server: server.clone(),
     })
 }
@@ -124,6 +126,7 @@ struct Stream {
     bookmarks: Option<Interval>,
     stop: rt::CancellationToken,
     server: Arc<Inner>,
+    sent: Arc<Sent>,
     /// A custom resource may change its schema, or end.
     catalogs: watch::Receiver<()>,
 }
@@ -149,6 +152,7 @@ impl Stream {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(frame) = self.pending.pop_front() {
+                self.sent.event(frame.len());
                 return Some(frame);
             }
             match self.wake().await {

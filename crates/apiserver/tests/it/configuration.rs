@@ -108,3 +108,60 @@ async fn a_wrong_authentication_configuration_stops_the_start() {
     let config = Config { authentication_config: Some(file), ..Config::default() };
     assert!(apiserver::Server::start(config, &tasks).await.is_err());
 }
+
+/// Of a server with plugins that do not run by themselves.
+fn with_plugins(enable: &[&str]) -> Config {
+    let enable: Vec<String> = enable.iter().map(|name| (*name).to_owned()).collect();
+    let admission = AdmissionConfiguration::load(None, &enable, &[]).unwrap();
+    Config { admission, ..Config::default() }
+}
+
+#[tokio::test]
+async fn plugins_that_are_off_run_when_they_are_asked_for() {
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    const SERVICES: &str = "/api/v1/namespaces/default/services";
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "externalIPs": ["10.9.8.7"]}});
+    let term = json!({"topologyKey": "zone", "labelSelector": {}});
+    let mut apart = pod("apart", json!({}));
+    apart["spec"]["affinity"] = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    let mut device = pod("device", json!({}));
+    let one = json!({"example.com/gpu": "1"});
+    device["spec"]["containers"][0]["resources"] = json!({"requests": one, "limits": one});
+    device["spec"]["containers"][0]["imagePullPolicy"] = "Never".into();
+
+    let plain = Bench::new().await;
+    assert_eq!(plain.post(SERVICES, &service).await.code, 201);
+    assert_eq!(plain.post(PODS, &apart).await.code, 201);
+    assert_eq!(plain.post(PODS, &device).await.body["spec"]["containers"][0]["imagePullPolicy"], "Never");
+
+    let plugins = ["DenyServiceExternalIPs", "LimitPodHardAntiAffinityTopology", "AlwaysPullImages"];
+    let strict = Bench::with(with_plugins(&[&plugins[..], &["ExtendedResourceToleration"]].concat())).await;
+    let refused = strict.post(SERVICES, &service).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(
+        refused.body["message"],
+        "services \"s\" is forbidden: Use of external IPs is denied by admission control"
+    );
+    assert_eq!(
+        strict.post(PODS, &apart).await.body["message"],
+        "pods \"apart\" is forbidden: affinity.PodAntiAffinity.RequiredDuringScheduling has TopologyKey zone but only key \
+         kubernetes.io/hostname is allowed"
+    );
+    let created = strict.post(PODS, &device).await.body;
+    assert_eq!(created["spec"]["containers"][0]["imagePullPolicy"], "Always");
+    let tolerations = created["spec"]["tolerations"].as_array().unwrap();
+    assert!(tolerations.contains(&json!({"key": "example.com/gpu", "operator": "Exists", "effect": "NoSchedule"})));
+}
+
+#[tokio::test]
+async fn nothing_is_written_where_everything_is_denied() {
+    let bench = Bench::started(with_plugins(&["AlwaysDeny"])).await;
+    let refused = bench.post("/api/v1/namespaces/default/configmaps", &json!({"metadata": {"name": "a"}})).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(
+        refused.body["message"],
+        "configmaps \"a\" is forbidden: admission control is denying all modifications"
+    );
+    assert_eq!(bench.delete("/api/v1/namespaces/default").await.code, 403);
+    assert_eq!(bench.get("/api/v1/namespaces/default").await.code, 200);
+}

@@ -5,6 +5,7 @@ use auth::UserInfo;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{Method, Request, Response};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use crate::{Bench, whole};
@@ -50,6 +51,45 @@ async fn the_server_says_of_its_schemas_that_their_levels_exist() {
     assert_eq!(probes["status"]["conditions"][0]["reason"], "Found");
     let managers = probes["metadata"]["managedFields"].as_array().unwrap();
     assert_eq!(managers.len(), 2, "{managers:?}");
+    let applied = managers.iter().find(|manager| manager["subresource"] == "status").unwrap();
+    assert_eq!(applied["manager"], "api-priority-and-fairness-config-consumer-v1");
+    assert_eq!(applied["operation"], "Apply");
+}
+
+/// The lines of `/metrics`.
+async fn metrics(bench: &Bench) -> Vec<String> {
+    let response = ask(bench, Some(&UserInfo::master("admin")), "/metrics", &[]).await;
+    assert_eq!(response.status(), 200);
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap().lines().map(str::to_string).collect()
+}
+
+#[tokio::test]
+async fn levels_tell_how_full_they_are() {
+    let bench = Bench::new().await;
+    assert_eq!(ask(&bench, Some(&UserInfo::new("jane", &[])), PODS, &[]).await.status(), 403);
+    let lines = metrics(&bench).await;
+    let level = "priority_level=\"global-default\"";
+    for line in [
+        format!("current_limit_seats{{{level}}}"),
+        format!("demand_seats_bucket{{{level},le=\"0.2\"}}"),
+        format!("dispatch_r{{{level}}}"),
+        format!("latest_s{{{level}}}"),
+        format!("next_s_bounds{{bound=\"min\",{level}}}"),
+        format!("next_discounted_s_bounds{{bound=\"max\",{level}}}"),
+        format!("priority_level_seat_utilization_bucket{{phase=\"executing\",{level},le=\"0.99\"}}"),
+        format!("priority_level_request_utilization_count{{phase=\"waiting\",{level}}}"),
+        "read_vs_write_current_requests_sum{phase=\"executing\",request_kind=\"readOnly\"}".to_string(),
+        format!("request_queue_length_after_enqueue_count{{flow_schema=\"global-default\",{level}}} 1"),
+        "seat_fair_frac ".to_string(),
+        format!("target_seats{{{level}}}"),
+    ] {
+        let whole = format!("apiserver_flowcontrol_{line}");
+        assert!(lines.iter().any(|own| own.starts_with(&whole)), "{whole}");
+    }
+    let heads: Vec<&String> = lines.iter().filter(|line| line.starts_with("# TYPE")).collect();
+    let names: std::collections::BTreeSet<&&String> = heads.iter().collect();
+    assert_eq!(heads.len(), names.len(), "a family stands in one place");
 }
 
 #[tokio::test]
@@ -172,4 +212,44 @@ async fn health_is_told_check_by_check() {
     let text = String::from_utf8(body.to_vec()).unwrap();
     assert!(text.contains("[+]etcd excluded: ok\n") && text.contains("no matches for \"x\"\n"), "{text}");
     assert!(text.ends_with("livez check passed\n"), "{text}");
+}
+
+#[tokio::test]
+async fn requests_are_counted_where_they_are_answered() {
+    let bench = Bench::new().await;
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    bench.post(&format!("{quotas}?dryRun=All"), &json!({"metadata": {"name": "x"}})).await;
+    assert_eq!(bench.get(&format!("{quotas}/x")).await.code, 404);
+    assert_eq!(bench.get(quotas).await.code, 200);
+    assert_eq!(ask(&bench, Some(&UserInfo::new("jane", &[])), PODS, &[]).await.status(), 403);
+    let mut watch = crate::watching::Watch::at(&bench, &format!("{quotas}?watch=1&resourceVersion=0")).await;
+    let open = "apiserver_longrunning_requests{component=\"apiserver\",group=\"\",resource=\"resourcequotas\",\
+                scope=\"namespace\",subresource=\"\",verb=\"WATCH\",version=\"v1\"}";
+    assert!(metrics(&bench).await.contains(&format!("{open} 1")));
+    bench.post(quotas, &json!({"metadata": {"name": "x"}})).await;
+    while watch.next().await.is_some_and(|(_, object)| object["metadata"]["name"] != "x") {}
+    drop(watch);
+    let lines = metrics(&bench).await;
+    let has = |line: &str| assert!(lines.iter().any(|own| own.starts_with(line)), "{line}");
+    let labels = |scope: &str, verb: &str| {
+        format!(
+            "group=\"\",resource=\"resourcequotas\",scope=\"{scope}\",subresource=\"\",verb=\"{verb}\",version=\"v1\"}}"
+        )
+    };
+    let total = |code: u16, dry: &str| {
+        format!("apiserver_request_total{{code=\"{code}\",component=\"apiserver\",dry_run=\"{dry}\",")
+    };
+    has(&format!("{}{} 1", total(201, "All"), labels("resource", "POST")));
+    has(&format!("{}{} ", total(201, ""), labels("resource", "POST")));
+    has(&format!("{}{} 1", total(404, ""), labels("resource", "GET")));
+    has(&format!("{}{} 1", total(200, ""), labels("namespace", "LIST")));
+    has(&format!("{}{} 1", total(200, ""), labels("namespace", "WATCH")));
+    has(&format!("{open} 0"));
+    let component = "component=\"apiserver\",";
+    has(&format!("apiserver_request_sli_duration_seconds_count{{{component}{} ", labels("resource", "POST")));
+    has(&format!("apiserver_response_sizes_count{{{component}{} 1", labels("namespace", "LIST")));
+    has("apiserver_watch_events_total{group=\"\",resource=\"resourcequotas\",version=\"v1\"} ");
+    has("kubernetes_build_info{");
+    has("# TYPE apiserver_resource_objects gauge");
+    assert!(!lines.iter().any(|line| line.contains("code=\"403\"")), "whoever may not is not answered");
 }

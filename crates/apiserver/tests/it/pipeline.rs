@@ -212,8 +212,7 @@ impl Prober<'_> {
         let own = seen.iter().filter(|review| review["userInfo"]["username"] == "prober");
         let operations: Vec<String> = own.map(told).collect();
         let wanted = row.operation(verb).filter(|_| row.group != CONFIGURATIONS);
-        let wanted: Vec<String> =
-            wanted.into_iter().map(|operation| format!("{operation} {}", shown_as(row))).collect();
+        let wanted: Vec<String> = wanted.into_iter().map(|operation| format!("{operation} {}", row.resource)).collect();
         self.check(operations == wanted, &what, &format_args!("admission was shown {operations:?}"));
         let answered = answer.code < 300 || row.is_connection() || row.resource == "componentstatuses";
         self.check(answered, &what, &format_args!("{} {}", answer.code, answer.body));
@@ -374,11 +373,6 @@ fn told(review: &Value) -> String {
     let text = |pointer: &str| review.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_string();
     let sub = Some(text("/subResource")).filter(|sub| !sub.is_empty()).map(|sub| format!("/{sub}")).unwrap_or_default();
     format!("{} {}{sub}", text("/operation"), text("/resource/resource"))
-}
-
-/// A binding is a part of its pod, however it is written.
-fn shown_as(row: &Row) -> &str {
-    if row.resource == "bindings" { "pods/binding" } else { &row.resource }
 }
 
 /// All that is served.

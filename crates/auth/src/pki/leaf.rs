@@ -136,6 +136,12 @@ pub(super) fn public_pem(key_pem: &str) -> Result<String, PkiError> {
     Ok(key.map_err(|source| PkiError::Certificate { name: "key".into(), source })?.public_key_pem())
 }
 
+/// When a certificate ends, in seconds since 1970.
+pub fn end_of(certificate: &rustls_pki_types::CertificateDer<'_>) -> Option<i64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
 /// Whether a kept certificate still serves: issued by this authority, for these names, with time left.
 pub(super) fn is_fit(cert_pem: &str, ca: &Authority, profile: &Profile, margin: Duration) -> bool {
     let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(cert_pem.as_bytes()) else { return false };

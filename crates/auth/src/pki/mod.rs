@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use authority::Authority;
-pub use leaf::{Credentials, Names, Profile};
+pub use leaf::{Credentials, Names, Profile, end_of};
 pub use tls::{ClientTrust, ServerIdentity, ServerTrust, client_config, proxy_config, server_config, trusting};
 
 use crate::token::ServiceAccountKey;

@@ -40,8 +40,17 @@ impl ClientTrust {
     pub fn with_bundle(ca: &Authority, bundle: &str) -> Result<ClientTrust, PkiError> {
         let mut roots = RootCertStore::empty();
         roots.add(ca.der().clone()).map_err(PkiError::Tls)?;
+        ClientTrust::and_bundle(roots, "requestheader-client-ca-file", bundle)
+    }
+
+    /// Those of a bundle alone.
+    pub fn of_bundle(bundle: &str) -> Result<ClientTrust, PkiError> {
+        ClientTrust::and_bundle(RootCertStore::empty(), "client-ca-file", bundle)
+    }
+
+    fn and_bundle(mut roots: RootCertStore, name: &str, bundle: &str) -> Result<ClientTrust, PkiError> {
         for cert in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-            let cert = cert.map_err(|_| PkiError::Malformed { name: "requestheader-client-ca-file".into() })?;
+            let cert = cert.map_err(|_| PkiError::Malformed { name: name.into() })?;
             roots.add(cert).map_err(PkiError::Tls)?;
         }
         ClientTrust::of_roots(Arc::new(roots))

@@ -180,6 +180,8 @@ fn arguments(cluster: &Cluster, node: &NodeRecord, token: &JoinToken) -> anyhow:
         format!("--node-ip={}", node.address),
         format!("--cgroup-root={}", cluster.cgroup(&node.name)),
         format!("--token={token}"),
+        // All nodes share this machine's disk, and none of them can make room on it.
+        "--eviction-hard=nodefs.available<0%".to_owned(),
     ];
     let own: Vec<String> = if node.control_plane {
         vec![

@@ -120,7 +120,7 @@ fn agents(user: &User<'_>) -> Result<Vec<u32>> {
     Ok(all)
 }
 
-fn pod_on(user: &User<'_>, node: &str, what: &str) -> Result<()> {
+pub fn pod_on(user: &User<'_>, node: &str, what: &str) -> Result<()> {
     let name = format!("{what}-{node}");
     let pod = serde_json::json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},

@@ -49,7 +49,8 @@ fn run_in_a_terminal(user: &User<'_>) -> Result<()> {
     let line = ["run", "shell", "-it", "--rm", "--restart=Never", IMAGE, PULL, "--command", "--", "/bin/sh"];
     let (mut terminal, before) = user.terminal(&line)?;
     terminal.sees("try pressing enter")?;
-    terminal.enter("stty size; echo ru$((1+1))n")?;
+    // On attaching, kubectl tells a size that is one larger first, so that the screen is drawn anew.
+    terminal.enter("until stty size | grep '24 80'; do :; done; echo ru$((1+1))n")?;
     terminal.sees("24 80")?;
     terminal.sees("ru2n")?;
     terminal.enter("exit 4")?;

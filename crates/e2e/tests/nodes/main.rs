@@ -10,6 +10,7 @@ mod agents;
 mod commands;
 mod copies;
 mod debugging;
+mod joining;
 mod machinery;
 mod servers;
 mod user;
@@ -43,7 +44,7 @@ fn commands_conformance_and_agents_without_a_store_work_on_workers() {
         Some(path) => User::new(&cluster, "conformance", path, &[]),
         None => User::new(&cluster, "conformance", &cluster::binary(), &["kubectl"]),
     };
-    for steps in [accounts::STEPS, workloads::STEPS, machinery::STEPS, servers::STEPS, agents::STEPS] {
+    for steps in [accounts::STEPS, workloads::STEPS, machinery::STEPS, servers::STEPS, agents::STEPS, joining::STEPS] {
         user.run_all(steps, &mut failures);
     }
     assert!(failures.is_empty(), "{} steps failed:\n{}", failures.len(), failures.join("\n"));

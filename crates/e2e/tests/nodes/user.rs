@@ -84,6 +84,12 @@ impl<'a> User<'a> {
         Ok(said(&self.kubectl.output(arguments)?))
     }
 
+    /// Runs a command on a machine outside the cluster.
+    pub fn on_client(&self, command: &[&str]) -> Result<Said> {
+        let words = ["dev", "client", "--name", &self.cluster.name, "--"];
+        Ok(said(&Command::new(e2e::cluster::binary()).args(words).args(command).output()?))
+    }
+
     /// The same for a line without quotes.
     pub fn says_line(&self, line: &str) -> Result<Said> {
         self.says(&line.split_whitespace().collect::<Vec<_>>())

@@ -3,3 +3,4 @@
 pub mod keep;
 pub mod machine;
 pub mod plan;
+pub mod thresholds;

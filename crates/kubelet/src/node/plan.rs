@@ -13,16 +13,12 @@ use image::ImageInfo;
 use jiff::Timestamp;
 
 use super::machine::Machine;
+use super::thresholds::Thresholds;
 use crate::config::Config;
 use crate::pods::status::RUNTIME;
 
 /// The most images that a node tells of; the largest first.
 const IMAGES_MAX: usize = 50;
-
-/// Pressures begin below these. The disk's is k3s': a tenth, as upstream has it, is much of a laptop's disk.
-const MEMORY_LOW: u64 = 100 << 20;
-const DISK_LOW_PERCENT: u64 = 5;
-const PIDS_LOW_PERCENT: u64 = 5;
 
 pub fn labels(config: &Config, machine: &Machine) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
@@ -111,7 +107,7 @@ pub fn plan_status(
         ]),
         allocatable: Some(allocatable(config, &capacity)),
         capacity: Some(capacity),
-        conditions: Some(conditions(machine, around, before, now)),
+        conditions: Some(conditions(config, machine, around, before, now)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.port) }),
         }),
@@ -160,30 +156,30 @@ struct Verdict {
     message: String,
 }
 
-fn verdicts(machine: &Machine, around: &Surroundings) -> [Verdict; 4] {
+fn verdicts(config: &Config, machine: &Machine, around: &Surroundings) -> [Verdict; 4] {
     let pressure = |kind, holds, (bad, good): (&'static str, &'static str), (low, fine): (&str, &str)| Verdict {
         kind,
         holds,
         reason: if holds { bad } else { good },
         message: if holds { low } else { fine }.to_owned(),
     };
-    let percent = |part: u64, whole: u64| part * 100 / whole.max(1);
+    let Thresholds { memory, disk, pids } = &config.eviction_hard;
     [
         pressure(
             "MemoryPressure",
-            machine.memory_available < MEMORY_LOW,
+            memory.is_undercut(machine.memory_available, machine.memory_bytes),
             ("KubeletHasInsufficientMemory", "KubeletHasSufficientMemory"),
             ("kubelet has insufficient memory available", "kubelet has sufficient memory available"),
         ),
         pressure(
             "DiskPressure",
-            percent(machine.disk_available, machine.disk_bytes) < DISK_LOW_PERCENT,
+            disk.is_undercut(machine.disk_available, machine.disk_bytes),
             ("KubeletHasDiskPressure", "KubeletHasNoDiskPressure"),
             ("kubelet has disk pressure", "kubelet has no disk pressure"),
         ),
         pressure(
             "PIDPressure",
-            percent(machine.pids_available, machine.pids_max) < PIDS_LOW_PERCENT,
+            pids.is_undercut(machine.pids_available, machine.pids_max),
             ("KubeletHasInsufficientPID", "KubeletHasSufficientPID"),
             ("kubelet has insufficient PID available", "kubelet has sufficient PID available"),
         ),
@@ -200,6 +196,7 @@ fn verdicts(machine: &Machine, around: &Surroundings) -> [Verdict; 4] {
 }
 
 fn conditions(
+    config: &Config,
     machine: &Machine,
     around: &Surroundings,
     before: Option<&NodeStatus>,
@@ -208,7 +205,7 @@ fn conditions(
     let now = Time(Timestamp::from_second(now.as_second()).expect("a whole second of a valid time"));
     let known =
         |kind: &str| before.and_then(|status| status.conditions.iter().flatten().find(|known| known.type_ == kind));
-    verdicts(machine, around)
+    verdicts(config, machine, around)
         .into_iter()
         .map(|verdict| {
             let status = if verdict.holds { "True" } else { "False" };

@@ -2,6 +2,8 @@
 //!
 //! Start at [`Server::serve`]; `routes` says which path does what.
 
+mod access;
+mod attributes;
 mod log_changes;
 pub mod logs;
 mod port_forward;
@@ -26,18 +28,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::context::Context;
 use crate::pods::manager::Manager;
+use access::{Access, Refusal};
+pub use access::{Caller, Identify};
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
-
-/// Who asks: the certificates of the connection (checked against the cluster's authority by the TLS configuration).
-pub struct Caller<'a> {
-    pub certificates: &'a [CertificateDer<'static>],
-    pub method: &'a str,
-    pub path: &'a str,
-}
-
-/// Decides whether a caller may. Health checks are not asked about.
-pub type Authorize = Arc<dyn Fn(&Caller<'_>) -> bool + Send + Sync>;
 
 #[derive(Clone)]
 pub struct Server {
@@ -50,14 +44,17 @@ impl Server {
         Server { context, manager }
     }
 
-    /// Serves until the kubelet's task set is cancelled.
-    pub async fn serve(self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, authorize: Authorize) {
+    /// Serves until the kubelet's task set is cancelled. `identify` judges certificates; the TLS configuration lets pass whom it
+    /// may.
+    pub async fn serve(self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, identify: Box<Identify>) {
+        let access = Access::new(self.context.client.clone(), &self.context.config.node_name, identify);
+        let access = Arc::new(access);
         let acceptor = TlsAcceptor::from(tls);
         let tasks = self.context.tasks.child();
         let token = tasks.token();
         while let Some(accepted) = token.run_until_cancelled(listener.accept()).await {
             let Ok((stream, _)) = accepted else { continue };
-            let (server, acceptor, authorize) = (self.clone(), acceptor.clone(), Arc::clone(&authorize));
+            let (server, acceptor, access) = (self.clone(), acceptor.clone(), Arc::clone(&access));
             let connection_tasks = tasks.clone();
             tasks.spawn_until_cancelled("kubelet connection", async move {
                 let stream = match acceptor.accept(stream).await {
@@ -74,12 +71,10 @@ impl Server {
                     .collect();
                 let certificates = Arc::new(certificates);
                 let service = service_fn(move |request| {
-                    let (server, authorize) = (server.clone(), Arc::clone(&authorize));
+                    let (server, access) = (server.clone(), Arc::clone(&access));
                     let (certificates, tasks) = (Arc::clone(&certificates), connection_tasks.clone());
                     async move {
-                        Ok::<_, std::convert::Infallible>(
-                            server.answer(request, &certificates, &authorize, &tasks).await,
-                        )
+                        Ok::<_, std::convert::Infallible>(server.answer(request, &certificates, &access, &tasks).await)
                     }
                 });
                 let served = auto::Builder::new(TokioExecutor::new())
@@ -96,13 +91,12 @@ impl Server {
         &self,
         request: Request<hyper::body::Incoming>,
         certificates: &[CertificateDer<'static>],
-        authorize: &Authorize,
+        access: &Access,
         tasks: &TaskSet,
     ) -> Response<Body> {
-        let path = request.uri().path().to_owned();
-        let caller = Caller { certificates, method: request.method().as_str(), path: &path };
-        if path != "/healthz" && !authorize(&caller) {
-            return text(StatusCode::FORBIDDEN, "Forbidden\n");
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        if let Err(Refusal(code, why)) = access.check(certificates, request.headers(), method, path).await {
+            return text(code, why);
         }
         routes::route(self, request, tasks).await
     }

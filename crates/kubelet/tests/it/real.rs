@@ -168,8 +168,14 @@ async fn exec_and_logs_through_the_server(world: World) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let address = listener.local_addr().expect("an address");
     let (server, connector) = tls();
-    let allowed: kubelet::Authorize = Arc::new(|caller| caller.path != "/pods");
-    world.tasks.spawn_until_cancelled("kubelet server", world.server.clone().serve(listener, server, allowed));
+    // The fake API allows nobody anything; administrators are not asked about.
+    let group = Arc::new(std::sync::Mutex::new(Some("system:masters")));
+    let now = Arc::clone(&group);
+    let identify = Box::new(move |_: &[_]| {
+        let groups = vec![now.lock().expect("a group").map(str::to_owned)?];
+        Some(kubelet::Caller { name: "somebody".to_owned(), groups, ..kubelet::Caller::default() })
+    });
+    world.tasks.spawn_until_cancelled("kubelet server", world.server.clone().serve(listener, server, identify));
     let connect = || async {
         let stream = TcpStream::connect(address).await.expect("a connection");
         connector.connect("localhost".try_into().expect("a name"), stream).await.expect("TLS")
@@ -194,11 +200,15 @@ async fn exec_and_logs_through_the_server(world: World) {
     let status: serde_json::Value = serde_json::from_str(&channels[&3]).expect("a status");
     assert_eq!(status["details"]["causes"][0]["message"], "3");
 
-    for (path, code, expected) in [
-        ("/containerLogs/default/shell/main?tailLines=1", 200, "up\n"),
-        ("/pods", 403, "Forbidden\n"),
-        ("/containerLogs/default/shell/none", 404, "container \"none\" not found in pod \"shell\"\n"),
+    let masters = Some("system:masters");
+    let forbidden = "Forbidden (user=somebody, verb=get, resource=nodes, subresource(s)=[pods proxy])\n";
+    for (caller, path, code, expected) in [
+        (masters, "/containerLogs/default/shell/main?tailLines=1", 200, "up\n"),
+        (Some("others"), "/pods", 403, forbidden),
+        (None, "/pods", 401, "Unauthorized"),
+        (masters, "/containerLogs/default/shell/none", 404, "container \"none\" not found in pod \"shell\"\n"),
     ] {
+        *group.lock().expect("a group") = caller;
         let stream = hyper_util::rt::TokioIo::new(connect().await);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.expect("HTTP");
         world.tasks.spawn_until_cancelled("client connection", async move { drop(connection.await) });

@@ -9,7 +9,7 @@ use super::rules::{self, FAILURE_POLICIES};
 use crate::at::At;
 use crate::cel::{self, Environment, Expected, Scope};
 use crate::cells::{count, name, text};
-use crate::defaults::{object, present, set};
+use crate::defaults::{object, present, set_pointer};
 use crate::strategy::Column;
 
 /// The strategy of a kind of policy: what it does stands in a list, and is judged by `$validate`.
@@ -106,7 +106,7 @@ pub fn binding_row(binding: &Value, now: i64) -> Vec<Value> {
 
 pub fn default_spec(policy: &mut Value) {
     let Some(spec) = object(policy, "spec") else { return };
-    set(spec, "failurePolicy", "Fail");
+    set_pointer(spec, "failurePolicy", "Fail");
     if let Some(matches) = present(spec, "matchConstraints") {
         rules::default_match_resources(matches);
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::at::{At, duplicates};
 use crate::cel::{self, Environment, Expected, Scope};
-use crate::defaults::{items, set};
+use crate::defaults::{items, set, set_pointer};
 
 pub const FAILURE_POLICIES: [&str; 2] = ["Fail", "Ignore"];
 pub const MATCH_POLICIES: [&str; 2] = ["Equivalent", "Exact"];
@@ -22,7 +22,7 @@ pub fn default_rules(parent: &mut Value, list: &str) {
 
 /// The matches of a policy or a binding.
 pub fn default_match_resources(matches: &mut Value) {
-    set(matches, "matchPolicy", "Equivalent");
+    set_pointer(matches, "matchPolicy", "Equivalent");
     set(matches, "namespaceSelector", json!({}));
     set(matches, "objectSelector", json!({}));
     default_rules(matches, "resourceRules");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::rules::{self, FAILURE_POLICIES, MATCH_POLICIES};
 use crate::at::{At, duplicates};
 use crate::cells::{count, name};
-use crate::defaults::{items, object, present, set};
+use crate::defaults::{items, object, present, set, set_pointer};
 use crate::strategy::{Column, Strategy};
 
 /// MutatingWebhookConfigurations.
@@ -68,13 +68,13 @@ webhooks!(MutatingWebhookConfiguration, true);
 webhooks!(ValidatingWebhookConfiguration, false);
 
 fn default_hook(hook: &mut Value, mutating: bool) {
-    set(hook, "failurePolicy", "Fail");
-    set(hook, "matchPolicy", "Equivalent");
+    set_pointer(hook, "failurePolicy", "Fail");
+    set_pointer(hook, "matchPolicy", "Equivalent");
     set(hook, "namespaceSelector", json!({}));
     set(hook, "objectSelector", json!({}));
     set(hook, "timeoutSeconds", 10);
     if mutating {
-        set(hook, "reinvocationPolicy", "Never");
+        set_pointer(hook, "reinvocationPolicy", "Never");
     }
     rules::default_rules(hook, "rules");
     if let Some(service) = present(hook, "clientConfig").and_then(|config| present(config, "service")) {

@@ -329,9 +329,17 @@ impl Strategy for CustomResource {
         let known = old.map(|old| list(old, "/metadata/finalizers")).unwrap_or_default();
         let added = list(new, "/metadata/finalizers").iter().filter(|finalizer| !known.contains(finalizer));
         let added: BTreeSet<&str> = added.filter_map(Value::as_str).collect();
-        let rules = old.filter(|_| !self.rules.is_empty()).map(|old| self.rules.forgiven(self.structural(), new, old));
-        let forgiven = rules.iter().flat_map(ErrorList::iter).map(ToString::to_string);
-        forgiven.chain(added.into_iter().flat_map(finalizer_warnings)).collect()
+        let mut warnings = old.map(|old| self.part_warnings("", new, old)).unwrap_or_default();
+        warnings.extend(added.into_iter().flat_map(finalizer_warnings));
+        warnings
+    }
+
+    /// Rules that are broken as they were before.
+    fn part_warnings(&self, _subresource: &str, new: &Value, old: &Value) -> Vec<String> {
+        if self.rules.is_empty() {
+            return Vec::new();
+        }
+        self.rules.forgiven(self.structural(), new, old).iter().map(ToString::to_string).collect()
     }
 
     fn columns(&self) -> &[Column] {

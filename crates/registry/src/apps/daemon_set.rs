@@ -2,7 +2,7 @@
 
 use apimachinery::field::ErrorList;
 use apimachinery::table;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::rolling::{int_or_percent, is_zero, not_over_100_percent};
 use crate::at::At;
@@ -10,7 +10,23 @@ use crate::cells::{containers, int, name, selector};
 use crate::counts;
 use crate::defaults::{object, present, set};
 use crate::pod_spec;
-use crate::strategy::{Column, Strategy};
+use crate::strategy::{Column, Context, Strategy, keep_status, reset_status, strategy_keep_all_but_status};
+
+/// How often the template changed. Older versions of the kind had a field for it; clients see an annotation.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(daemon_set: &Value) -> i64 {
+    let annotation = &daemon_set["metadata"]["annotations"][TEMPLATE_GENERATION];
+    annotation.as_str().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+fn set_template_generation(daemon_set: &mut Value, generation: i64) {
+    let annotations = &mut daemon_set["metadata"]["annotations"];
+    if !annotations.is_object() {
+        *annotations = json!({});
+    }
+    annotations[TEMPLATE_GENERATION] = generation.to_string().into();
+}
 
 pub struct DaemonSet;
 
@@ -20,6 +36,8 @@ impl Strategy for DaemonSet {
     }
 
     fn default(&self, daemon_set: &mut Value) {
+        let given = template_generation(daemon_set);
+        set_template_generation(daemon_set, given);
         let Some(spec) = object(daemon_set, "spec") else { return };
         set(spec, "revisionHistoryLimit", 10);
         if let Some(strategy) = object(spec, "updateStrategy") {
@@ -45,6 +63,24 @@ impl Strategy for DaemonSet {
         spec.at("revisionHistoryLimit").not_negative(&mut errors);
         update_strategy(&spec.at("updateStrategy"), &mut errors);
         errors
+    }
+
+    fn prepare_for_create(&self, new: &mut Value, _: &Context<'_>) {
+        reset_status(new);
+        let given = template_generation(new);
+        set_template_generation(new, given.max(1));
+    }
+
+    fn prepare_for_update(&self, new: &mut Value, old: &Value, _: &Context<'_>) {
+        keep_status(new, old);
+        let before = template_generation(old);
+        let moved = new.pointer("/spec/template") != old.pointer("/spec/template");
+        set_template_generation(new, before + i64::from(moved));
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        strategy_keep_all_but_status(new, old);
+        set_template_generation(new, template_generation(old));
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {

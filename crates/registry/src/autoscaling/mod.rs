@@ -1,5 +1,6 @@
 //! The group `autoscaling`: stored as v2, served as v1 and v2.
 
+mod round_trip;
 mod rules;
 mod targets;
 
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::at::At;
 use crate::cells::{int, list, name, text};
-use crate::defaults::{items, object, present, remove, set};
+use crate::defaults::{object, present, remove, set};
 use crate::strategy::{Column, Context, Strategy, reset_status};
 
 /// HorizontalPodAutoscalers in v2.
@@ -26,10 +27,7 @@ impl Strategy for HorizontalPodAutoscaler {
         let Some(spec) = object(autoscaler, "spec") else { return };
         set(spec, "minReplicas", 1);
         if spec["metrics"].as_array().is_none_or(Vec::is_empty) {
-            spec["metrics"] = json!([{
-                "type": "Resource",
-                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
-            }]);
+            spec["metrics"] = cpu_target(&UTILIZATION.into());
         }
         if let Some(behavior) = present(spec, "behavior") {
             default_behavior(behavior);
@@ -89,6 +87,11 @@ impl Strategy for HorizontalPodAutoscalerV1 {
         if let Some(spec) = object(autoscaler, "spec") {
             set(spec, "minReplicas", 1);
         }
+        if !round_trip::has_metrics(autoscaler)
+            && let Some(spec) = object(autoscaler, "spec")
+        {
+            set(spec, "targetCPUUtilizationPercentage", UTILIZATION);
+        }
     }
 
     fn validate(&self, autoscaler: &Value) -> ErrorList {
@@ -113,33 +116,42 @@ impl Strategy for HorizontalPodAutoscalerV1 {
 
     fn to_storage(&self, mut autoscaler: Value) -> Value {
         autoscaler["apiVersion"] = "autoscaling/v2".into();
-        let percent = autoscaler.pointer("/spec/targetCPUUtilizationPercentage").and_then(Value::as_i64);
-        if let Some(spec) = object(&mut autoscaler, "spec") {
-            remove(spec, "targetCPUUtilizationPercentage");
-            if let Some(percent) = percent {
-                spec["metrics"] = json!([{
-                    "type": "Resource",
-                    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}},
-                }]);
-            }
+        if let Some(spec) = object(&mut autoscaler, "spec")
+            && let Some(percent) = take(spec, "targetCPUUtilizationPercentage")
+        {
+            spec["metrics"] = cpu_target(&percent);
+        }
+        if let Some(status) = present(&mut autoscaler, "status")
+            && let Some(percent) = take(status, "currentCPUUtilizationPercentage")
+        {
+            let current = json!({"name": "cpu", "current": {"averageUtilization": percent}});
+            status["currentMetrics"] = json!([{"type": "Resource", "resource": current}]);
+        }
+        round_trip::restore(&mut autoscaler);
+        if let Some(spec) = object(&mut autoscaler, "spec")
+            && list(spec, "/metrics").is_empty()
+        {
+            spec["metrics"] = cpu_target(&UTILIZATION.into());
         }
         if let Some(status) = present(&mut autoscaler, "status") {
-            remove(status, "currentCPUUtilizationPercentage");
-            if status.get("currentMetrics").is_none() {
-                status["currentMetrics"] = Value::Null;
-            }
+            set(status, "currentMetrics", Value::Null);
         }
         autoscaler
     }
 
     fn from_storage(&self, mut autoscaler: Value) -> Value {
         autoscaler["apiVersion"] = "autoscaling/v1".into();
+        let share = |metrics: &str, place: &str| {
+            let cpu = list(&autoscaler, metrics).iter().find(|metric| round_trip::is_cpu(metric));
+            cpu.and_then(|metric| metric.pointer(place)).cloned()
+        };
+        let target = share("/spec/metrics", "/resource/target/averageUtilization");
+        let current = share("/status/currentMetrics", "/resource/current/averageUtilization");
+        round_trip::keep(&mut autoscaler);
         if let Some(spec) = object(&mut autoscaler, "spec") {
-            let cpu = list(spec, "/metrics").iter().find(|metric| text(metric, "/resource/name") == "cpu");
-            let percent = cpu.and_then(|metric| metric.pointer("/resource/target/averageUtilization")).cloned();
             remove(spec, "metrics");
             remove(spec, "behavior");
-            if let Some(percent) = percent {
+            if let Some(percent) = target {
                 spec["targetCPUUtilizationPercentage"] = percent;
             }
         }
@@ -147,9 +159,24 @@ impl Strategy for HorizontalPodAutoscalerV1 {
             remove(status, "currentMetrics");
             remove(status, "conditions");
             set(status, "currentReplicas", 0);
+            if let Some(percent) = current {
+                status["currentCPUUtilizationPercentage"] = percent;
+            }
         }
         autoscaler
     }
+}
+
+/// What is aimed at where nothing is said.
+const UTILIZATION: i64 = 80;
+
+fn cpu_target(percent: &Value) -> Value {
+    let target = json!({"type": "Utilization", "averageUtilization": percent});
+    json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}])
+}
+
+fn take(value: &mut Value, field: &str) -> Option<Value> {
+    value.as_object_mut()?.remove(field).filter(|taken| !taken.is_null())
 }
 
 fn default_behavior(behavior: &mut Value) {
@@ -169,9 +196,7 @@ fn default_behavior(behavior: &mut Value) {
 
 fn scaling_rules(rules: &mut Value, policies: &Value) {
     set(rules, "selectPolicy", "Max");
-    if items(rules, "policies").next().is_none() {
-        rules["policies"] = policies.clone();
-    }
+    set(rules, "policies", policies.clone());
 }
 
 fn bounds(spec: &At<'_>, least: i64, errors: &mut ErrorList) {

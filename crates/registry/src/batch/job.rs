@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{policies, status, template_change};
 use crate::at::At;
 use crate::cells::{containers, int, list, name, selector};
-use crate::defaults::{items, object as child, present, set};
+use crate::defaults::{items, object as child, present, set, set_pointer};
 use crate::pod_spec;
 use crate::strategy::{Column, Context, Strategy, reset_status};
 
@@ -71,6 +71,13 @@ impl Strategy for Job {
         true
     }
 
+    fn deletion_warning(&self) -> Option<&'static str> {
+        Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set \
+             propagationPolicy=Orphan to suppress this warning",
+        )
+    }
+
     fn columns(&self) -> &[Column] {
         const {
             &[
@@ -113,7 +120,7 @@ pub fn default_spec(spec: &mut Value) {
     set(spec, "parallelism", 1);
     let per_index = spec.get("backoffLimitPerIndex").is_some_and(|limit| !limit.is_null());
     set(spec, "backoffLimit", if per_index { i64::from(i32::MAX) } else { 6 });
-    set(spec, "completionMode", "NonIndexed");
+    set_pointer(spec, "completionMode", "NonIndexed");
     set(spec, "suspend", false);
     set(spec, "manualSelector", false);
     let policy = present(spec, "podFailurePolicy").map(|policy| {
@@ -121,7 +128,7 @@ pub fn default_spec(spec: &mut Value) {
             items(rule, "onPodConditions").for_each(|pattern| set(pattern, "status", "True"));
         }
     });
-    set(spec, "podReplacementPolicy", if policy.is_some() { "Failed" } else { "TerminatingOrFailed" });
+    set_pointer(spec, "podReplacementPolicy", if policy.is_some() { "Failed" } else { "TerminatingOrFailed" });
     if let Some(template) = present(spec, "template") {
         pod_spec::default_template(template);
     }

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use apimachinery::field::ErrorList;
-use apimachinery::table;
 use apimachinery::validation::{
-    is_dns1123_label, is_dns1123_subdomain, is_port_number, is_qualified_name, parse_ip, validate_ip,
+    ip_warnings, is_dns1123_label, is_dns1123_subdomain, is_port_number, is_qualified_name, parse_ip, validate_ip,
 };
+use apimachinery::{object, table};
 use serde_json::Value;
 
 use crate::at::At;
@@ -21,6 +21,17 @@ impl Strategy for Endpoints {
         for subset in items(object, "subsets") {
             items(subset, "ports").for_each(|port| set(port, "protocol", "TCP"));
         }
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        // The controller mends addresses itself.
+        if object::label(new, "endpoints.kubernetes.io/managed-by") == Some("endpoint-controller") {
+            return Vec::new();
+        }
+        let subsets = At::root(new).at("subsets").items();
+        let lists = subsets.iter().flat_map(|subset| ["addresses", "notReadyAddresses"].map(|list| subset.at(list)));
+        let addresses = lists.flat_map(|list| list.items()).map(|address| address.at("ip"));
+        addresses.filter_map(|ip| ip_warnings(&ip.path, ip.text())).collect()
     }
 
     fn validate(&self, object: &Value) -> ErrorList {

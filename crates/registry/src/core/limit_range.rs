@@ -5,7 +5,7 @@ use apimachinery::field::ErrorList;
 use apimachinery::validation::is_qualified_name;
 use serde_json::Value;
 
-use crate::at::{At, duplicates};
+use crate::at::At;
 use crate::cells::{created_at, name};
 use crate::defaults::{items, object, set};
 use crate::pod_spec::{container_resource_name, is_exact, resource_name};
@@ -22,8 +22,16 @@ impl Strategy for LimitRange {
     fn validate(&self, limit_range: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let limits = At::root(limit_range).to("spec.limits");
-        duplicates(&mut errors, limits.items().iter().map(|item| item.at("type")));
-        limits.items().iter().for_each(|item| validate_item(item, &mut errors));
+        let mut seen = Vec::new();
+        for item in limits.items() {
+            let kind = item.at("type");
+            type_name(&kind, &mut errors);
+            if seen.contains(&kind.text()) {
+                errors.duplicate(&kind.path, kind.text());
+            }
+            seen.push(kind.text());
+            validate_item(&item, &mut errors);
+        }
         errors
     }
 
@@ -52,19 +60,21 @@ fn default_item(item: &mut Value) {
 }
 
 fn validate_item(item: &At<'_>, errors: &mut ErrorList) {
-    type_name(&item.at("type"), errors);
-    resource_names(item, errors);
     let kind = item.at("type").text();
+    resource_names(item, &["max", "min"], errors);
     if kind == "Pod" {
         for name in DEFAULTS.iter().filter(|name| !item.at(name).empty()) {
             errors.forbidden(&item.path.child(name), "may not be specified when `type` is 'Pod'");
         }
+    } else {
+        resource_names(item, &DEFAULTS, errors);
     }
     let bounds_storage = ["min", "max"].iter().any(|name| item.at(name).at("storage").present());
     if kind == "PersistentVolumeClaim" && !bounds_storage {
         let detail = "either minimum or maximum storage value is required, but neither was provided";
         errors.required(&item.path.child("limits"), detail);
     }
+    resource_names(item, &["maxLimitRequestRatio"], errors);
     let mut keys: Vec<&str> =
         judged(kind).iter().flat_map(|name| item.at(name).entries()).map(|(key, _)| key).collect();
     keys.sort_unstable();
@@ -91,9 +101,9 @@ fn type_name(kind: &At<'_>, errors: &mut ErrorList) {
     errors.invalid_all(&kind.path, kind.text(), wrong);
 }
 
-fn resource_names(item: &At<'_>, errors: &mut ErrorList) {
+fn resource_names(item: &At<'_>, maps: &[&str], errors: &mut ErrorList) {
     let kind = item.at("type").text();
-    for (key, at) in judged(kind).iter().flat_map(|name| item.at(name).entries()) {
+    for (key, at) in maps.iter().flat_map(|name| item.at(name).entries()) {
         match kind {
             "Pod" | "Container" => container_resource_name(key, &at, errors),
             _ => drop(resource_name(key, &at, errors)),
@@ -171,6 +181,20 @@ mod tests {
         check(json!({"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}), &[]);
         check(json!({"type": "example.com/image", "max": {"cpu": "1"}}), &[]);
         check(json!({"type": "Image"}), &["type Invalid"]);
+    }
+
+    #[test]
+    fn causes_come_in_upstreams_order() {
+        let item = json!({"type": "Pod", "max": {"pods": "1"}, "default": {"cpu": "1"}, "maxLimitRequestRatio": {"pods": "2"}});
+        let errors = LimitRange.validate(&json!({"spec": {"limits": [item, {"type": "Pod"}, {}, {}]}}));
+        let fields: Vec<&str> = errors.iter().map(|error| error.field.trim_start_matches("spec.limits")).collect();
+        let wanted = ["[0].max[pods]", "[0].default", "[0].maxLimitRequestRatio[pods]", "[1].type"];
+        assert_eq!(fields[..4], wanted);
+        assert!(
+            errors
+                .iter()
+                .any(|error| error.field == "spec.limits[3].type" && error.kind.reason().ends_with("Duplicate"))
+        );
     }
 
     #[test]

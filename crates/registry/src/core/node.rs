@@ -5,7 +5,7 @@ use apimachinery::validation::{is_label_value, is_qualified_name, parse_cidr, va
 use apimachinery::{object, table};
 use serde_json::Value;
 
-use crate::at::At;
+use crate::at::{At, duplicates};
 use crate::cells::{list, name, or, text};
 use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status};
 
@@ -14,8 +14,22 @@ pub struct Node;
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 
 impl Strategy for Node {
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if new["spec"].get("configSource").is_some() {
+            warnings.push("spec.configSource: the feature is removed".to_owned());
+        }
+        if !text(new, "/spec/externalID").is_empty() {
+            warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        }
+        warnings
+    }
+
     /// A node brings its first status with it.
-    fn prepare_for_create(&self, _node: &mut Value, _context: &Context<'_>) {}
+    fn prepare_for_create(&self, node: &mut Value, _context: &Context<'_>) {
+        drop_new(node, &Value::Null, "spec", "configSource");
+        drop_new(node, &Value::Null, "status", "config");
+    }
 
     fn default(&self, node: &mut Value) {
         let capacity = node.pointer("/status/capacity").filter(|capacity| capacity.is_object()).cloned();
@@ -38,6 +52,7 @@ impl Strategy for Node {
 
     fn prepare_for_update(&self, new: &mut Value, old: &Value, _context: &Context<'_>) {
         keep_status(new, old);
+        drop_new(new, old, "spec", "configSource");
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
@@ -55,6 +70,7 @@ impl Strategy for Node {
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
         keep_all_but_status_and_metadata(new, old);
         keep_metadata(new, old, "ownerReferences");
+        drop_new(new, old, "status", "config");
     }
 
     fn columns(&self) -> &[Column] {
@@ -96,6 +112,15 @@ impl Strategy for Node {
     }
 }
 
+/// What has no meaning any more is only kept where it was.
+fn drop_new(node: &mut Value, old: &Value, part: &str, field: &str) {
+    if old[part].get(field).is_none()
+        && let Some(part) = crate::defaults::present(node, part)
+    {
+        crate::defaults::remove(part, field);
+    }
+}
+
 /// The old single range and the list say the same.
 fn pod_cidrs(spec: &mut Value) {
     let single = spec.get("podCIDR").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -120,6 +145,10 @@ fn change(new: &Value, old: &Value, errors: &mut ErrorList) {
     }
     assigned_once(&root.at("spec"), &old["spec"], errors);
     taints(&root.to("spec.taints"), errors);
+    let (id, before) = (root.to("spec.externalID"), text(old, "/spec/externalID"));
+    if id.text() != before {
+        errors.forbidden(&id.path, "may not be updated");
+    }
 }
 
 /// Ranges and the provider's name are given once.
@@ -141,9 +170,13 @@ fn assigned_once(spec: &At<'_>, old: &Value, errors: &mut ErrorList) {
 
 /// Of what there is, there is not less than nothing.
 fn amounts(node: &At<'_>, errors: &mut ErrorList) {
-    let entries = ["status.capacity", "status.allocatable"].into_iter().flat_map(|field| node.to(field).entries());
-    for (name, at) in entries {
-        super::resource_quota::amount(name, &at, errors);
+    for field in ["status.capacity", "status.allocatable"] {
+        let amounts = node.to(field);
+        for (name, at) in amounts.entries() {
+            // Upstream takes the name for that of a field.
+            let at = At { path: amounts.path.child(name), ..at };
+            super::resource_quota::amount(name, &at, errors);
+        }
     }
 }
 
@@ -165,6 +198,7 @@ fn pod_ranges(ranges: &At<'_>, errors: &mut ErrorList) {
     if all.len() > 2 || sixes != 1 || parsed.iter().any(Option::is_none) {
         ranges.invalid(errors, "may specify no more than one CIDR for each IP family");
     }
+    duplicates(errors, all);
 }
 
 /// Upstream finds taints in metadata.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::at::At;
 use crate::cells::{list, name, or, text};
-use crate::defaults::{object, set};
+use crate::defaults::{object, set, set_pointer};
 use crate::pod_spec;
 use crate::strategy::{Column, Context, Strategy, keep_status};
 
@@ -22,7 +22,7 @@ impl Strategy for PersistentVolume {
         phase(volume);
         let Some(spec) = object(volume, "spec") else { return };
         set(spec, "persistentVolumeReclaimPolicy", "Retain");
-        set(spec, "volumeMode", "Filesystem");
+        set_pointer(spec, "volumeMode", "Filesystem");
         if let Some(host) = crate::defaults::present(spec, "hostPath").filter(|host| host.get("type").is_none()) {
             host["type"] = "".into();
         }
@@ -31,22 +31,7 @@ impl Strategy for PersistentVolume {
 
     fn validate(&self, volume: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
-        let spec = At::root(volume).at("spec");
-        spec.at("accessModes").required(&mut errors, "");
-        access_modes(&spec.at("accessModes"), &mut errors);
-        capacity(&spec.at("capacity"), &mut errors);
-        spec.at("persistentVolumeReclaimPolicy").one_of(&mut errors, &["Delete", "Recycle", "Retain"]);
-        let affinity = spec.at("nodeAffinity");
-        if affinity.at("required").present() {
-            pod_spec::node_selector(&affinity.at("required"), &mut errors);
-        } else if affinity.present() {
-            errors.required(&affinity.path.child("required"), "must specify required node constraints");
-        }
-        source(&spec, name_of(volume), &mut errors);
-        recycled(&spec, &mut errors);
-        pod_spec::class_name(&spec.at("storageClassName"), &mut errors);
-        spec.at("volumeMode").one_of(&mut errors, &["Block", "Filesystem"]);
-        attributes_class(&spec, &mut errors);
+        validate_volume_spec(&At::root(volume).at("spec"), Place::Own(name_of(volume)), &mut errors);
         errors
     }
 
@@ -107,12 +92,12 @@ impl Strategy for PersistentVolume {
         let phase = if deleted { "Terminating" } else { text(volume, "/status/phase") };
         vec![
             name(volume),
-            text(volume, "/spec/capacity/storage").into(),
+            or(text(volume, "/spec/capacity/storage"), "0").into(),
             modes_cell(list(volume, "/spec/accessModes")).into(),
             text(volume, "/spec/persistentVolumeReclaimPolicy").into(),
             phase.into(),
             claim.into(),
-            text(volume, "/spec/storageClassName").into(),
+            class_cell(volume).into(),
             or(text(volume, "/spec/volumeAttributesClassName"), "<unset>").into(),
             text(volume, "/status/reason").into(),
             table::age(volume, now),
@@ -123,6 +108,12 @@ impl Strategy for PersistentVolume {
     fn fields(&self, volume: &Value) -> Vec<(&'static str, String)> {
         vec![("name", text(volume, "/metadata/name").to_owned())]
     }
+}
+
+/// The class of a volume or a claim; the old annotation goes before the field.
+pub fn class_cell(object: &Value) -> &str {
+    let annotated = apimachinery::object::annotation(object, "volume.beta.kubernetes.io/storage-class");
+    annotated.unwrap_or_else(|| text(object, "/spec/storageClassName"))
 }
 
 /// `RWO,ROX,RWX,RWOP`, in this order.
@@ -160,6 +151,80 @@ fn capacity(capacity: &At<'_>, errors: &mut ErrorList) {
         if quantity <= Quantity::ZERO {
             amount.invalid(errors, "must be greater than zero");
         }
+    }
+}
+
+/// Where a spec stands.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Place<'a> {
+    /// In a volume of this name.
+    Own(&'a str),
+    /// In an attachment, which says of a volume only what its driver needs.
+    Inline,
+}
+
+/// The rules of a volume's spec, in upstream's order.
+pub fn validate_volume_spec(spec: &At<'_>, place: Place<'_>, errors: &mut ErrorList) {
+    let name = match place {
+        Place::Own(name) => name,
+        Place::Inline => "",
+    };
+    if place == Place::Inline {
+        only_outside(spec, &["claimRef", "capacity"], errors);
+        if !spec.at("csi").present() {
+            errors.required(&spec.path.child("csi"), &format!("has to be specified {INLINE}"));
+        }
+    }
+    spec.at("accessModes").required(errors, "");
+    access_modes(&spec.at("accessModes"), errors);
+    if place != Place::Inline {
+        capacity(&spec.at("capacity"), errors);
+    }
+    reclaim_policy(&spec.at("persistentVolumeReclaimPolicy"), place, errors);
+    if place == Place::Inline {
+        only_outside(spec, &["nodeAffinity"], errors);
+    } else {
+        node_affinity(&spec.at("nodeAffinity"), errors);
+    }
+    source(spec, name, errors);
+    recycled(spec, errors);
+    let mode = spec.at("volumeMode");
+    if place == Place::Inline {
+        only_outside(spec, &["storageClassName"], errors);
+        if mode.present() && mode.text() != "Filesystem" {
+            errors.forbidden(&mode.path, format!("may not specify volumeMode other than Filesystem {INLINE}"));
+        }
+    } else {
+        pod_spec::class_name(&spec.at("storageClassName"), errors);
+        mode.one_of(errors, &["Block", "Filesystem"]);
+    }
+    attributes_class(spec, errors);
+}
+
+const INLINE: &str = "in the context of inline volumes";
+
+fn only_outside(spec: &At<'_>, fields: &[&str], errors: &mut ErrorList) {
+    for at in fields.iter().map(|field| spec.at(field)).filter(At::present) {
+        if !at.empty() || at.path.as_str().ends_with("claimRef") || at.path.as_str().ends_with("nodeAffinity") {
+            errors.forbidden(&at.path, format!("may not be specified {INLINE}"));
+        }
+    }
+}
+
+fn reclaim_policy(policy: &At<'_>, place: Place<'_>, errors: &mut ErrorList) {
+    if place != Place::Inline {
+        return policy.one_of(errors, &["Delete", "Recycle", "Retain"]);
+    }
+    if !policy.empty() && policy.text() != "Retain" {
+        errors.forbidden(&policy.path, format!("may only be Retain {INLINE}"));
+    }
+}
+
+fn node_affinity(affinity: &At<'_>, errors: &mut ErrorList) {
+    if affinity.at("required").present() {
+        pod_spec::node_selector(&affinity.at("required"), errors);
+    } else if affinity.present() {
+        errors.required(&affinity.path.child("required"), "must specify required node constraints");
     }
 }
 

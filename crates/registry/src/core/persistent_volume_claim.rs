@@ -6,10 +6,10 @@ use apimachinery::table;
 use apimachinery::validation::{is_dns1123_label, is_dns1123_subdomain, is_qualified_name, label_selector};
 use serde_json::{Value, json};
 
-use super::persistent_volume::{access_modes, modes_cell};
+use super::persistent_volume::{access_modes, class_cell, modes_cell};
 use crate::at::At;
 use crate::cells::{list, name, or, text};
-use crate::defaults::{object, set};
+use crate::defaults::{object, set_pointer};
 use crate::pod_spec;
 use crate::strategy::{Column, Context, Strategy, keep_status};
 
@@ -109,7 +109,7 @@ impl Strategy for PersistentVolumeClaim {
         let volume = text(claim, "/spec/volumeName");
         let (capacity, modes) = match volume {
             "" => ("", String::new()),
-            _ => (text(claim, "/status/capacity/storage"), modes_cell(list(claim, "/status/accessModes"))),
+            _ => (or(text(claim, "/status/capacity/storage"), "0"), modes_cell(list(claim, "/status/accessModes"))),
         };
         vec![
             name(claim),
@@ -117,7 +117,7 @@ impl Strategy for PersistentVolumeClaim {
             volume.into(),
             capacity.into(),
             modes.into(),
-            text(claim, "/spec/storageClassName").into(),
+            class_cell(claim).into(),
             or(text(claim, "/spec/volumeAttributesClassName"), "<unset>").into(),
             table::age(claim, now),
             or(text(claim, "/spec/volumeMode"), "<unset>").into(),
@@ -244,7 +244,7 @@ fn storage(spec: &Value) -> Quantity {
 /// Of claims and of the templates that stateful sets hold.
 pub fn default_claim(claim: &mut Value) {
     let Some(spec) = object(claim, "spec") else { return };
-    set(spec, "volumeMode", "Filesystem");
+    set_pointer(spec, "volumeMode", "Filesystem");
 }
 
 /// What the old field could never name is ignored there; and sources in other namespaces are not enabled.

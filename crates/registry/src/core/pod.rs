@@ -1,9 +1,10 @@
 //! Pods.
 
 use apimachinery::field::{ErrorList, Path};
+use apimachinery::validation::ip_warnings;
 use serde_json::{Value, json};
 
-use super::{pod_row, pod_update};
+use super::{pod_parts, pod_row, pod_update};
 use crate::at::At;
 use crate::cells::text;
 use crate::pod_spec::{self, Options};
@@ -23,7 +24,13 @@ impl Strategy for Pod {
     fn reset_all_but(&self, subresource: &str) -> &'static [&'static str] {
         match subresource {
             "ephemeralcontainers" => &["spec.ephemeralContainers"],
-            "resize" => &["spec.containers.*.resources", "spec.containers.*.resizePolicy"],
+            "resize" => &[
+                "spec.containers.*.resources",
+                "spec.containers.*.resizePolicy",
+                "spec.initContainers.*.resources",
+                "spec.initContainers.*.resizePolicy",
+                "spec.resources",
+            ],
             _ => &[],
         }
     }
@@ -33,7 +40,17 @@ impl Strategy for Pod {
         if old.is_some() { Vec::new() } else { pod_spec::pod_warnings(&At::root(new)) }
     }
 
-    fn prepare_for_create(&self, object: &mut Value, _context: &Context<'_>) {
+    fn part_warnings(&self, subresource: &str, new: &Value, _old: &Value) -> Vec<String> {
+        if subresource != "status" {
+            return Vec::new();
+        }
+        let status = At::root(new).at("status");
+        let lists = ["podIPs", "hostIPs"].map(|list| status.at(list).items());
+        let addresses = lists.iter().flatten().map(|one| one.at("ip"));
+        addresses.filter_map(|ip| ip_warnings(&ip.path, ip.text())).collect()
+    }
+
+    fn prepare_for_create(&self, object: &mut Value, context: &Context<'_>) {
         let qos = pod_spec::qos_class(&object["spec"]);
         if object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|s| s < 0) {
             object["spec"]["terminationGracePeriodSeconds"] = 1.into();
@@ -45,7 +62,7 @@ impl Strategy for Pod {
             object["status"]["conditions"] = json!([{
                 "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
                 "message": "Scheduling is blocked due to non-empty scheduling gates",
-                "lastProbeTime": null, "lastTransitionTime": null,
+                "lastProbeTime": null, "lastTransitionTime": context.now,
             }]);
         }
         merge_label_keys(object);
@@ -90,6 +107,7 @@ impl Strategy for Pod {
         let qos = old.pointer("/status/qosClass").cloned().unwrap_or_else(|| pod_spec::qos_class(&old["spec"]).into());
         if let Some(status) = crate::defaults::object(new, "status") {
             crate::defaults::set(status, "qosClass", qos);
+            pod_update::keep_generations(status, &old["status"]);
         }
     }
 
@@ -98,6 +116,25 @@ impl Strategy for Pod {
         annotation_updates(new, old, &mut errors);
         pod_update::validate_status(new, old, &mut errors);
         errors
+    }
+
+    fn prepare_for_part_update(&self, subresource: &str, new: &mut Value, old: &Value, _context: &Context<'_>) {
+        match subresource {
+            "resize" | "ephemeralcontainers" => pod_parts::prepare(subresource, new, old),
+            _ => self.prepare_for_status_update(new, old),
+        }
+    }
+
+    fn validate_part_update(&self, subresource: &str, new: &Value, old: &Value) -> ErrorList {
+        match subresource {
+            "resize" => pod_parts::validate_resize(new, old, rules(new)),
+            "ephemeralcontainers" => {
+                let mut errors = rules(new);
+                annotation_updates(new, old, &mut errors);
+                pod_parts::validate_ephemeral(new, old, errors)
+            }
+            _ => self.validate_status_update(new, old),
+        }
     }
 
     fn has_generation(&self) -> bool {

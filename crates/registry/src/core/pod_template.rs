@@ -37,17 +37,13 @@ impl Strategy for PodTemplate {
         old["template"] != new["template"]
     }
 
-    fn allows_create_on_update(&self) -> bool {
-        true
-    }
-
     fn columns(&self) -> &[Column] {
-        const { &[Column::NAME, Column::text("Containers"), Column::text("Images"), Column::text("Pod Labels"), Column::AGE] }
+        const { &[Column::NAME, Column::text("Containers"), Column::text("Images"), Column::text("Pod Labels")] }
     }
 
-    fn row(&self, object: &Value, now: i64) -> Vec<Value> {
+    fn row(&self, object: &Value, _now: i64) -> Vec<Value> {
         let (names, images) = containers(object, "/template/spec");
         let labels = table::labels(object.pointer("/template/metadata/labels"));
-        vec![name(object), names.into(), images.into(), labels.into(), table::age(object, now)]
+        vec![name(object), names.into(), images.into(), labels.into()]
     }
 }

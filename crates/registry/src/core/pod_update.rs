@@ -168,6 +168,23 @@ fn undo_node_affinity(new: &mut Value, old: &Value) {
     }
 }
 
+/// A writer that does not say which generation it saw does not take away what was said before.
+pub fn keep_generations(status: &mut Value, old: &Value) {
+    const FIELD: &str = "observedGeneration";
+    let said = |value: &Value| value[FIELD].as_i64().filter(|generation| *generation != 0);
+    if let (None, Some(before)) = (said(status), said(old)) {
+        status[FIELD] = before.into();
+    }
+    let mut before: Vec<&Value> = items(&old["conditions"]).iter().collect();
+    for condition in status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Some(index) = before.iter().position(|old| old["type"] == condition["type"]) else { continue };
+        let generation = said(before.remove(index));
+        if let (None, Some(generation)) = (said(condition), generation) {
+            condition[FIELD] = generation.into();
+        }
+    }
+}
+
 /// The status may not say what cannot be.
 pub fn validate_status(new: &Value, old: &Value, errors: &mut ErrorList) {
     let status = At::root(new).at("status");

@@ -102,7 +102,7 @@ impl Strategy for ResourceQuota {
         for (key, hard) in quota.pointer("/status/hard").and_then(Value::as_object).into_iter().flatten() {
             let used = quota.pointer("/status/used").and_then(|used| used.get(key)).and_then(Value::as_str);
             let cell = format!("{key}: {}/{}", used.unwrap_or("0"), hard.as_str().unwrap_or_default());
-            let list = if key.starts_with("limits") { &mut limits } else { &mut requests };
+            let list = if key.starts_with("limits.") { &mut limits } else { &mut requests };
             list.push(cell);
         }
         vec![name(quota), requests.join(", ").into(), limits.join(", ").into(), table::age(quota, now)]
@@ -144,49 +144,54 @@ fn fits(scope: &str, key: &str) -> bool {
     }
 }
 
-/// Each scope must be known and fit what is bound; two must not exclude each other.
-fn judge_scopes(
-    spec: &At<'_>,
-    scopes: &[&str],
-    at: &At<'_>,
-    named: impl Fn(&str, &mut ErrorList),
-    errors: &mut ErrorList,
-) {
-    let keys: Vec<&str> =
-        spec.at("hard").entries().iter().map(|(key, _)| *key).filter(|key| is_standard(key)).collect();
-    for scope in scopes {
-        if !SCOPES.contains(scope) {
-            named(scope, errors);
-        }
-        for _ in keys.iter().filter(|key| !fits(scope, key)) {
-            at.invalid(errors, "unsupported scope applied to resource");
-        }
+/// The resources that are bound by plain names.
+fn bound<'a>(spec: &At<'a>) -> Vec<&'a str> {
+    spec.at("hard").entries().iter().map(|(key, _)| *key).filter(|key| is_standard(key)).collect()
+}
+
+/// The scope must fit all that is bound.
+fn judge_scope(scope: &str, keys: &[&str], at: &At<'_>, errors: &mut ErrorList) {
+    for _ in keys.iter().filter(|key| !fits(scope, key)) {
+        at.invalid(errors, "unsupported scope applied to resource");
     }
+}
+
+/// Two scopes must not exclude each other. Upstream shows the plain scopes in both places.
+fn judge_pairs(spec: &At<'_>, scopes: &[&str], path: &Path, errors: &mut ErrorList) {
     for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
         if scopes.contains(&one) && scopes.contains(&other) {
-            at.invalid(errors, "conflicting scopes");
+            errors.invalid(path, spec.at("scopes").value.clone(), "conflicting scopes");
         }
     }
 }
 
 fn scopes(spec: &At<'_>, errors: &mut ErrorList) {
-    let at = spec.at("scopes");
+    let (at, keys) = (spec.at("scopes"), bound(spec));
     let scopes: Vec<&str> = at.items().iter().map(At::text).collect();
-    judge_scopes(spec, &scopes, &at, |_, errors| at.invalid(errors, "unsupported scope"), errors);
+    for scope in &scopes {
+        if !SCOPES.contains(scope) {
+            at.invalid(errors, "unsupported scope");
+        }
+        judge_scope(scope, &keys, &at, errors);
+    }
+    judge_pairs(spec, &scopes, &at.path, errors);
 }
 
 fn scope_selector(spec: &At<'_>, errors: &mut ErrorList) {
-    let selector = spec.at("scopeSelector");
+    let (selector, keys) = (spec.at("scopeSelector"), bound(spec));
     let expressions = selector.at("matchExpressions");
-    let all = expressions.items();
-    let scopes: Vec<&str> =
-        all.iter().map(|expression| expression.at("scopeName").value.as_str().unwrap_or_default()).collect();
     let whole = At { value: selector.value, path: expressions.path.clone() };
-    let unknown = |scope: &str, errors: &mut ErrorList| {
-        errors.invalid(&expressions.path.child("scopeName"), scope, "unsupported scope");
-    };
-    judge_scopes(spec, &scopes, &whole, unknown, errors);
-    all.iter().for_each(|expression| scope_expression(&expressions.path, expression, errors));
+    let mut scopes = Vec::new();
+    for expression in expressions.items() {
+        let scope = expression.at("scopeName").text();
+        if !SCOPES.contains(&scope) {
+            errors.invalid(&expressions.path.child("scopeName"), scope, "unsupported scope");
+        }
+        judge_scope(scope, &keys, &whole, errors);
+        scope_expression(&expressions.path, &expression, errors);
+        scopes.push(scope);
+    }
+    judge_pairs(spec, &scopes, &expressions.path, errors);
 }
 
 /// Upstream does not say which expression is wrong.
@@ -195,7 +200,7 @@ fn scope_expression(path: &Path, expression: &At<'_>, errors: &mut ErrorList) {
         ["BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity"];
     let operator = expression.at("operator").text();
     if SINGLE.contains(&expression.at("scopeName").text()) && operator != "Exists" {
-        let detail = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, \
+        let detail = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
                       ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or \
                       ResourceQuotaScopeCrossNamespacePodAffinity";
         errors.invalid(&path.child("operator"), operator, detail);

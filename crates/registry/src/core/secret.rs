@@ -11,6 +11,7 @@ use super::config_map::{self, immutable_data};
 use crate::at::At;
 use crate::cells::{count, name, text};
 use crate::defaults::{object, remove, set};
+use crate::keys;
 use crate::strategy::{Column, Strategy};
 
 pub struct Secret;
@@ -71,18 +72,16 @@ impl Strategy for Secret {
     }
 }
 
-/// What upstream's library says of a certificate and key that are none. A pair that does not match goes unnoticed here.
+/// What upstream's library says of a certificate and a key that do not belong together.
 fn tls_warning(secret: &Value) -> Option<String> {
     if text(secret, "/type") != "kubernetes.io/tls" {
         return None;
     }
-    let lacks = |key: &str| {
-        let decoded = STANDARD.decode(secret["data"][key].as_str().unwrap_or_default()).unwrap_or_default();
-        !String::from_utf8_lossy(&decoded).contains("-----BEGIN ")
+    let decoded = |key: &str| {
+        let bytes = STANDARD.decode(secret["data"][key].as_str().unwrap_or_default()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     };
-    let (certificate, key) = (lacks("tls.crt"), lacks("tls.key"));
-    let what = if certificate { "certificate" } else { "key" };
-    (certificate || key).then(|| format!("tls: failed to find any PEM data in {what} input"))
+    keys::pair_problem(&decoded("tls.crt"), &decoded("tls.key"))
 }
 
 fn by_type(root: &At<'_>, data: &At<'_>, errors: &mut ErrorList) {

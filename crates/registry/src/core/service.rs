@@ -2,13 +2,13 @@
 
 use apimachinery::field::ErrorList;
 use apimachinery::table;
-use apimachinery::validation as rules;
+use apimachinery::validation::{self as rules, ip_warnings};
 use serde_json::{Value, json};
 
 use super::{service_change, service_rules};
 use crate::at::At;
 use crate::cells::{list, load_balancer, name, or, text};
-use crate::defaults::{items, lacks, object, remove, set};
+use crate::defaults::{items, lacks, object, remove, set, set_pointer};
 use crate::strategy::{
     Column, Context, NameRule, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status, reset_status,
 };
@@ -30,7 +30,7 @@ impl Strategy for Service {
             set(spec, "externalTrafficPolicy", "Cluster");
         }
         if kind != "ExternalName" {
-            set(spec, "internalTrafficPolicy", "Cluster");
+            set_pointer(spec, "internalTrafficPolicy", "Cluster");
         }
         if kind == "LoadBalancer" {
             set(spec, "allocateLoadBalancerNodePorts", true);
@@ -50,6 +50,13 @@ impl Strategy for Service {
 
     fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
         service_rules::warnings(&At::root(new))
+    }
+
+    fn part_warnings(&self, _subresource: &str, new: &Value, _old: &Value) -> Vec<String> {
+        let points = At::root(new).to("status.loadBalancer.ingress").items();
+        // Upstream names the entry, not its address.
+        let addresses = points.iter().filter(|point| !point.at("ip").empty());
+        addresses.filter_map(|point| ip_warnings(&point.path, point.at("ip").text())).collect()
     }
 
     /// Keeps what was allocated when the client leaves it out.
@@ -168,7 +175,7 @@ fn tie_cluster_ips(service: &mut Value) {
 fn families(spec: &mut Value, given: &str) {
     let selects = spec["selector"].as_object().is_some_and(|selector| !selector.is_empty());
     let both = given == "None" && !selects;
-    set(spec, "ipFamilyPolicy", if both { "RequireDualStack" } else { "SingleStack" });
+    set_pointer(spec, "ipFamilyPolicy", if both { "RequireDualStack" } else { "SingleStack" });
     if lacks(spec, "ipFamilies") {
         let single = if rules::is_ipv6(given) { "IPv6" } else { "IPv4" };
         let wants_both = both && spec["ipFamilyPolicy"] == "RequireDualStack";

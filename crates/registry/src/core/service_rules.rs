@@ -286,7 +286,7 @@ fn policies(spec: &At<'_>, errors: &mut ErrorList) {
     if kind == "ExternalName" {
         internal.one_of(errors, &["Cluster", "Local"]);
     } else {
-        internal.required_one_of(errors, &["Cluster", "Local"]);
+        internal.present_one_of(errors, &["Cluster", "Local"]);
     }
     spec.at("trafficDistribution").one_of(errors, &["PreferClose", "PreferSameNode", "PreferSameZone"]);
 }

@@ -1,11 +1,11 @@
 //! The group `discovery.k8s.io`.
 
 use apimachinery::field::{ErrorList, FieldError};
-use apimachinery::table;
 use apimachinery::validation::{
-    is_dns1123_label, is_dns1123_subdomain, is_ipv4, is_ipv6, is_label_value, is_qualified_name, object_meta,
-    validate_ip,
+    ip_warnings, is_dns1123_label, is_dns1123_subdomain, is_ipv4, is_ipv6, is_label_value, is_qualified_name,
+    object_meta, validate_ip,
 };
+use apimachinery::{object, table};
 use serde_json::Value;
 
 use crate::at::At;
@@ -16,6 +16,7 @@ use crate::strategy::{Column, Strategy};
 /// EndpointSlices.
 pub struct EndpointSlice;
 
+const MENDERS: [&str; 2] = ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
 const SHOWN: usize = 3;
 const ENDPOINTS_MAX: usize = 1000;
 const PORTS_MAX: usize = 20_000;
@@ -31,6 +32,21 @@ impl Strategy for EndpointSlice {
                 port["name"] = "".into();
             }
         }
+    }
+
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if old.is_none() && text(new, "/addressType") == "FQDN" {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+        }
+        // The controllers mend addresses themselves.
+        if object::label(new, "endpointslice.kubernetes.io/managed-by").is_some_and(|name| MENDERS.contains(&name)) {
+            return warnings;
+        }
+        let endpoints = At::root(new).at("endpoints").items();
+        let addresses = endpoints.iter().flat_map(|endpoint| endpoint.at("addresses").items());
+        warnings.extend(addresses.filter_map(|ip| ip_warnings(&ip.path, ip.text())));
+        warnings
     }
 
     fn validate(&self, slice: &Value) -> ErrorList {

@@ -88,12 +88,10 @@ impl Strategy for Ingress {
     }
 
     fn row(&self, ingress: &Value, now: i64) -> Vec<Value> {
-        let annotated = text(ingress, "/metadata/annotations/kubernetes.io~1ingress.class");
-        let class = or(text(ingress, "/spec/ingressClassName"), annotated);
         let ports = if list(ingress, "/spec/tls").is_empty() { "80" } else { "80, 443" };
         vec![
             name(ingress),
-            or(class, "<none>").into(),
+            or(text(ingress, "/spec/ingressClassName"), "<none>").into(),
             hosts(ingress).into(),
             load_balancer(ingress).join(",").into(),
             ports.into(),
@@ -104,13 +102,18 @@ impl Strategy for Ingress {
 
 fn hosts(ingress: &Value) -> String {
     const SHOWN: usize = 3;
-    let hosts: Vec<&str> =
-        list(ingress, "/spec/rules").iter().map(|rule| text(rule, "/host")).filter(|host| !host.is_empty()).collect();
-    let shown = hosts.iter().take(SHOWN).copied().collect::<Vec<_>>().join(",");
-    match hosts.len() {
-        0 => "*".into(),
-        count if count > SHOWN => format!("{shown} + {} more...", count - SHOWN),
-        _ => shown,
+    let (rules, mut shown, mut more) = (list(ingress, "/spec/rules"), Vec::new(), false);
+    for host in rules.iter().map(|rule| text(rule, "/host")) {
+        // Upstream counts the rules, with hosts or without.
+        more |= shown.len() == SHOWN;
+        if !more && !host.is_empty() {
+            shown.push(host);
+        }
+    }
+    match shown.join(",") {
+        none if none.is_empty() => "*".into(),
+        shown if more => format!("{shown} + {} more...", rules.len() - SHOWN),
+        shown => shown,
     }
 }
 
@@ -145,7 +148,7 @@ fn rule(rule: &At<'_>, errors: &mut ErrorList) {
 fn path(path: &At<'_>, errors: &mut ErrorList) {
     let (kind, value) = (path.at("pathType"), path.at("path"));
     match kind.text() {
-        "" => return errors.required(&kind.path, "pathType must be specified"),
+        "" if !kind.present() => return errors.required(&kind.path, "pathType must be specified"),
         "Exact" | "Prefix" => absolute(&value, true, errors),
         "ImplementationSpecific" => {
             if !value.empty() {

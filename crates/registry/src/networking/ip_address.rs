@@ -6,7 +6,7 @@ use apimachinery::validation::{is_dns1123_subdomain, is_path_segment_name};
 use serde_json::Value;
 
 use crate::at::At;
-use crate::cells::{name, text};
+use crate::cells::{name, or, text};
 use crate::strategy::{Column, NameRule, Strategy};
 
 pub struct IpAddress;
@@ -49,8 +49,12 @@ impl Strategy for IpAddress {
 
     fn row(&self, address: &Value, now: i64) -> Vec<Value> {
         let parent = &address["spec"]["parentRef"];
-        let fields = ["/group", "/resource", "/namespace", "/name"].map(|field| text(parent, field));
-        let parts: Vec<&str> = fields.into_iter().filter(|part| !part.is_empty()).collect();
-        vec![name(address), parts.join("/").into(), table::age(address, now)]
+        let (group, resource) = (text(parent, "/group"), text(parent, "/resource"));
+        let kind = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }.to_lowercase();
+        let parts: Vec<&str> = [kind.as_str(), text(parent, "/namespace"), text(parent, "/name")]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect();
+        vec![name(address), or(&parts.join("/"), "<none>").into(), table::age(address, now)]
     }
 }

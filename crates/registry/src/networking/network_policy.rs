@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use apimachinery::field::ErrorList;
 use apimachinery::table;
-use apimachinery::validation::{is_port_name, label_selector, parse_cidr, validate_cidr};
+use apimachinery::validation::{cidr_warnings, is_port_name, label_selector, parse_cidr, validate_cidr};
 use serde_json::{Value, json};
 
 use crate::at::At;
@@ -26,6 +26,16 @@ impl Strategy for NetworkPolicy {
             let egress = spec["egress"].as_array().is_some_and(|rules| !rules.is_empty());
             spec["policyTypes"] = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
         }
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let spec = At::root(new).at("spec");
+        let peers = [("ingress", "from"), ("egress", "to")].map(|(direction, peers)| {
+            spec.at(direction).items().iter().flat_map(|rule| rule.at(peers).items()).collect::<Vec<_>>()
+        });
+        let blocks = peers.iter().flatten().map(|peer| peer.at("ipBlock")).filter(At::present);
+        let ranges = blocks.flat_map(|block| [vec![block.at("cidr")], block.at("except").items()].concat());
+        ranges.filter_map(|range| cidr_warnings(&range.path, range.text())).collect()
     }
 
     fn validate(&self, policy: &Value) -> ErrorList {

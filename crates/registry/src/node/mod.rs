@@ -18,6 +18,12 @@ impl Strategy for RuntimeClass {
         false
     }
 
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let selector = At::root(new).to("scheduling.nodeSelector");
+        let labels = selector.entries().into_iter().filter_map(|(label, _)| crate::pod_spec::old_node_label(label));
+        labels.map(|why| format!("{}: {why}", selector.path)).collect()
+    }
+
     fn validate(&self, class: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let root = At::root(class);

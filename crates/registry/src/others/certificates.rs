@@ -6,11 +6,13 @@ use apimachinery::{object, table};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer;
 
-use super::pem;
 use crate::at::{At, duplicates};
 use crate::cells::{list, name, text};
 use crate::strategy::{Column, Context, NameRule, Strategy, keep_status, reset_status, strategy_keep_all_but_status};
+use crate::{keys, pem};
 
 pub struct CertificateSigningRequest;
 
@@ -273,14 +275,15 @@ fn set_times(new: &mut Value, old: &Value, now: &str) {
     }
 }
 
-/// A request is the first PEM block. Its signature is left to the signer.
+/// A request is the first PEM block, and signed with its own key.
 fn request_problem(encoded: &str) -> Option<&'static str> {
     let decoded = STANDARD.decode(encoded).unwrap_or_default();
     let text = String::from_utf8_lossy(&decoded);
     match pem::blocks(&text).first() {
-        Some(block) if block.label == "CERTIFICATE REQUEST" => {
-            (!pem::is_request(&block.bytes)).then_some("asn1: structure error: malformed certificate request")
-        }
+        Some(block) if block.label == "CERTIFICATE REQUEST" => match X509CertificationRequest::from_der(&block.bytes) {
+            Ok(([], request)) => keys::signature_problem(&request),
+            _ => Some("asn1: structure error: malformed certificate request"),
+        },
         _ => Some("PEM block type must be CERTIFICATE REQUEST"),
     }
 }

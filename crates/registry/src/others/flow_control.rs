@@ -68,6 +68,11 @@ impl Strategy for FlowSchema {
         }
     }
 
+    /// As requests meet them.
+    fn order_rows(&self, schemas: &mut [&Value]) {
+        schemas.sort_by_key(|schema| (int(schema, "/spec/matchingPrecedence"), text(schema, "/metadata/name")));
+    }
+
     fn row(&self, schema: &Value, now: i64) -> Vec<Value> {
         let conditions = crate::cells::list(schema, "/status/conditions");
         let dangling = conditions.iter().find(|condition| condition["type"] == "Dangling");

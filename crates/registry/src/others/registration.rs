@@ -57,7 +57,8 @@ impl Strategy for ApiService {
         let spec = At::root(service).at("spec");
         let required = format!("{}.{}", spec.at("version").text(), spec.at("group").text());
         let own = text(service, "/metadata/name");
-        if own != required {
+        // One that is absent is complained of by then.
+        if !own.is_empty() && own != required {
             errors.invalid(
                 &Path::new("metadata.name"),
                 own,

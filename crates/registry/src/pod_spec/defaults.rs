@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::defaults::{items, lacks, object, present, set, set_nonzero};
+use crate::defaults::{items, lacks, object, present, set, set_nonzero, set_pointer};
 
 /// Of a template: metadata and spec.
 pub fn default_template(template: &mut Value) {
@@ -92,12 +92,36 @@ fn container(container: &mut Value) {
 }
 
 /// Whether an image reference names the tag `latest`, or none.
+/// Whether a name means the newest image. One that is no name means none.
 fn is_latest(image: &str) -> bool {
-    if image.contains('@') {
-        return false;
-    }
-    let last = image.rsplit('/').next().unwrap_or_default();
-    last.split_once(':').is_none_or(|(_, tag)| tag == "latest") && !image.is_empty()
+    let (name, digest) = image.split_once('@').map_or((image, ""), |(name, digest)| (name, digest));
+    let path_at = name.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match name[path_at..].split_once(':') {
+        Some((last, tag)) => (&name[..path_at + last.len()], tag),
+        None => (name, "latest"),
+    };
+    digest.is_empty() && tag == "latest" && is_image_name(name)
+}
+
+/// The grammar of repositories: an optional host, and components in lower case.
+fn is_image_name(name: &str) -> bool {
+    const LENGTH_MAX: usize = 255;
+    const LIBRARY: usize = "docker.io/library/".len();
+    let host = name.split_once('/').filter(|(host, _)| host.contains(['.', ':']) || *host == "localhost");
+    let path = host.map_or(name, |(_, path)| path);
+    let whole = if host.is_some() { name.len() } else { name.len() + LIBRARY };
+    let is_identifier = name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    !is_identifier && whole <= LENGTH_MAX && path.split('/').all(is_component)
+}
+
+/// Letters and digits, with a dot, one or two underscores or any number of dashes between.
+fn is_component(text: &str) -> bool {
+    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let between =
+        |separator: &str| matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-');
+    text.bytes().next().is_some_and(is_alphanumeric)
+        && text.bytes().next_back().is_some_and(is_alphanumeric)
+        && text.split(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit()).all(between)
 }
 
 fn probe(probe: &mut Value) {
@@ -136,7 +160,7 @@ fn volume(volume: &mut Value) {
     legacy_volume(volume);
     let template = present(volume, "ephemeral").and_then(|ephemeral| present(ephemeral, "volumeClaimTemplate"));
     if let Some(spec) = template.and_then(|template| present(template, "spec")) {
-        set(spec, "volumeMode", "Filesystem");
+        set_pointer(spec, "volumeMode", "Filesystem");
     }
 }
 
@@ -175,6 +199,37 @@ fn field_references(source: &mut Value) {
     for item in items(source, "items") {
         if let Some(reference) = present(item, "fieldRef") {
             set(reference, "apiVersion", "v1");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_mean_the_newest_image_are_always_pulled() {
+        for image in ["busybox", "busybox:latest", "a.b:5000/c/d", "localhost/x_y__z-1", "quay.io/a--b:latest"] {
+            assert!(is_latest(image), "{image}");
+        }
+        let identifier = "a".repeat(64);
+        let long = "a".repeat(254);
+        for image in [
+            "",
+            " ",
+            "Bad_Value!",
+            "x:1",
+            "x:1@sha256:0",
+            "x@sha256:0",
+            "a.b:5000/c:1",
+            "a//b",
+            "_a",
+            "a_",
+            "a...b",
+            &identifier,
+            &long,
+        ] {
+            assert!(!is_latest(image), "{image}");
         }
     }
 }

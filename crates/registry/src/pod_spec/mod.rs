@@ -37,7 +37,9 @@ pub use volume_source::{
     Holder, PERSISTENT_KINDS, driver_name, given as given_source, source as volume_source,
     validate as validate_volume_source,
 };
-pub use warnings::{fraction, pod_warnings, selector_term as selector_term_warnings, workload_warnings};
+pub use warnings::{
+    fraction, old_label as old_node_label, pod_warnings, selector_term as selector_term_warnings, workload_warnings,
+};
 
 /// What may differ between a pod and a template.
 #[derive(Clone, Copy, Default)]

@@ -375,7 +375,9 @@ fn secret_reference(reference: &At<'_>, errors: &mut ErrorList) {
 /// The name of a CSI driver. An empty one has two faults.
 pub fn driver_name(name: &At<'_>, errors: &mut ErrorList) {
     const MAX: usize = 63;
-    name.required(errors, "");
+    if !name.required(errors, "") {
+        return;
+    }
     if name.text().len() > MAX {
         errors.push(FieldError::too_long(&name.path, MAX));
     }

@@ -103,7 +103,8 @@ fn holder_warnings(holder: &At<'_>, warnings: &mut Vec<String>) {
     }
 }
 
-fn old_label(key: &str) -> Option<String> {
+/// What to use instead of a label of nodes.
+pub fn old_label(key: &str) -> Option<String> {
     let (_, since, new) = OLD_LABELS.iter().find(|(label, _, _)| *label == key)?;
     Some(format!("deprecated since {since}; use {new:?} instead"))
 }

@@ -193,14 +193,7 @@ fn subject(subject: &At<'_>, namespaced: bool, errors: &mut ErrorList) {
                 subject.at("namespace").required(errors, "");
             }
         }
-        kind @ ("User" | "Group") => {
-            if subject.at("name").empty() {
-                errors.invalid(
-                    &subject.path.child("name"),
-                    "",
-                    format!("{} name cannot be empty", kind.to_lowercase()),
-                );
-            }
+        "User" | "Group" => {
             if group.text() != GROUP {
                 errors.not_supported(&group.path, group.text(), &[GROUP]);
             }
@@ -252,7 +245,6 @@ mod tests {
                 "roleRef.kind NotSupported",
                 "roleRef.name Required",
                 "subjects[0].name Required",
-                "subjects[0].name Invalid",
                 "subjects[1].kind NotSupported",
             ]
         );

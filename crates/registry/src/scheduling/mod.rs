@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::at::At;
 use crate::cells::{int, name, text};
-use crate::defaults::set;
+use crate::defaults::set_pointer;
 use crate::strategy::{Column, Strategy};
 
 /// PriorityClasses.
@@ -17,7 +17,7 @@ const SYSTEM: [(&str, i64); 2] = [("system-node-critical", 2_000_001_000), ("sys
 
 impl Strategy for PriorityClass {
     fn default(&self, class: &mut Value) {
-        set(class, "preemptionPolicy", "PreemptLowerPriority");
+        set_pointer(class, "preemptionPolicy", "PreemptLowerPriority");
     }
 
     fn validate(&self, class: &Value) -> ErrorList {
@@ -35,7 +35,7 @@ impl Strategy for PriorityClass {
                 format!("maximum allowed value of a user defined priority is {USER_VALUE_MAX}"),
             );
         }
-        root.at("preemptionPolicy").one_of(&mut errors, &["Never", "PreemptLowerPriority"]);
+        root.at("preemptionPolicy").required_one_of(&mut errors, &["Never", "PreemptLowerPriority"]);
         errors
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::at::At;
 use crate::cells::{list, name, or, text};
-use crate::defaults::{lacks, object, set};
+use crate::defaults::{lacks, object, set, set_pointer};
 use crate::strategy::{Column, Strategy};
 
 pub struct CsiDriver;
@@ -23,12 +23,14 @@ impl Strategy for CsiDriver {
         false
     }
 
-    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
-        const PROFILE: &str = "security.kubernetes.io/csi-ephemeral-volume-profile";
-        let ephemeral = list(new, "/spec/volumeLifecycleModes").iter().any(|mode| mode == "Ephemeral");
-        let labelled = apimachinery::object::label(new, PROFILE).is_some();
-        let warning = format!("missing label {PROFILE:?}; defaulting to \"privileged\"");
-        (ephemeral && !labelled).then_some(warning).into_iter().collect()
+    fn warnings(&self, new: &Value, old: Option<&Value>) -> Vec<String> {
+        let requests = |driver: &Value| list(driver, "/spec/tokenRequests").to_vec();
+        let asked = requests(new);
+        let is_said = new["spec"]["serviceAccountTokenInSecrets"].is_boolean();
+        let moved = old.is_none_or(|old| requests(old) != asked);
+        let warning = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible \
+                       logging of tokens in volume attributes";
+        (moved && !asked.is_empty() && !is_said).then(|| warning.to_owned()).into_iter().collect()
     }
 
     fn default(&self, driver: &mut Value) {
@@ -37,7 +39,7 @@ impl Strategy for CsiDriver {
         for flag in ["podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount"] {
             set(spec, flag, false);
         }
-        set(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
+        set_pointer(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
         if lacks(spec, "volumeLifecycleModes") {
             spec["volumeLifecycleModes"] = json!(["Persistent"]);
         }
@@ -103,12 +105,16 @@ impl Strategy for CsiDriver {
             let items = list(driver, pointer).iter();
             items.map(|item| item.as_str().unwrap_or_else(|| text(item, field))).collect::<Vec<_>>().join(",")
         };
+        let tokens = match driver["spec"]["tokenRequests"].is_array() {
+            true => join("/spec/tokenRequests", "/audience"),
+            false => "<unset>".to_owned(),
+        };
         vec![
             name(driver),
             flag("attachRequired", true).into(),
             flag("podInfoOnMount", false).into(),
             flag("storageCapacity", false).into(),
-            or(&join("/spec/tokenRequests", "/audience"), "<unset>").into(),
+            tokens.into(),
             flag("requiresRepublish", false).into(),
             or(&join("/spec/volumeLifecycleModes", ""), "<none>").into(),
             table::age(driver, now),

@@ -39,6 +39,8 @@ impl Strategy for CsiNode {
     /// A driver may come and go, and say anew how much it can attach; else it stays as it is.
     fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let mut errors = self.validate(new);
+        // Upstream judges a change twice.
+        errors.append(self.validate(new));
         for before in list(old, "/spec/drivers") {
             for after in list(new, "/spec/drivers").iter().filter(|after| after["name"] == before["name"]) {
                 errors.append(immutable(&fixed(after), &fixed(before), &Path::new("spec.drivers")));
@@ -119,5 +121,7 @@ mod tests {
         assert!(CsiNode.validate_update(&node("n", 2), &node("n", 1)).is_empty());
         let changed = CsiNode.validate_update(&node("m", 1), &node("n", 1));
         assert_eq!(causes(&changed), ["FieldValueInvalid spec.drivers"]);
+        let wrong = CsiNode.validate_update(&node("n", -1), &node("n", 1));
+        assert_eq!(causes(&wrong), ["FieldValueInvalid spec.drivers[0].allocatable.count"; 2]);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::at::At;
 use crate::cells::{created_at, name};
+use crate::pod_spec::{old_node_label, selector_term_warnings};
 use crate::strategy::{Column, Strategy};
 
 pub struct CsiStorageCapacity;
@@ -14,6 +15,17 @@ pub struct CsiStorageCapacity;
 impl Strategy for CsiStorageCapacity {
     fn allows_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let topology = At::root(new).at("nodeTopology");
+        selector_term_warnings(&topology, false, &mut warnings);
+        for (label, _) in topology.at("matchLabels").entries() {
+            let path = topology.path.child("matchLabels").child(label);
+            warnings.extend(old_node_label(label).map(|why| format!("{path}: {why}")));
+        }
+        warnings
     }
 
     fn validate(&self, capacity: &Value) -> ErrorList {

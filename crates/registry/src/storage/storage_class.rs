@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::parameters;
 use crate::at::At;
 use crate::cells::{or, text};
-use crate::defaults::set;
+use crate::defaults::set_pointer;
+use crate::pod_spec::old_node_label;
 use crate::strategy::{Column, Strategy};
 
 pub struct StorageClass;
@@ -22,8 +23,15 @@ const DEFAULT_CLASS: [&str; 2] = [
 
 impl Strategy for StorageClass {
     fn default(&self, class: &mut Value) {
-        set(class, "reclaimPolicy", "Delete");
-        set(class, "volumeBindingMode", "Immediate");
+        set_pointer(class, "reclaimPolicy", "Delete");
+        set_pointer(class, "volumeBindingMode", "Immediate");
+    }
+
+    fn warnings(&self, new: &Value, _old: Option<&Value>) -> Vec<String> {
+        let topologies = At::root(new).at("allowedTopologies").items();
+        let keys = topologies.iter().flat_map(|topology| topology.at("matchLabelExpressions").items());
+        let keys = keys.map(|expression| expression.at("key"));
+        keys.filter_map(|key| Some(format!("{}: {}", key.path, old_node_label(key.text())?))).collect()
     }
 
     fn validate(&self, class: &Value) -> ErrorList {
@@ -31,8 +39,10 @@ impl Strategy for StorageClass {
         let root = At::root(class);
         parameters::provisioner(&root.at("provisioner"), &mut errors);
         parameters::validate(&root.at("parameters"), &mut errors);
-        root.at("reclaimPolicy").one_of(&mut errors, &["Delete", "Retain"]);
-        root.at("volumeBindingMode").required_one_of(&mut errors, &["Immediate", "WaitForFirstConsumer"]);
+        if !root.at("reclaimPolicy").empty() {
+            root.at("reclaimPolicy").one_of(&mut errors, &["Delete", "Retain"]);
+        }
+        root.at("volumeBindingMode").present_one_of(&mut errors, &["Immediate", "WaitForFirstConsumer"]);
         topologies(&root.at("allowedTopologies"), &mut errors);
         errors
     }

@@ -6,10 +6,12 @@ use serde_json::Value;
 
 use super::parameters;
 use crate::at::At;
-use crate::cells::{name, text};
+use crate::cells::text;
 use crate::strategy::{Column, Strategy};
 
 pub struct VolumeAttributesClass;
+
+const DEFAULT_CLASS: &str = "/metadata/annotations/volumeattributesclass.alpha.kubernetes.io~1is-default-class";
 
 impl Strategy for VolumeAttributesClass {
     fn validate(&self, class: &Value) -> ErrorList {
@@ -38,6 +40,8 @@ impl Strategy for VolumeAttributesClass {
     }
 
     fn row(&self, class: &Value, now: i64) -> Vec<Value> {
-        vec![name(class), text(class, "/driverName").into(), table::age(class, now)]
+        let default = text(class, DEFAULT_CLASS) == "true";
+        let shown = format!("{}{}", text(class, "/metadata/name"), if default { " (default)" } else { "" });
+        vec![shown.into(), text(class, "/driverName").into(), table::age(class, now)]
     }
 }

@@ -11,3 +11,5 @@ mod custom;
 mod harness;
 mod missing;
 mod recorded;
+mod rows;
+mod warnings;

@@ -65,6 +65,7 @@ on_every_engine!(
     a_create_finds_the_existing_object,
     an_update_needs_the_revision_it_read,
     a_delete_shows_the_last_state_under_its_own_revision,
+    companions_are_written_with_their_object_or_not_at_all,
     a_watch_sees_each_commit_once_in_order,
     a_watch_goes_on_after_a_restart,
     a_watch_from_before_the_history_is_refused,

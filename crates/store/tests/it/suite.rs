@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use store::{Key, Options, Revision, Step, Store, WriteError};
+use store::{Companion, Key, Options, Revision, Step, Store, WriteError};
 
 use crate::{Disk, draft, key, open};
 
@@ -54,6 +54,24 @@ pub async fn a_delete_shows_the_last_state_under_its_own_revision(disk: &dyn Dis
     assert!(event.is_delete() && store.get(&key("a")).is_none());
     assert_eq!(data(event.old.as_ref().expect("there was one")), "1");
     assert_eq!(event.object().value()["metadata"]["resourceVersion"], "2");
+}
+
+pub async fn companions_are_written_with_their_object_or_not_at_all(disk: &dyn Disk) {
+    let store = open(disk, Options::default());
+    let with = |name: &str| vec![Companion::Create(key(name), draft(name, "c"))];
+    let first = store.create_with(key("a"), draft("a", "1"), with("c")).await.expect("created");
+    assert_eq!((first.revision, store.get(&key("c")).map(|it| it.revision)), (Revision(2), Some(Revision(1))));
+    let error = store.create_with(key("b"), draft("b", "1"), with("c")).await.expect_err("c is there");
+    assert!(matches!(error, WriteError::CompanionExists(taken) if taken == key("c")));
+    let error = store.create_with(key("a"), draft("a", "1"), with("d")).await.expect_err("a is there");
+    assert!(matches!(error, WriteError::AlreadyExists(_)));
+    assert!(store.get(&key("b")).is_none() && store.get(&key("d")).is_none());
+    let gone = vec![Companion::Remove(key("c")), Companion::Remove(key("never"))];
+    store.delete_with(key("a"), first.revision, None, gone).await.expect("deleted");
+    drop(store);
+    let store = open(disk, Options::default());
+    assert!(store.snapshot().is_empty());
+    assert_eq!(store.revision(), Revision(4));
 }
 
 pub async fn a_watch_sees_each_commit_once_in_order(disk: &dyn Disk) {

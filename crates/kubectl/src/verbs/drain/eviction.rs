@@ -201,7 +201,8 @@ impl<'a> Drainer<'a> {
             "deleteOptions": self.delete_options(),
         });
         let call = Call::new(Method::POST, info.path() + "/eviction").json(&eviction);
-        let Err(failure) = call.value(self.session.client()?).await else { return Ok(Tried::Evicted) };
+        let answer = call.value(self.session.client()?).await;
+        let Err(failure) = answer.and_then(granted) else { return Ok(Tried::Evicted) };
         let (why, delay) = (failure.bare(), duration::format(RETRY_DELAY));
         if failure.is_not_found() {
             return Ok(Tried::Gone);
@@ -292,6 +293,15 @@ impl<'a> Drainer<'a> {
     }
 }
 
+/// A server may say in the answer itself that an eviction failed: where a pod has several budgets.
+fn granted(answer: Value) -> Result<Value, Failure> {
+    let failed = answer["kind"] == "Status" && answer["status"] == "Failure";
+    match serde_json::from_value::<apimachinery::Status>(answer.clone()) {
+        Ok(status) if failed => Err(Failure::Server(Box::new(status))),
+        _ => Ok(answer),
+    }
+}
+
 /// Whether the server takes evictions.
 async fn evicts(session: &Session) -> Result<bool, Failure> {
     let pods = session.catalog().await?.resource("pods")?;
@@ -319,4 +329,16 @@ fn title(pod: &Value) -> String {
 
 fn place(info: &Info) -> String {
     format!("pods/{:?} -n {:?}", info.name, info.namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_in_an_answer_is_no_eviction() {
+        assert!(granted(json!({"kind": "Status", "status": "Success", "code": 201})).is_ok());
+        let failure = granted(json!({"kind": "Status", "status": "Failure", "message": "several", "code": 500}));
+        assert_eq!(failure.unwrap_err().status().unwrap().message, "several");
+    }
 }

@@ -1,24 +1,28 @@
 //! A node: the kubelet with its images, its containers and its part of the pod network.
 
+mod membership;
+mod network;
+
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use api::corev1::{Node, Taint};
-use async_trait::async_trait;
+use api::corev1::Taint;
 use auth::join::JoinToken;
+use auth::pki::{self, ClientTrust};
 use clap::Args;
-use client::{Client, Endpoint, HttpsTransport, Identity};
 use container::LinuxRuntime;
-use controller_runtime::{Informers, Selection};
 use image::{Images, Registries};
-use kubelet::{Dependencies, HostPort, Kubelet, NetworkError, PodAddresses, PodRef};
+use kubelet::{Caller, Dependencies, Identify, Kubelet, Thresholds};
 use names::Names;
 use rt::TaskSet;
 
-use crate::join::{Credentials, Joining};
+use crate::join::Joining;
 use crate::{logging, system_pods};
+pub use membership::Membership;
+use membership::{KubeletFlags, Member};
+use network::Network;
 
 pub const DATA_DIR: &str = "/var/lib/coracle";
 pub const RUN_DIR: &str = "/run/coracle";
@@ -29,11 +33,13 @@ pub const SYSTEM_IMAGE: &str = concat!("coracle.local/system:v", env!("CARGO_PKG
 #[derive(Args)]
 pub struct Arguments {
     /// The server, `https://host:6443`
-    #[arg(short, long, env = "CORACLE_URL")]
-    server: String,
+    #[arg(short, long, env = "CORACLE_URL", requires = "token")]
+    server: Option<String>,
     /// The token that the server wrote to `<data dir>/server/token`
     #[arg(short, long, env = "CORACLE_TOKEN")]
-    token: JoinToken,
+    token: Option<JoinToken>,
+    #[command(flatten)]
+    kubelet: KubeletFlags,
     #[command(flatten)]
     node: NodeArguments,
 }
@@ -63,6 +69,10 @@ pub struct NodeArguments {
     /// Mirrors and credentials of registries
     #[arg(long, default_value = REGISTRIES)]
     pub private_registry: PathBuf,
+    /// Below these the node is under pressure and gets no more pods: `signal<amount` of memory.available, nodefs.available,
+    /// pid.available, with commas between [default: memory.available<100Mi,nodefs.available<5%,pid.available<5%]
+    #[arg(long, value_name = "THRESHOLDS")]
+    pub eviction_hard: Option<Thresholds>,
     /// The cgroup below which pods live
     #[arg(long, default_value = "/kubepods")]
     pub cgroup_root: String,
@@ -127,22 +137,42 @@ pub fn content_dir(data_dir: &Path) -> PathBuf {
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     logging::start();
     require_root()?;
-    let Arguments { server, token, node } = arguments;
-    let (name, address) = (node.name()?, node.address(&server).await?);
-    let directory = node.data_dir.join("agent");
-    let joining = Joining { server: &server, token: &token, node_name: &name, node_ip: address, directory: &directory };
-    let credentials = crate::join::credentials(&joining).await?;
-    let identity = Identity::Certificate {
-        cert_pem: credentials.client_cert_pem.clone().into_bytes(),
-        key_pem: credentials.client_key_pem.clone().into_bytes(),
-    };
-    let endpoint = Endpoint { server, ca_pem: credentials.ca_pem.clone().into_bytes(), identity };
-    let client = Client::new(Arc::new(HttpsTransport::new(endpoint)?), "coracle-agent");
     let tasks = TaskSet::new();
-    start(&node, &name, address, client, &credentials, &tasks).await?;
-    system_pods::until_stopped(&tasks.token()).await?;
+    let started = join_and_start(arguments, &tasks);
+    tokio::pin!(started);
+    let token = tasks.token();
+    let stopped = system_pods::until_stopped(&token);
+    tokio::pin!(stopped);
+    // Somebody may have to approve a certificate first: until then it can be stopped like later.
+    let ended = tokio::select! {
+        ended = &mut stopped => ended,
+        started = &mut started => match started {
+            Ok(()) => stopped.await,
+            failed => failed,
+        },
+    };
     tasks.shutdown().await;
-    Ok(())
+    ended
+}
+
+async fn join_and_start(arguments: Arguments, tasks: &TaskSet) -> anyhow::Result<()> {
+    let Arguments { server, token, kubelet, node } = arguments;
+    let name = node.name()?;
+    let (address, membership) = match (server.zip(token), &kubelet.kubeconfig) {
+        (Some((server, token)), _) => {
+            let (node_ip, directory) = (node.address(&server).await?, node.data_dir.join("agent"));
+            let joining = Joining { server, token, node_name: name.clone(), node_ip, directory };
+            (node_ip, membership::joined(joining, tasks).await?)
+        }
+        (None, Some(kubeconfig)) => {
+            let endpoint = membership::endpoint(&kubelet, kubeconfig, &name, &node.data_dir, tasks).await?;
+            let address = node.address(&endpoint.server).await?;
+            let member = Member { name: &name, address, data_dir: &node.data_dir };
+            (address, membership::by_kubeconfig(&kubelet, &member, endpoint, tasks).await?)
+        }
+        (None, None) => anyhow::bail!("a node needs --server and --token, or --kubeconfig"),
+    };
+    start(&node, &name, address, membership, tasks).await
 }
 
 pub fn require_root() -> anyhow::Result<()> {
@@ -155,10 +185,10 @@ pub async fn start(
     arguments: &NodeArguments,
     name: &str,
     address: IpAddr,
-    client: Client,
-    credentials: &Credentials,
+    membership: Membership,
     tasks: &TaskSet,
 ) -> anyhow::Result<()> {
+    let Membership { client, serving, callers } = membership;
     let images = open_images(arguments).await?;
     let runtime = LinuxRuntime::new(&arguments.run_dir, tasks.child()).await.context("start the container runtime")?;
     let network = Network::open(arguments, name, &client, tasks)?;
@@ -168,19 +198,18 @@ pub async fn start(
     config.cluster_domain = arguments.cluster_domain.clone();
     config.labels = arguments.node_label.iter().cloned().collect();
     config.taints = arguments.node_taint.clone();
+    config.eviction_hard = arguments.eviction_hard.clone().unwrap_or_default();
     let port = config.port;
     let kubelet = Kubelet::new(
         Dependencies { config, client, runtime: Arc::new(runtime), images: Arc::new(images), network },
         tasks,
     );
     let server = kubelet.server();
-    let tls = serving_config(credentials)?;
+    let tls = pki::server_config(serving, &callers)?;
     let listener = tokio::net::TcpListener::bind((address, port))
         .await
         .with_context(|| format!("listen on {address}:{port} for the kubelet"))?;
-    // The TLS configuration lets in whom the cluster's authority vouches for; of those, only administrators and the API
-    // server may command containers.
-    tasks.spawn("kubelet server", server.serve(listener, tls, Arc::new(may_command)));
+    tasks.spawn("kubelet server", server.serve(listener, tls, identify(callers)));
     tasks.spawn("kubelet", kubelet.run());
     Ok(())
 }
@@ -198,112 +227,11 @@ async fn open_images(arguments: &NodeArguments) -> anyhow::Result<Images> {
     Ok(images)
 }
 
-fn may_command(caller: &kubelet::Caller<'_>) -> bool {
-    let user = caller.certificates.first().and_then(auth::authn::user_of_certificate);
-    user.is_some_and(|user| user.in_group(auth::names::MASTERS))
-}
-
-/// Serves to whom the cluster's authority vouches for.
-fn serving_config(credentials: &Credentials) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(credentials.ca_pem.as_bytes())?)?;
-    let verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
-    let chain =
-        CertificateDer::pem_slice_iter(credentials.serving_cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(credentials.serving_key_pem.as_bytes())?;
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)?;
-    Ok(Arc::new(config))
-}
-
-/// The kubelet's seam to the pod network, filled.
-struct Network {
-    network: Arc<pod_network::PodNetwork>,
-    ranged: tokio::sync::watch::Receiver<bool>,
-    /// The same, of which the kubelet waits for changes.
-    news: tokio::sync::Mutex<tokio::sync::watch::Receiver<bool>>,
-}
-
-impl Network {
-    fn open(arguments: &NodeArguments, name: &str, client: &Client, tasks: &TaskSet) -> anyhow::Result<Arc<Self>> {
-        let config = pod_network::Config::new(arguments.data_dir.join("network"));
-        let network = Arc::new(pod_network::PodNetwork::open(&config).context("open the pod network")?);
-        let living: Vec<String> =
-            container::list_run_dir(&arguments.run_dir)?.into_iter().map(|sandbox| sandbox.config.uid).collect();
-        network
-            .retain(|uid| living.iter().any(|known| known == uid))
-            .context("free the addresses of pods that are gone")?;
-        let (has_range, ranged) = tokio::sync::watch::channel(false);
-        let nodes = Informers::new(client, tasks)
-            .lister_for::<Node>(Selection { field_selector: format!("metadata.name={name}"), ..Selection::default() });
-        let told = network.clone();
-        nodes.subscribe(move |change| {
-            let cidr = change.object().spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref());
-            if let Some(cidr) = cidr.and_then(|cidr| cidr.parse().ok()) {
-                told.set_pod_cidr(cidr);
-                has_range.send_if_modified(|known| !std::mem::replace(known, true));
-            }
-        });
-        let news = tokio::sync::Mutex::new(ranged.clone());
-        Ok(Arc::new(Self { network, ranged, news }))
-    }
-}
-
-fn network_error(error: &(dyn std::error::Error + 'static)) -> NetworkError {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    NetworkError::new(text)
-}
-
-fn host_port(port: &HostPort) -> pod_network::HostPort {
-    let protocol = match port.protocol.as_str() {
-        "UDP" => pod_network::Protocol::Udp,
-        "SCTP" => pod_network::Protocol::Sctp,
-        _ => pod_network::Protocol::Tcp,
-    };
-    let host_ip = match port.host_ip {
-        Some(IpAddr::V4(address)) if !address.is_unspecified() => Some(address),
-        _ => None,
-    };
-    pod_network::HostPort { protocol, host_ip, host_port: port.host_port, container_port: port.container_port }
-}
-
-#[async_trait]
-impl kubelet::PodNetwork for Network {
-    async fn attach(&self, pod: &PodRef, netns: &Path, host_ports: &[HostPort]) -> Result<PodAddresses, NetworkError> {
-        let (network, uid, netns) = (self.network.clone(), pod.uid.clone(), netns.to_owned());
-        let ports: Vec<_> = host_ports.iter().map(host_port).collect();
-        let attached = tokio::task::spawn_blocking(move || network.attach(&uid, &netns, &ports)).await;
-        let ips = attached.map_err(|error| network_error(&error))?.map_err(|error| network_error(&error))?;
-        Ok(PodAddresses { ips })
-    }
-
-    async fn detach(&self, pod: &PodRef, _netns: Option<&Path>) -> Result<(), NetworkError> {
-        let (network, uid) = (self.network.clone(), pod.uid.clone());
-        let detached = tokio::task::spawn_blocking(move || network.detach(&uid)).await;
-        detached.map_err(|error| network_error(&error))?.map_err(|error| network_error(&error))
-    }
-
-    async fn ready(&self) -> Result<(), NetworkError> {
-        if *self.ranged.borrow() {
-            return Ok(());
-        }
-        Err(NetworkError::new("the node has no range of pod addresses yet"))
-    }
-
-    async fn changed(&self) {
-        if self.news.lock().await.changed().await.is_err() {
-            std::future::pending().await
-        }
-    }
+/// Whom a trusted certificate stands for. A stranger's is let through the handshake, to be told that he is one.
+fn identify(trust: ClientTrust) -> Box<Identify> {
+    Box::new(move |chain| {
+        trust.verify(chain).ok()?;
+        let user = auth::authn::user_of_certificate(chain.first()?)?;
+        Some(Caller { name: user.name, uid: user.uid, groups: user.groups, extra: user.extra })
+    })
 }

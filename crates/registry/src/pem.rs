@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
 /// What lies between `BEGIN` and `END`.
@@ -38,10 +37,6 @@ pub fn is_certificate(der: &[u8]) -> bool {
     x509_parser::certificate::X509Certificate::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
 }
 
-pub fn is_request(der: &[u8]) -> bool {
-    X509CertificationRequest::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +48,6 @@ mod tests {
             blocks(text).iter().map(|block| (block.label, block.has_headers, block.bytes.len())).collect();
         assert_eq!(found, [("A", false, 3), ("B", true, 3)]);
         assert!(blocks("-----BEGIN A-----\nno end").is_empty());
-        assert!(!is_certificate(b"none") && !is_request(b"none"));
+        assert!(!is_certificate(b"none"));
     }
 }
