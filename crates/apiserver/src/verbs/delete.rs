@@ -308,10 +308,17 @@ async fn remove(
     let leaving = change.server.allocators.leaving(change.resource, || current.value());
     let Some(last) = last else { return store.delete_with(key, current.revision, None, leaving).await };
     let shown = store.update(key.clone(), current.revision, last).await?;
-    match store.delete_with(key, shown.revision, None, leaving).await {
-        // Somebody who saw it end was faster: a pod's kubelet, the collector of pods.
-        Err(WriteError::Conflict { current: None }) => Ok(shown),
-        other => other,
+    // Its end is decided: neither a status written meanwhile (by a scheduler) nor somebody who was faster (a kubelet, the
+    // collector of pods) makes the request fail.
+    let mut newest = shown.revision;
+    loop {
+        match store.delete_with(key.clone(), newest, None, leaving.clone()).await {
+            Err(WriteError::Conflict { current: Some(other) }) if other.header.uid == shown.header.uid => {
+                newest = other.revision;
+            }
+            Err(WriteError::Conflict { .. }) => return Ok(shown),
+            other => return other,
+        }
     }
 }
 

@@ -1,6 +1,10 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::json;
 
 use crate::Bench;
+use crate::watching::Watch;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -133,4 +137,42 @@ async fn a_strict_patch_names_the_unknown_field() {
     assert!(message.ends_with(r#": strict decoding error: unknown field "dat""#), "{message}");
     let renamed = bench.patch(&format!("{path}/c"), "merge", &json!({"kind": "Secret"})).await;
     assert_eq!(renamed.code, 422, "{}", renamed.body);
+}
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// As the collector of pods does, who saw them end.
+async fn collect(bench: Arc<Bench>) {
+    let mut watch = Watch::at(&bench, &format!("{PODS}?watch=1")).await;
+    while let Some((_, pod)) = watch.next().await {
+        if pod["metadata"]["deletionTimestamp"].is_string() {
+            bench.delete(&format!("{PODS}/{}", pod["metadata"]["name"].as_str().unwrap())).await;
+        }
+    }
+}
+
+/// As the scheduler does, who cannot place the newest pod.
+async fn write(bench: Arc<Bench>, newest: Arc<AtomicUsize>) {
+    for count in 0.. {
+        let path = format!("{PODS}/p{}/status", newest.load(Ordering::Relaxed));
+        bench.patch(&path, "merge", &json!({"status": {"message": format!("try {count}")}})).await;
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deletion_succeeds_whoever_writes_the_pod_or_takes_it_away_meanwhile() {
+    let (bench, newest) = (Arc::new(Bench::new().await), Arc::new(AtomicUsize::new(0)));
+    let mut others = tokio::task::JoinSet::new();
+    others.spawn(collect(bench.clone()));
+    others.spawn(write(bench.clone(), newest.clone()));
+    others.spawn(write(bench.clone(), newest.clone()));
+    for index in 0..200 {
+        let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+        let created = bench.post(PODS, &json!({"metadata": {"name": format!("p{index}")}, "spec": spec})).await;
+        assert_eq!(created.code, 201);
+        newest.store(index, Ordering::Relaxed);
+        let answer = bench.delete(&format!("{PODS}/p{index}")).await;
+        assert_eq!(answer.code, 200, "{}", answer.body);
+    }
 }
