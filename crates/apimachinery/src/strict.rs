@@ -60,6 +60,29 @@ pub fn read(object: &mut Value, schema: SchemaNode<'_>) -> Result<Vec<String>, S
     walk(object, schema, true)
 }
 
+/// Numbers that are too large for their fields, as Go's reflection takes them: applies and strategic merges are no JSON for
+/// upstream, so nothing refuses them before validation does.
+pub fn wrap_integers(value: &mut Value, node: SchemaNode<'_>) {
+    match value {
+        Value::Number(number) if matches!(node.scalar(), Some(Type::Int32)) => {
+            let wide = number.as_i64().filter(|wide| i32::try_from(*wide).is_err());
+            if let Some(wide) = wide {
+                *value = u32::try_from(wide & 0xffff_ffff).expect("it was masked").cast_signed().into();
+            }
+        }
+        Value::Array(items) => {
+            let Some(below) = node.items() else { return };
+            items.iter_mut().for_each(|item| wrap_integers(item, below));
+        }
+        Value::Object(map) => map.iter_mut().for_each(|(key, item)| {
+            if let Some(below) = node.items().or_else(|| node.child(key)) {
+                wrap_integers(item, below);
+            }
+        }),
+        _ => {}
+    }
+}
+
 fn walk(object: &mut Value, schema: SchemaNode<'_>, keeps_empty: bool) -> Result<Vec<String>, String> {
     let mut walk = Walk { unknown: Vec::new(), structs: Vec::new(), keys: Vec::new(), keeps_empty };
     walk.value(object, schema, &Path::root())?;
@@ -425,6 +448,14 @@ mod tests {
 
     fn schema(group: &str, kind: &str) -> SchemaNode<'static> {
         api::schema::kind(group, "v1", kind).unwrap().node()
+    }
+
+    #[test]
+    fn numbers_that_are_too_large_wrap_where_upstream_has_no_json() {
+        let schema = api::schema::kind("apps", "v1", "Deployment").expect("it is a kind").node();
+        let mut object = json!({"spec": {"replicas": 2_147_483_648_i64, "minReadySeconds": 7}});
+        wrap_integers(&mut object, schema);
+        assert_eq!(object, json!({"spec": {"replicas": -2_147_483_648_i64, "minReadySeconds": 7}}));
     }
 
     #[test]

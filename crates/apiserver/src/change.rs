@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admission::Operation;
 use apimachinery::managed_fields;
-use apimachinery::validation::object_meta;
+use apimachinery::validation::object_meta::{self, Judged};
 use apimachinery::{GroupKind, Status, names, object, strict};
 use registry::strategy::Resource;
 use serde_json::Value;
@@ -99,6 +99,10 @@ impl Change<'_> {
         // Before the server's own additions: they are nobody's fields.
         self.manage(None, &mut object).await;
         self.mutate(Operation::Create, &mut object, None).await?;
+        if self.resource.strategy.names_itself() && [object::name(&object), object::generate_name(&object)] == ["", ""]
+        {
+            object::set_name(&mut object, &uuid::Uuid::new_v4().to_string());
+        }
         let (given, base) = (object::name(&object).to_owned(), object::generate_name(&object).to_owned());
         if !given.is_empty() || base.is_empty() {
             return self.named(&given).create_admitted(object).await;
@@ -132,6 +136,7 @@ impl Change<'_> {
         fill_system_fields(&mut object, &now);
         strategy.default(&mut object);
         strategy.prepare_for_create(&mut object, &self.call.context(&now));
+        registry::drop_disabled(self.resource, &mut object, None);
         if strategy.generation_at_create() {
             object::set_generation(&mut object, 1);
         }
@@ -145,6 +150,7 @@ impl Change<'_> {
         if self.dry_run {
             return self.dry_create(object);
         }
+        refuse_version(&object)?;
         let key = self.resource.key(self.namespace, self.name);
         let draft = self.draft(&object).await?;
         let written = self.server.store.create_with(key, draft, reservation.companions()).await;
@@ -251,7 +257,10 @@ impl Change<'_> {
         self.mutate(Operation::Update, &mut new, Some(old)).await?;
         strategy.default(&mut new);
         match self.part {
-            Part::Main | Part::Scale => strategy.prepare_for_update(&mut new, old, &self.call.context(&now)),
+            Part::Main | Part::Scale => {
+                strategy.prepare_for_update(&mut new, old, &self.call.context(&now));
+                registry::drop_disabled(self.resource, &mut new, Some(old));
+            }
             Part::Status => {
                 let part = &self.call.info.subresource;
                 strategy.prepare_for_part_update(part, &mut new, old, &self.call.context(&now));
@@ -284,13 +293,13 @@ impl Change<'_> {
     }
 
     fn validate_change(&self, new: &Value, old: &Value) -> Result<(), Status> {
-        let again = match self.part {
-            Part::Main | Part::Scale => registry::metadata_judged_again(self.resource),
-            Part::Status => 1,
-            Part::Other(_) | Part::Consequence(_) => 0,
+        let judged = match self.part {
+            Part::Main | Part::Scale => registry::metadata_judged(self.resource),
+            Part::Status => registry::status_metadata_judged(self.resource),
+            Part::Other(_) | Part::Consequence(_) => Judged::ONCE,
         };
         let mut errors = device_access::check_status(self, new, old);
-        errors.append(object_meta::validate_update(new, old, again));
+        errors.append(object_meta::validate_update(new, old, judged));
         match self.part {
             Part::Main | Part::Scale => errors.append(self.resource.strategy.validate_update(new, old)),
             Part::Status => {
@@ -430,6 +439,14 @@ fn drop_system_fields(object: &mut Value) {
     }
 }
 
+/// What is new has no version; a text that is none says nothing.
+fn refuse_version(object: &Value) -> Result<(), Status> {
+    match object::resource_version(object).parse() {
+        Ok(1..=u64::MAX) => Err(Status::internal("resourceVersion should not be set on objects to be created")),
+        _ => Ok(()),
+    }
+}
+
 /// After webhooks: they see an object that does not exist yet.
 fn fill_system_fields(object: &mut Value, now: &str) {
     drop_system_fields(object);
@@ -437,19 +454,26 @@ fn fill_system_fields(object: &mut Value, now: &str) {
     object::set_uid(object, &uuid::Uuid::new_v4().to_string());
 }
 
-/// What no update changes, whatever the client sent.
+/// What no update changes. Some is the server's whatever the client sent; some is only added, and judged where it differs.
 fn keep_system_fields(new: &mut Value, old: &Value) {
-    let fields = ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "creationTimestamp", "uid"];
-    let kept: Vec<_> =
-        fields.iter().map(|field| (*field, old.pointer(&format!("/metadata/{field}")).cloned())).collect();
+    let before = |field: &str| old.pointer(&format!("/metadata/{field}")).cloned();
     let metadata = object::metadata_mut(new);
     metadata.remove("selfLink");
     metadata.insert("resourceVersion".into(), object::resource_version(old).into());
-    for (field, value) in kept {
-        match value {
+    for field in ["generation", "creationTimestamp"] {
+        match before(field) {
             Some(value) => metadata.insert(field.into(), value),
             None => metadata.remove(field),
         };
+    }
+    if let Some(ending) = before("deletionTimestamp") {
+        metadata.insert("deletionTimestamp".into(), ending);
+    }
+    for field in ["deletionGracePeriodSeconds", "uid"] {
+        let absent = metadata.get(field).is_none_or(|value| value.is_null() || value == "");
+        if let Some(value) = before(field).filter(|_| absent) {
+            metadata.insert(field.into(), value);
+        }
     }
 }
 

@@ -154,10 +154,17 @@ pub fn object(call: &Call, code: StatusCode, resource: &Resource, item: &Item) -
             let version = object::resource_version(&value).to_string();
             value_response(call, code, &Table::new(call).whole(resource, &[value], json!({"resourceVersion": version})))
         }
-        Shape::PartialMetadata | Shape::PartialMetadataList => {
-            value_response(call, code, &partial(&item.value(resource)))
-        }
+        Shape::PartialMetadata => value_response(call, code, &partial(&item.value(resource))),
+        Shape::PartialMetadataList => not_of_one(call, resource),
     }
+}
+
+fn not_of_one(call: &Call, resource: &Resource) -> Response<Body> {
+    let why = format!(
+        "you requested PartialObjectMetadataList, but the requested object is not a list (*{}.{})",
+        resource.version, resource.kind
+    );
+    status(call.accept, &Status::failure(406, "NotAcceptable", why))
 }
 
 /// Any JSON value. In protobuf only those that say their kind, and have a message.

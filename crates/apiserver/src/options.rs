@@ -246,6 +246,9 @@ impl ListOptions {
         if !matches!(text, "" | "NotOlderThan") {
             errors.not_supported(&path, text, &["NotOlderThan"]);
         }
+        if !text.is_empty() && !self.continue_token.is_empty() {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
+        }
     }
 
     fn check_list(&self, text: &str, version: &str, errors: &mut ErrorList) {

@@ -1,16 +1,20 @@
-//! Deletes pods that nobody else will: those of nodes that are gone, those that were never assigned and are to end, and the
-//! oldest finished ones beyond a limit.
+//! Deletes pods that nobody else will: those of nodes that are gone for a while, those that are to end on nodes out of service or
+//! were never assigned, and the oldest finished ones beyond a limit.
 //!
 //! Reads: Pods, Nodes.  Writes: deletions of Pods.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::corev1::{Node, Pod};
 use apimachinery::ObjectKey;
 use async_trait::async_trait;
 use client::{Api, Client, DeleteParams, Error, Object, Patch};
 use controller_runtime::{Change, Index, Lister, ReconcileError, Reconciler, Requeue, WorkQueue};
-use serde_json::json;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::ignore::ignore_gone;
 use crate::pods::{by_node, is_deleted, phase};
@@ -18,6 +22,11 @@ use crate::{Config, Context};
 
 const NAME: &str = "pod-garbage-collector";
 const FINISHED: &str = "finished";
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+/// How long a node must be missing: it may be on its way, or come back.
+const QUARANTINE: Duration = Duration::from_secs(40);
+/// How long its pods are then deleted, until a pod that comes later gives the node another chance.
+const CLEARING: Duration = Duration::from_secs(20);
 
 pub(crate) fn start(context: &Context) {
     let (pods, nodes) = (context.informers.lister::<Pod>(), context.informers.lister::<Node>());
@@ -26,7 +35,7 @@ pub(crate) fn start(context: &Context) {
     pods.subscribe(move |change: &Change<Pod>| by_pod.add(change.object().key()));
     let (by_node, placed) = (queue.clone(), by_node(&pods));
     nodes.subscribe(move |change: &Change<Node>| {
-        if matches!(change, Change::Deleted(_)) {
+        if matches!(change, Change::Deleted(_)) || is_out_of_service(change.object()) {
             placed.get(change.object().name()).iter().for_each(|pod| by_node.add(pod.key()));
         }
     });
@@ -36,6 +45,7 @@ pub(crate) fn start(context: &Context) {
         pods: pods.clone(),
         finished: pods.index(FINISHED, |pod| is_finished(pod).then(|| FINISHED.to_owned()).into_iter().collect()),
         nodes: nodes.clone(),
+        missing: Mutex::default(),
     };
     context.run(NAME, reconciler, queue, 1, async move {
         pods.synced().await;
@@ -49,10 +59,32 @@ struct PodGcReconciler {
     pods: Lister<Pod>,
     finished: Index<Pod>,
     nodes: Lister<Node>,
+    missing: Mutex<Missing>,
+}
+
+/// Since when nodes of pods are missing.
+#[derive(Default)]
+struct Missing(HashMap<String, Instant>);
+
+impl Missing {
+    /// How long the node is still given; `None` when its pods can go.
+    fn wait(&mut self, node: &str) -> Option<Duration> {
+        let now = Instant::now();
+        self.0.retain(|_, since| now - *since < QUARANTINE + CLEARING);
+        let since = *self.0.entry(node.to_owned()).or_insert(now);
+        QUARANTINE.checked_sub(now - since).filter(|left| !left.is_zero())
+    }
 }
 
 fn node(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+}
+
+fn is_out_of_service(node: &Node) -> bool {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let is_ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    !is_ready && taints.iter().any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
 fn is_finished(pod: &Pod) -> bool {
@@ -65,37 +97,48 @@ impl Reconciler for PodGcReconciler {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ReconcileError> {
         let Some(pod) = self.pods.get(key) else { return Ok(Requeue::AwaitChange) };
-        if !node(&pod).is_empty() {
-            if self.node_is_gone(node(&pod)).await? {
-                tracing::info!(pod = %key, node = node(&pod), "deleting a pod whose node is gone");
-                self.fail(&pod).await?;
+        if node(&pod).is_empty() {
+            if is_deleted(&pod.metadata) {
                 self.delete(&pod).await?;
-            } else if is_finished(&pod) {
-                self.thin_out().await?;
             }
-        } else if is_deleted(&pod.metadata) {
-            self.delete(&pod).await?;
+            return Ok(Requeue::AwaitChange);
+        }
+        match self.nodes.get(&ObjectKey::cluster(node(&pod))) {
+            None => return self.orphaned(&pod).await,
+            Some(node) if is_deleted(&pod.metadata) && is_out_of_service(&node) => {
+                self.fail(&pod, None).await?;
+                self.delete(&pod).await?;
+            }
+            Some(_) if is_finished(&pod) => self.thin_out().await?,
+            Some(_) => {}
         }
         Ok(Requeue::AwaitChange)
     }
 }
 
 impl PodGcReconciler {
-    /// The cache may be behind: the server has the last word.
-    async fn node_is_gone(&self, name: &str) -> Result<bool, Error> {
-        if self.nodes.get(&ObjectKey::cluster(name)).is_some() {
-            return Ok(false);
+    /// A pod whose node is in no cache. The cache may be behind: the server has the last word.
+    async fn orphaned(&self, pod: &Pod) -> Result<Requeue, ReconcileError> {
+        let wait = self.missing.lock().wait(node(pod));
+        if let Some(wait) = wait {
+            return Ok(Requeue::After(wait));
         }
-        Ok(Api::<Node>::all(&self.client).get_opt(name).await?.is_none())
+        if Api::<Node>::all(&self.client).get_opt(node(pod)).await?.is_none() {
+            tracing::info!(pod = %pod.key(), node = node(pod), "deleting a pod whose node is gone");
+            let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": "PodGC: node no longer exists"});
+            self.fail(pod, Some(condition)).await?;
+            self.delete(pod).await?;
+        }
+        Ok(Requeue::AwaitChange)
     }
 
     /// A pod that ran must not look as if it still did, should anybody see it before it is gone.
-    async fn fail(&self, pod: &Pod) -> Result<(), Error> {
+    async fn fail(&self, pod: &Pod, condition: Option<Value>) -> Result<(), Error> {
         if is_finished(pod) {
             return Ok(());
         }
-        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": "PodGC: node no longer exists"});
-        let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"phase": "Failed", "conditions": [condition]}});
+        let conditions = Value::from_iter(condition);
+        let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"phase": "Failed", "conditions": conditions}});
         let api = Api::<Pod>::namespaced(&self.client, pod.namespace());
         ignore_gone(api.patch_status(pod.name(), &Patch::Strategic(patch)).await)
     }
@@ -116,5 +159,22 @@ impl PodGcReconciler {
             self.delete(pod).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_missing_node_has_forty_seconds_and_later_pods_give_it_as_many_again() {
+        let mut missing = Missing::default();
+        assert_eq!(missing.wait("n"), Some(QUARANTINE));
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!((missing.wait("n"), missing.wait("other")), (Some(Duration::from_secs(10)), Some(QUARANTINE)));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(missing.wait("n"), None);
+        tokio::time::advance(CLEARING).await;
+        assert_eq!(missing.wait("n"), Some(QUARANTINE));
     }
 }

@@ -21,6 +21,7 @@ mod coordination;
 mod core;
 mod counts;
 mod defaults;
+mod disabled;
 mod discovery;
 mod events;
 pub mod flow_bootstrap;
@@ -41,8 +42,10 @@ mod storage;
 pub mod strategy;
 
 pub use absent::shown as shown_errors;
+pub use core::check_service_addresses;
+pub use disabled::drop_disabled;
 pub use pod_spec::qos_class;
-pub use repeats::metadata_judged_again;
+pub use repeats::{metadata_judged, status_metadata_judged};
 pub use resources::{by_kind, resource, resources};
 pub use strategy::{
     Column, Context, Custom, NameRule, Resource, ScalePaths, Schema, Strategy, StrategyRef, Subresource,

@@ -177,7 +177,7 @@ pub trait Strategy: Sync + Send {
 
     /// Keeps what the status endpoint may not change (spec, most metadata).
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
-        strategy_keep_all_but_status(new, old);
+        keep_all_but_status_and_metadata(new, old);
     }
 
     fn validate_status_update(&self, _new: &Value, _old: &Value) -> ErrorList {
@@ -281,6 +281,11 @@ pub trait Strategy: Sync + Send {
         None
     }
 
+    /// Whether an object that is created without a name gets one.
+    fn names_itself(&self) -> bool {
+        false
+    }
+
     fn allows_create_on_update(&self) -> bool {
         false
     }
@@ -305,8 +310,6 @@ pub trait Strategy: Sync + Send {
 pub enum NameRule {
     DnsSubdomain,
     DnsLabel,
-    /// RFC 1035 label: services.
-    Dns1035Label,
     /// Only what a path segment forbids: RBAC kinds.
     PathSegment,
     /// The name is an address: IPAddress.
@@ -321,7 +324,6 @@ impl NameRule {
         match self {
             Self::DnsSubdomain => rules::is_dns1123_subdomain(&masked),
             Self::DnsLabel => rules::is_dns1123_label(&masked),
-            Self::Dns1035Label => rules::is_dns1035_label(&masked),
             Self::PathSegment => rules::is_path_segment_name(value),
             Self::Ip => match rules::parse_ip(value).map(|address| address.to_canonical().to_string()) {
                 Some(canonical) if canonical == value => Vec::new(),
@@ -388,22 +390,19 @@ pub fn keep_status(new: &mut Value, old: &Value) {
     };
 }
 
-/// Puts everything of `old` into `new` except `status` and the metadata that a status endpoint may change
-/// (annotations, finalizers, managed fields).
-pub fn strategy_keep_all_but_status(new: &mut Value, old: &Value) {
-    keep_all_but_status_and_metadata(new, old);
-    for name in ["labels", "ownerReferences"] {
-        keep_metadata(new, old, name);
-    }
-}
-
-/// The same for kinds whose status endpoint may change labels too (nodes, pods, namespaces, services).
+/// Everything but status and metadata stays: most status endpoints may change metadata too.
 pub fn keep_all_but_status_and_metadata(new: &mut Value, old: &Value) {
     let (Some(new), Some(old)) = (new.as_object_mut(), old.as_object()) else { return };
     new.retain(|name, _| name == "status" || name == "metadata");
     for (name, value) in old.iter().filter(|(name, _)| *name != "status" && *name != "metadata") {
         new.insert(name.clone(), value.clone());
     }
+}
+
+/// The same for kinds whose metadata stays, besides what the server itself keeps there.
+pub fn keep_all_but_the_status(new: &mut Value, old: &Value) {
+    keep_all_but_status_and_metadata(new, old);
+    ["labels", "annotations", "finalizers", "ownerReferences"].iter().for_each(|name| keep_metadata(new, old, name));
 }
 
 pub fn keep_metadata(new: &mut Value, old: &Value, name: &str) {

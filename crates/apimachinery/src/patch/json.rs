@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::PatchError;
+use crate::strict;
 
 const OPERATIONS_MAX: usize = 10_000;
 /// What all copies of a patch may add, as JSON. Copies of copies double: without a limit forty of them fill any memory.
@@ -43,29 +44,53 @@ pub fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
     Ok(document.root)
 }
 
+/// What a strict reader finds in the operations: keys that are unknown or stand twice. Texts must be texts for it.
+pub fn problems(patch: &[u8]) -> Result<Vec<String>, PatchError> {
+    let operations = operations(patch, "[]handlers.jsonPatchOp", "handlers.jsonPatchOp")?;
+    let mut found = Vec::new();
+    for (index, operation) in operations.iter().enumerate() {
+        for (key, value) in operation {
+            match (key.as_str(), value) {
+                ("op" | "path" | "from", Value::String(_) | Value::Null) | ("value", _) => {}
+                ("op" | "path" | "from", other) => {
+                    let place = format!("struct field jsonPatchOp.{key} of type string");
+                    return Err(mistyped(other, &place));
+                }
+                _ => found.push(format!("json patch unknown field \"[{index}].{key}\"")),
+            }
+        }
+    }
+    found.extend(strict::duplicates(patch).into_iter().map(|problem| format!("json patch {problem}")));
+    Ok(found)
+}
+
 fn decode(patch: &[u8]) -> Result<Vec<Map<String, Value>>, PatchError> {
-    let refused = |found: &Value, wanted: &str| {
-        let found = match found {
-            Value::Object(_) => "object",
-            Value::Array(_) => "array",
-            Value::String(_) => "string",
-            Value::Number(_) => "number",
-            Value::Bool(_) | Value::Null => "bool",
-        };
-        let why = format!("json: cannot unmarshal {found} into Go value of type jsonpatch.{wanted}");
-        PatchError::Malformed(format!("error decoding patch: {why}"))
-    };
+    operations(patch, "jsonpatch.Patch", "jsonpatch.Operation")
+}
+
+fn operations(patch: &[u8], list: &str, one: &str) -> Result<Vec<Map<String, Value>>, PatchError> {
     let operations = match super::parse(patch)? {
         Value::Array(operations) => operations,
         Value::Null => Vec::new(),
-        other => return Err(refused(&other, "Patch")),
+        other => return Err(mistyped(&other, &format!("value of type {list}"))),
     };
     let operation = |operation| match operation {
         Value::Object(operation) => Ok(operation),
         Value::Null => Ok(Map::new()),
-        other => Err(refused(&other, "Operation")),
+        other => Err(mistyped(&other, &format!("value of type {one}"))),
     };
     operations.into_iter().map(operation).collect()
+}
+
+fn mistyped(found: &Value, wanted: &str) -> PatchError {
+    let found = match found {
+        Value::Object(_) => "object",
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) | Value::Null => "bool",
+    };
+    PatchError::Malformed(format!("error decoding patch: json: cannot unmarshal {found} into Go {wanted}"))
 }
 
 struct Document {
@@ -257,6 +282,17 @@ mod tests {
         ] {
             assert_eq!(patched(refused.clone()), Err(422), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_strict_reader_names_unknown_keys_and_keys_that_stand_twice() {
+        let patch = br#"[{"op":"add","path":"/a","Op":"q"},{"op":"add","op":"add","path":"/c","from":null}]"#;
+        let found = ["json patch unknown field \"[0].Op\"", "json patch duplicate field \"[1].op\""];
+        assert_eq!(problems(patch).unwrap(), found);
+        let refused = problems(br#"[{"op":"add","path":"/a","from":1}]"#).unwrap_err().to_string();
+        let text =
+            "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.from of type string";
+        assert_eq!(refused, text);
     }
 
     #[test]

@@ -74,9 +74,7 @@ fn merge_ordered_lists(
 ) -> Result<(), PatchError> {
     let directives: Vec<String> = patch.keys().filter(|key| key.starts_with(ORDER_PREFIX)).cloned().collect();
     for directive in directives {
-        let Some(Value::Array(order)) = patch.remove(&directive) else {
-            return Err(bad_format("setElementOrder list"));
-        };
+        let order = as_list(patch.remove(&directive))?.unwrap_or_default();
         let name = &directive[ORDER_PREFIX.len()..];
         let node = schema.and_then(|schema| schema.child(name));
         let merged = merge_ordered_list(original.get(name), patch.remove(name), &order, node)?;
@@ -189,8 +187,8 @@ fn delete_from_primitives(original: &mut Map<String, Value>, name: &str, change:
 
 fn merge_slice(original: Vec<Value>, patch: Vec<Value>, node: Schema<'_>) -> Result<Vec<Value>, PatchError> {
     let key = node.map_or("", |node| node.patch_merge_key());
-    let objects = original.iter().chain(&patch).any(Value::is_object);
-    if !objects {
+    check_types(original.iter().chain(&patch))?;
+    if !original.iter().chain(&patch).any(Value::is_object) {
         let mut merged = original.clone();
         merged.extend(patch.iter().filter(|item| !original.contains(item)).cloned());
         return Ok(in_order(merged, &patch, &original, ""));
@@ -205,6 +203,18 @@ fn merge_slice(original: Vec<Value>, patch: Vec<Value>, node: Schema<'_>) -> Res
         merge_item(&mut merged, change, key, item_node)?;
     }
     Ok(in_order(merged, &patch, &server_order, key))
+}
+
+/// Items are all of one type, and none is a list.
+fn check_types<'a>(mut items: impl Iterator<Item = &'a Value>) -> Result<(), PatchError> {
+    let Some(first) = items.next() else { return Ok(()) };
+    if first.is_array() {
+        return Err(PatchError::Unprocessable("lists of lists are not supported".into()));
+    }
+    match items.find(|item| std::mem::discriminant(*item) != std::mem::discriminant(first)) {
+        Some(other) => Err(PatchError::Contradictory(format!("list element types are not identical: {first} {other}"))),
+        None => Ok(()),
+    }
 }
 
 fn no_merge_key(item: &Value, key: &str) -> PatchError {

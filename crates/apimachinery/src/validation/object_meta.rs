@@ -68,11 +68,31 @@ fn lists_and_maps(metadata: &Value, path: &Path) -> ErrorList {
     errors
 }
 
-/// The rules for a change of metadata. Upstream judges its lists and maps as those of a new object, as those of a change, and
-/// `again` as often as the kind's own rules do; it tells every complaint each time.
-pub fn validate_update(new: &Value, old: &Value, again: usize) -> ErrorList {
+/// How often upstream judges the metadata of a change, all of its rules together.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    /// Its lists and maps.
+    pub lists: usize,
+    /// What must not change; lists and maps are judged with it.
+    pub changes: usize,
+}
+
+impl Judged {
+    /// By what is common to all kinds alone.
+    pub const ONCE: Judged = Judged { lists: 2, changes: 1 };
+}
+
+/// The rules for a change of metadata. Every complaint is told as often as upstream tells it.
+pub fn validate_update(new: &Value, old: &Value, judged: Judged) -> ErrorList {
     let path = Path::new("metadata");
-    let mut errors = lists_and_maps(&new["metadata"], &path);
+    let mut errors = ErrorList::new();
+    (0..judged.changes).for_each(|_| errors.append(changes(new, old, &path)));
+    (judged.changes..judged.lists).for_each(|_| errors.append(lists_and_maps(&new["metadata"], &path)));
+    errors
+}
+
+fn changes(new: &Value, old: &Value, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
     if object::deletion_timestamp(old).is_some() {
         errors.append(no_new_finalizers(new, old, &path.child("finalizers")));
     }
@@ -86,7 +106,7 @@ pub fn validate_update(new: &Value, old: &Value, again: usize) -> ErrorList {
     for name in names {
         errors.append(immutable(&new["metadata"][name], &old["metadata"][name], &path.child(name)));
     }
-    (0..=again).for_each(|_| errors.append(lists_and_maps(&new["metadata"], &path)));
+    errors.append(lists_and_maps(&new["metadata"], path));
     errors
 }
 
@@ -247,7 +267,8 @@ mod tests {
     fn an_update_keeps_identity() {
         let old = json!({"metadata": {"name": "a", "uid": "1", "resourceVersion": "5"}});
         let new = json!({"metadata": {"name": "b", "uid": "1"}});
-        let fields: Vec<String> = validate_update(&new, &old, 0).iter().map(|error| error.field.clone()).collect();
+        let fields: Vec<String> =
+            validate_update(&new, &old, Judged::ONCE).iter().map(|error| error.field.clone()).collect();
         assert_eq!(fields, ["metadata.resourceVersion", "metadata.name"]);
     }
 }

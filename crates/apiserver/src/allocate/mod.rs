@@ -163,6 +163,12 @@ impl Allocators {
         let outcome = self.allocate(old, new, &mut reservation.taken, dry_run);
         outcome.map_err(|refused| refused.into_status(object::name(new)))?;
         reservation.freed = service::no_longer(old, new);
+        // An address belongs to a service by its name.
+        if let Some(address) = reservation.taken.addresses.first().filter(|_| !dry_run && object::name(new).is_empty())
+        {
+            let refused = service::nameless(*address);
+            return Err(Status::invalid(&GroupKind::new("", "Service"), "", &refused));
+        }
         let made = reservation.taken.addresses.iter().filter_map(|address| ip_address::create(*address, new));
         reservation.companions = made.chain(self.removals(&reservation.freed)).collect();
         Ok(reservation)

@@ -72,14 +72,18 @@ pub fn allocate(
 ) -> Result<(), Refused> {
     let before = old.map(held).unwrap_or_default();
     carry_over(old, new);
+    let faults = registry::check_service_addresses(new);
+    if !faults.is_empty() {
+        return Err(faults.into());
+    }
     check_families(new)?;
     if needs_address(new) {
         address(addresses, &before, new, taken)?;
-    } else if kind(new) == "ExternalName" {
+    } else if kind(new) == "ExternalName" && old.is_some() {
         drop_address(new);
     }
     if needs_ports(new) {
-        node_ports(pool, &before, new, taken)?;
+        node_ports(pool, &before, new, taken, addresses.dry_run)?;
     } else if old.is_some_and(needs_ports) {
         drop_unwanted_ports(old, new);
     }
@@ -192,6 +196,16 @@ fn address_error(asked: &str, error: &AddressError) -> Refused {
     Refused::Invalid(errors)
 }
 
+pub fn nameless(address: Ipv4Addr) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let why = format!(
+        "failed to allocate IP: IPAddress.networking.k8s.io {:?} is invalid: spec.parentRef.name: Required value",
+        address.to_string()
+    );
+    errors.invalid(&Path::new("spec").child("clusterIPs"), json!([""]), why);
+    errors
+}
+
 fn drop_address(new: &mut Value) {
     if let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) {
         for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
@@ -200,7 +214,13 @@ fn drop_address(new: &mut Value) {
     }
 }
 
-fn node_ports(pool: &mut PortPool, before: &Held, new: &mut Value, taken: &mut Held) -> Result<(), ErrorList> {
+fn node_ports(
+    pool: &mut PortPool,
+    before: &Held,
+    new: &mut Value,
+    taken: &mut Held,
+    dry_run: bool,
+) -> Result<(), ErrorList> {
     let mut assigned: Vec<(u16, String)> = Vec::new();
     let list = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
     for (index, port) in list.into_iter().flatten().enumerate() {
@@ -210,6 +230,8 @@ fn node_ports(pool: &mut PortPool, before: &Held, new: &mut Value, taken: &mut H
             // One number may serve several protocols of the same Service.
             Some(number) if assigned.iter().any(|(other, used)| *other == number && *used != protocol) => number,
             Some(number) if before.ports.contains(&number) => number,
+            // As upstream: only what is really to be taken is looked up in the range.
+            Some(number) if dry_run && !pool.range().contains(&number) => number,
             Some(number) => {
                 pool.take(number).map_err(|error| port_error(pool, &path, number, error))?;
                 taken.ports.push(number);
@@ -350,11 +372,13 @@ mod tests {
         let mut refused = |mut service: Value| all.allocate(None, &mut service, &mut Held::default()).unwrap_err();
         let mut asked = service("ClusterIP", 0);
         asked["spec"]["clusterIP"] = "10.96.0.9".into();
+        asked["spec"]["clusterIPs"] = json!(["10.96.0.9"]);
         assert_eq!(
             refused(asked.clone()),
             r#"spec.clusterIPs: Invalid value: ["10.96.0.9"]: failed to allocate IP 10.96.0.9: provided IP is already allocated"#
         );
         asked["spec"]["clusterIP"] = "192.168.0.1".into();
+        asked["spec"]["clusterIPs"] = json!(["192.168.0.1"]);
         assert!(refused(asked).ends_with("192.168.0.1: the provided network does not match the current range"));
         assert_eq!(
             refused(service("NodePort", 30123)),

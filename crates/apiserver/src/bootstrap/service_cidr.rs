@@ -30,7 +30,10 @@ fn key() -> Key {
 pub async fn run(server: &Inner) -> Result<(), Status> {
     let cidr = server.config.service_cidr.to_string();
     match server.store.get(&key()) {
-        None => super::ensure(server, GROUP, "servicecidrs", "", NAME, wanted(&cidr)?).await,
+        None => {
+            super::ensure(server, GROUP, "servicecidrs", "", NAME, wanted(&cidr)).await?;
+            set_ready(server, &cidr).await
+        }
         Some(stored) => match plan(&stored.value(), &cidr) {
             Plan::Keep => Ok(()),
             Plan::Mismatch => {
@@ -79,9 +82,9 @@ fn plan(stored: &Value, cidr: &str) -> Plan {
     }
 }
 
-/// What it is at first, ready and with its owners.
-fn wanted(cidr: &str) -> Result<Value, Status> {
-    let Some(resource) = catalog::of_storage(GROUP, "servicecidrs") else { return Ok(Value::Null) };
+/// What it is at first, with its owner.
+fn wanted(cidr: &str) -> Value {
+    let Some(resource) = catalog::of_storage(GROUP, "servicecidrs") else { return Value::Null };
     let mut new = json!({
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -91,7 +94,7 @@ fn wanted(cidr: &str) -> Result<Value, Status> {
     let now = apimachinery::time::format(jiff::Timestamp::now());
     let manager = Manager { name: MANAGER, api_version: API_VERSION, subresource: "" };
     managed_fields::update(None, &mut new, resource.schema.node(), &manager, &["status"], &now);
-    ready(&new, &now)
+    new
 }
 
 /// The object with the condition, applied as its controller applies it.
@@ -139,7 +142,9 @@ mod tests {
 
     #[test]
     fn it_is_made_ready_once_and_with_its_owners() {
-        let new = wanted("10.96.0.0/16").unwrap();
+        let first = wanted("10.96.0.0/16");
+        assert_eq!(plan(&first, "10.96.0.0/16"), Plan::SetReady);
+        let new = ready(&first, "2026-01-01T00:00:00Z").unwrap();
         assert_eq!(plan(&new, "10.96.0.0/16"), Plan::Keep);
         assert_eq!(plan(&new, "10.97.0.0/16"), Plan::Mismatch);
         assert_eq!(new["status"]["conditions"][0]["reason"], "");

@@ -16,7 +16,7 @@ use crate::change::{Change, Part};
 use crate::custom::convert;
 use crate::decode::{self, Expected};
 use crate::encode::{self, Item};
-use crate::options::WriteOptions;
+use crate::options::{FieldValidation, WriteOptions};
 use crate::ownership::{self, Ownership};
 use crate::server::Inner;
 use crate::verbs::apply::{self, Configuration};
@@ -76,7 +76,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     let change = Change { ownership: Ownership::Settled, ..base };
     let wish = match (is_patch, apply::is_asked(call)) {
         (_, true) => Wish::Apply(Configuration::of(call, &options, &body)?),
-        (true, _) => Wish::Patch(PatchType::of(call)?, &body),
+        (true, _) => Wish::Patch(PatchType::of(call)?, &body, options.field_validation),
         (false, _) => {
             let expected = Expected::of(&SCALE);
             Wish::Whole(decode::object(call, &body, &expected, options.field_validation)?)
@@ -125,7 +125,7 @@ fn replicas_of(change: &Change<'_>, scale: &Value) -> Result<i64, Status> {
 
 enum Wish<'a> {
     Whole(Value),
-    Patch(PatchType, &'a [u8]),
+    Patch(PatchType, &'a [u8], FieldValidation),
     Apply(Configuration),
 }
 
@@ -135,11 +135,19 @@ impl Wish<'_> {
         let node = SCALE.schema.node();
         let mut scale = match self {
             Wish::Whole(scale) => scale.clone(),
-            Wish::Patch(kind, body) => kind.apply(live, body, node).map_err(|error| error.to_status())?,
+            Wish::Patch(kind, body, _) => kind.apply(live, body, node).map_err(|error| error.to_status())?,
             Wish::Apply(config) => at_scale(change, |endpoint| config.applied(change.call, endpoint, Some(live)))?,
         };
-        strict::normalize(&mut scale, node).map_err(|why| self.undecodable(&scale, &why))?;
+        let mut problems = strict::normalize(&mut scale, node).map_err(|why| self.undecodable(&scale, &why))?;
         settle_name(change.call, &mut scale)?;
+        if object::namespace(&scale) != change.namespace && !object::namespace(&scale).is_empty() {
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Status::bad_request(why));
+        }
+        if let Wish::Patch(_, body, validation) = self {
+            problems.extend(strict::duplicates(body));
+            decode::complain(change.call, &SCALE.gvk(), problems, *validation)?;
+        }
         if !matches!(self, Wish::Apply(_)) {
             at_scale(change, |endpoint| endpoint.update(Some(live), &mut scale, &change.manager));
         }
@@ -148,7 +156,7 @@ impl Wish<'_> {
 
     fn undecodable(&self, scale: &Value, why: &str) -> Status {
         match self {
-            Wish::Patch(_, body) => patch::undecodable(&String::from_utf8_lossy(body), why),
+            Wish::Patch(_, body, _) => patch::undecodable(&String::from_utf8_lossy(body), why),
             Wish::Whole(_) | Wish::Apply(_) => ownership::unconvertible(&SCALE, scale, why),
         }
     }

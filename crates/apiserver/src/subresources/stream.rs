@@ -19,11 +19,12 @@ use crate::stages::authorize;
 
 /// Parameters of logs that the kubelet takes as they are.
 const LOG_PARAMETERS: &[&str] =
-    &["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream"];
+    &["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes"];
 
 pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource, sub: &str) -> Result<Response<Body>, Status> {
-    if sub != "log" {
-        authorize_upgrade(server, call, sub)?;
+    match sub {
+        "log" => check_log_parameters(call)?,
+        _ => authorize_upgrade(server, call, sub)?,
     }
     let stored = server.store.get(&resource.key(&call.info.namespace, &call.info.name));
     let pod = stored.ok_or_else(|| call.not_found(resource, &call.info.name))?.value();
@@ -95,7 +96,6 @@ fn container(call: &Call, pod: &Value) -> Result<String, Status> {
 
 fn log_path(call: &Call, pod: &Value) -> Result<String, Status> {
     let info = &call.info;
-    check_log_parameters(call)?;
     let container = container(call, pod)?;
     let given = LOG_PARAMETERS.iter().filter_map(|name| Some(format!("{name}={}", escape(call.query.get(name)?))));
     let query = given.collect::<Vec<_>>().join("&");
@@ -104,21 +104,25 @@ fn log_path(call: &Call, pod: &Value) -> Result<String, Status> {
 
 fn check_log_parameters(call: &Call) -> Result<(), Status> {
     let mut errors = apimachinery::field::ErrorList::new();
+    let path = apimachinery::field::Path::new;
     let number = |name: &str| call.query.get(name).and_then(|text| text.parse::<i64>().ok());
+    let both = call.query.has("sinceSeconds") && call.query.has("sinceTime");
     for (name, least, why) in [
         ("tailLines", 0, "must be greater than or equal to 0"),
-        ("sinceSeconds", 1, "must be greater than 0"),
         ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
     ] {
-        if let Some(value) = number(name).filter(|value| *value < least) {
-            errors.invalid(&apimachinery::field::Path::new(name), value, why);
+        let is_judged = name != "sinceSeconds" || !both;
+        if let Some(value) = number(name).filter(|value| is_judged && *value < least) {
+            errors.invalid(&path(name), value, why);
         }
     }
-    if call.query.has("sinceSeconds") && call.query.has("sinceTime") {
-        errors.forbidden(
-            &apimachinery::field::Path::new(""),
-            "at most one of `sinceTime` or `sinceSeconds` may be specified",
-        );
+    if both {
+        errors.forbidden(&path(""), "at most one of `sinceTime` or `sinceSeconds` may be specified");
+    }
+    // To choose a stream is a feature that is off by default.
+    if call.query.has("stream") {
+        errors.forbidden(&path("stream"), "may not be specified");
     }
     if errors.is_empty() {
         return Ok(());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apimachinery::managed_fields::Endpoint;
-use apimachinery::{Status, object};
+use apimachinery::{Status, object, strict};
 use http::{Response, StatusCode};
 use registry::strategy::Resource;
 use serde_json::Value;
@@ -107,6 +107,9 @@ async fn write(change: &Change<'_>, config: &Configuration) -> Result<Updated, S
 fn next(change: &Change<'_>, config: &Configuration, live: Option<&Value>) -> Result<Value, Status> {
     let (call, resource) = (change.call, change.resource);
     let mut new = change.at_endpoint(|endpoint| config.applied(call, endpoint, live))?;
+    if resource.custom.is_none() {
+        strict::wrap_integers(&mut new, resource.schema.node());
+    }
     let decoded = resource.strategy.decode(&mut new, resource.schema.node());
     decoded.map_err(|why| ownership::unconvertible(resource, &new, &why))?;
     encode::set_kind(resource, &mut new);

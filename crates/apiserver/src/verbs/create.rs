@@ -11,7 +11,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::change::{Change, Part};
 use crate::decode::{self, Expected};
-use crate::encode;
+use crate::encode::{self, Item};
 use crate::options::WriteOptions;
 use crate::server::Inner;
 use crate::subresources::reviews;
@@ -23,13 +23,10 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     let mut wanted = decode::object(call, &body, &expected, options.field_validation)?;
     settle_namespace(call, resource, &mut wanted)?;
     if let Some(review) = reviews::run(server, call, resource, &mut wanted, &options).await? {
-        return Ok(encode::value_response(call, StatusCode::CREATED, &review));
+        return Ok(encode::object(call, StatusCode::CREATED, resource, &Item::Value(review)));
     }
     if resource.group.is_empty() && resource.name == "bindings" {
         return crate::subresources::binding::create(server, call, resource, wanted, &options).await;
-    }
-    if !object::resource_version(&wanted).is_empty() {
-        return Err(Status::internal("resourceVersion should not be set on objects to be created"));
     }
     let given = object::name(&wanted).to_string();
     let change = Change { name: &given, ..Change::of(server, call, resource, Part::Main, &options) };

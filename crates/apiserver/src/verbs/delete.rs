@@ -337,16 +337,16 @@ pub async fn collection(server: &Arc<Inner>, call: &Call, resource: &Arc<Resourc
         .collect();
     let mut chosen = filter.choose(server, resource, chosen).await?;
     chosen.truncate(if list.limit == 0 { usize::MAX } else { list.limit });
-    let mut items = Vec::with_capacity(chosen.len());
-    for (object, _) in chosen {
+    for (object, _) in &chosen {
         let header = &object.header;
         let change = delete_change(server, call, resource, &options, &header.namespace, &header.name);
         match delete(&change, &options).await {
-            Ok(Deleted::Now(item) | Deleted::Later(item)) => items.push(item),
-            Err(status) if status.is_not_found() => {}
-            Err(status) => return Err(status),
+            Err(status) if !status.is_not_found() => return Err(status),
+            _ => {}
         }
     }
+    // As they were chosen.
+    let items = chosen.into_iter().map(|(_, item)| item).collect();
     let metadata = json!({"resourceVersion": snapshot.revision().to_string()});
     Ok(encode::list(call, resource, items, &metadata))
 }

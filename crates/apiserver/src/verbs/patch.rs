@@ -18,7 +18,7 @@ use crate::change::{Change, Part, Updated};
 use crate::options::{FieldValidation, WriteOptions};
 use crate::server::Inner;
 use crate::verbs::apply;
-use crate::verbs::update::settle_name;
+use crate::verbs::update::{check_version, settle_name};
 use crate::{decode, encode};
 
 const TYPES: &[&str] = &[
@@ -77,32 +77,38 @@ struct Patcher<'a> {
 
 impl Patcher<'_> {
     fn patched(&self, old: &Value) -> Result<Value, Status> {
+        let problems = self.problems().map_err(|error| error.to_status())?;
         let applied = self.kind.apply(old, &self.body, self.resource.schema.node());
         let mut new = applied.map_err(|error| error.to_status())?;
         patch::check_kind(&new, old, &String::from_utf8_lossy(&self.body))?;
-        self.normalize(&mut new)?;
+        self.normalize(&mut new, problems)?;
         encode::set_kind(self.resource, &mut new);
-        self.fill_identity(old, &mut new);
+        // A patch that takes the namespace away still means the object of the path.
+        if self.resource.namespaced && object::namespace(&new).is_empty() {
+            object::set_namespace(&mut new, object::namespace(old));
+        }
         settle_name(self.call, &mut new)?;
         check_fixed(self.call, self.resource, old, &new)?;
         Ok(new)
     }
 
-    /// A patch that replaces everything still means the object of the path.
-    fn fill_identity(&self, old: &Value, new: &mut Value) {
-        if object::name(new).is_empty() {
-            object::set_name(new, &self.call.info.name);
-        }
-        if self.resource.namespaced && object::namespace(new).is_empty() {
-            object::set_namespace(new, object::namespace(old));
+    /// What a strict reader finds in the patch itself. Who ignores it is read as leniently as the patch's library reads.
+    fn problems(&self) -> Result<Vec<String>, PatchError> {
+        match self.kind {
+            _ if self.validation == FieldValidation::Ignore => Ok(Vec::new()),
+            PatchType::Json => patch::json::problems(&self.body),
+            PatchType::Merge | PatchType::Strategic => Ok(strict::duplicates(&self.body)),
         }
     }
 
-    fn normalize(&self, new: &mut Value) -> Result<(), Status> {
+    fn normalize(&self, new: &mut Value, of_patch: Vec<String>) -> Result<(), Status> {
         let shown = || String::from_utf8_lossy(&self.body).into_owned();
+        if matches!(self.kind, PatchType::Strategic) {
+            strict::wrap_integers(new, self.resource.schema.node());
+        }
         let decoded = self.resource.strategy.decode(new, self.resource.schema.node());
         let mut problems = decoded.map_err(|why| patch::undecodable(&shown(), &why))?;
-        problems.extend(strict::duplicates(&self.body));
+        problems.extend(of_patch);
         if self.validation == FieldValidation::Strict && !problems.is_empty() {
             let why = format!("strict decoding error: {}", problems.join(", "));
             return Err(patch::undecodable(&shown(), &why));
@@ -111,23 +117,12 @@ impl Patcher<'_> {
     }
 }
 
-/// A patch that names a version or uid means that one.
+/// A patch that names a version means that one.
 pub fn check_fixed(call: &Call, resource: &Resource, old: &Value, new: &Value) -> Result<(), Status> {
-    let group_resource = resource.group_resource();
-    let name = call.info.name.as_str();
     if resource.namespaced && object::namespace(new) != object::namespace(old) {
         return Err(Status::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
-    let (wanted, stored) = (object::resource_version(new), object::resource_version(old));
-    if !wanted.is_empty() && wanted != stored {
-        return Err(Status::modified(&group_resource, name));
-    }
-    let (wanted, stored) = (object::uid(new), object::uid(old));
-    if !wanted.is_empty() && wanted != stored {
-        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {stored}");
-        return Err(Status::conflict(&group_resource, name, why));
-    }
-    Ok(())
+    check_version(resource, &call.info.name, new, old)
 }

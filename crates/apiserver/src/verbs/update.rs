@@ -33,7 +33,8 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource, part: Pa
 pub fn settle_name(call: &Call, object: &mut Value) -> Result<(), Status> {
     let (own, path) = (object::name(object), call.info.name.as_str());
     if own.is_empty() {
-        return Err(Status::bad_request("name must be provided"));
+        let why = format!("the name of the object ({path} based on URL) was undeterminable: name must be provided");
+        return Err(Status::bad_request(why));
     }
     if own != path {
         return Err(Status::bad_request(format!(
@@ -53,8 +54,7 @@ pub async fn write(change: &Change<'_>, wanted: Value) -> Result<Updated, Status
         let item = change.create(wanted).await?;
         return Ok(Updated { item, created: true });
     }
-    let unconditional = object::resource_version(&wanted).is_empty();
-    change.update(unconditional, |old| checked(change, old, &wanted)).await
+    change.update(is_unconditional(&wanted), |old| checked(change, old, &wanted)).await
 }
 
 pub fn create_attributes<'a>(change: &'a Change<'_>) -> auth::Attributes<'a> {
@@ -66,27 +66,41 @@ pub fn create_attributes<'a>(change: &'a Change<'_>) -> auth::Attributes<'a> {
 
 /// The wanted state, if what it says of itself fits the stored one.
 fn checked(change: &Change<'_>, old: &Value, wanted: &Value) -> Result<Value, Status> {
-    let (given, stored) = (object::resource_version(wanted), object::resource_version(old));
-    let (resource, name) = (change.resource.group_resource(), change.name);
-    if given.is_empty() && !change.resource.strategy.allows_unconditional_update() {
-        let path = apimachinery::field::Path::new("metadata").child("resourceVersion");
-        let mut errors = apimachinery::field::ErrorList::new();
-        errors.invalid(&path, 0, "must be specified for an update");
-        // Upstream names the resource here where others name the kind.
-        let named = GroupKind::new(change.resource.group, change.resource.name);
-        return Err(Status::invalid(&named, name, &errors));
-    }
     let uid = object::uid(wanted);
     if !uid.is_empty() && uid != object::uid(old) {
         let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::uid(old));
-        return Err(Status::conflict(&resource, name, why));
+        return Err(Status::conflict(&change.resource.group_resource(), change.name, why));
     }
-    if !given.is_empty() && given.parse::<u64>().is_err() {
+    check_version(change.resource, change.name, wanted, old)?;
+    Ok(wanted.clone())
+}
+
+/// Whether the object names no version; zero is none.
+fn is_unconditional(object: &Value) -> bool {
+    matches!(object::resource_version(object), "" | "0")
+}
+
+/// A version that is named must be the stored one. Some kinds demand that one is named.
+pub fn check_version(resource: &Resource, name: &str, new: &Value, old: &Value) -> Result<(), Status> {
+    let given = object::resource_version(new);
+    if is_unconditional(new) {
+        return if resource.strategy.allows_unconditional_update() { Ok(()) } else { Err(versionless(resource, name)) };
+    }
+    if given.parse::<u64>().is_err() {
         let why = format!("strconv.ParseUint: parsing {given:?}: invalid syntax");
         return Err(Status::failure(500, "", why));
     }
-    if !given.is_empty() && given != stored {
-        return Err(Status::modified(&resource, name));
+    if given == object::resource_version(old) {
+        Ok(())
+    } else {
+        Err(Status::modified(&resource.group_resource(), name))
     }
-    Ok(wanted.clone())
+}
+
+fn versionless(resource: &Resource, name: &str) -> Status {
+    let path = apimachinery::field::Path::new("metadata").child("resourceVersion");
+    let mut errors = apimachinery::field::ErrorList::new();
+    errors.invalid(&path, 0, "must be specified for an update");
+    // Upstream names the resource here where others name the kind.
+    Status::invalid(&GroupKind::new(resource.group, resource.name), name, &errors)
 }

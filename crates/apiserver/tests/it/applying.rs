@@ -85,7 +85,7 @@ async fn an_apply_that_names_a_version_or_uid_means_that_one() {
     wanted["metadata"]["uid"] = json!("7");
     assert_eq!(bench.apply(&path, &wanted).await.code, 409);
     let created = bench.apply(&path, &map(&json!({"k": "1"}))).await.body;
-    assert_eq!(bench.apply(&path, &wanted).await.code, 409);
+    assert_eq!(bench.apply(&path, &wanted).await.code, 422, "a uid is immutable");
     wanted = map(&json!({"k": "2"}));
     wanted["metadata"]["resourceVersion"] = json!("1");
     assert_eq!(bench.apply(&path, &wanted).await.code, 409);

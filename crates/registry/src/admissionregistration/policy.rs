@@ -28,6 +28,10 @@ macro_rules! policy_kind {
                 $validate(new, Some(old))
             }
 
+            fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+                crate::strategy::keep_all_but_the_status(new, old);
+            }
+
             fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
                 $validate_status(new)
             }

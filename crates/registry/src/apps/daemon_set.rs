@@ -10,7 +10,7 @@ use crate::cells::{containers, int, name, selector};
 use crate::counts;
 use crate::defaults::{object, present, set};
 use crate::pod_spec;
-use crate::strategy::{Column, Context, Strategy, keep_status, reset_status, strategy_keep_all_but_status};
+use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadata, keep_status, reset_status};
 
 /// How often the template changed. Older versions of the kind had a field for it; clients see an annotation.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
@@ -57,7 +57,7 @@ impl Strategy for DaemonSet {
     fn validate(&self, daemon_set: &Value) -> ErrorList {
         let mut errors = ErrorList::new();
         let spec = At::root(daemon_set).at("spec");
-        pod_spec::validate_selector_and_template(&spec, "daemonset", &mut errors);
+        pod_spec::validate_selector(&spec, "daemonset", &mut errors);
         pod_spec::validate_lasting_template(&spec.at("template"), "DaemonSet", &mut errors);
         spec.at("minReadySeconds").not_negative(&mut errors);
         spec.at("revisionHistoryLimit").not_negative(&mut errors);
@@ -79,7 +79,7 @@ impl Strategy for DaemonSet {
     }
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
-        strategy_keep_all_but_status(new, old);
+        keep_all_but_status_and_metadata(new, old);
         set_template_generation(new, template_generation(old));
     }
 

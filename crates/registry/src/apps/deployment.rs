@@ -10,11 +10,16 @@ use crate::cells::{containers, int, name, selector};
 use crate::counts;
 use crate::defaults::{object, present, set};
 use crate::pod_spec;
-use crate::strategy::{Column, ScalePaths, Strategy};
+use crate::strategy::{Column, ScalePaths, Strategy, keep_all_but_status_and_metadata, keep_metadata};
 
 pub struct Deployment;
 
 impl Strategy for Deployment {
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_status_and_metadata(new, old);
+        keep_metadata(new, old, "labels");
+    }
+
     fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
         match subresource {
             "" => &["status"],
@@ -50,8 +55,9 @@ impl Strategy for Deployment {
         let mut errors = ErrorList::new();
         let spec = At::root(deployment).at("spec");
         spec.at("replicas").not_negative(&mut errors);
-        pod_spec::validate_selector_and_template(&spec, "deployment", &mut errors);
-        pod_spec::validate_lasting_template(&spec.at("template"), "ReplicaSet", &mut errors);
+        if pod_spec::validate_selector(&spec, "deployment", &mut errors) {
+            pod_spec::validate_lasting_template(&spec.at("template"), "ReplicaSet", &mut errors);
+        }
         strategy(&spec.at("strategy"), &mut errors);
         spec.at("minReadySeconds").not_negative(&mut errors);
         spec.at("revisionHistoryLimit").not_negative(&mut errors);

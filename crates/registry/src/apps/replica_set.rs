@@ -31,8 +31,9 @@ impl Strategy for ReplicaSet {
         let spec = At::root(replica_set).at("spec");
         spec.at("replicas").not_negative(&mut errors);
         spec.at("minReadySeconds").not_negative(&mut errors);
-        pod_spec::validate_selector_and_template(&spec, "deployment", &mut errors);
-        pod_spec::validate_lasting_template(&spec.at("template"), "ReplicaSet", &mut errors);
+        if pod_spec::validate_selector(&spec, "deployment", &mut errors) {
+            pod_spec::validate_lasting_template(&spec.at("template"), "ReplicaSet", &mut errors);
+        }
         errors
     }
 

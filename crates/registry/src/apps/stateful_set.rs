@@ -154,10 +154,11 @@ fn rules(spec: &At<'_>, errors: &mut ErrorList) {
     spec.at("replicas").not_negative(errors);
     spec.at("minReadySeconds").not_negative(errors);
     spec.to("ordinals.start").not_negative(errors);
-    pod_spec::validate_selector_and_template(spec, "statefulset", errors);
-    let template = with_claims(spec);
-    let template = At { value: &template, path: spec.path.child("template") };
-    pod_spec::validate_lasting_template(&template, "StatefulSet", errors);
+    if pod_spec::validate_selector(spec, "statefulset", errors) {
+        let template = with_claims(spec);
+        let template = At { value: &template, path: spec.path.child("template") };
+        pod_spec::validate_lasting_template(&template, "StatefulSet", errors);
+    }
     for claim in spec.at("volumeClaimTemplates").items() {
         validate_claim_spec(&claim.at("spec"), errors);
     }

@@ -39,6 +39,10 @@ impl Strategy for LimitRange {
         true
     }
 
+    fn names_itself(&self) -> bool {
+        true
+    }
+
     fn columns(&self) -> &[Column] {
         const { &[Column::NAME, Column::of("Created At", "date")] }
     }

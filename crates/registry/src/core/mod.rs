@@ -36,3 +36,4 @@ pub use secret::Secret;
 pub use service::Service;
 pub use service_account::ServiceAccount;
 pub use service_change::load_balancer_address;
+pub use service_rules::addresses as check_service_addresses;

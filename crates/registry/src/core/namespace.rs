@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 
 use crate::at::At;
 use crate::cells::{name, text};
-use crate::strategy::{
-    Column, Context, NameRule, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status,
-};
+use crate::strategy::{Column, Context, NameRule, Strategy, keep_all_but_status_and_metadata, keep_status};
 
 pub struct Namespace;
 
@@ -50,7 +48,6 @@ impl Strategy for Namespace {
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
         keep_all_but_status_and_metadata(new, old);
-        keep_metadata(new, old, "ownerReferences");
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {

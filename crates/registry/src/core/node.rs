@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::at::{At, duplicates};
 use crate::cells::{list, name, or, text};
-use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status};
+use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadata, keep_status};
 
 pub struct Node;
 
@@ -69,7 +69,6 @@ impl Strategy for Node {
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
         keep_all_but_status_and_metadata(new, old);
-        keep_metadata(new, old, "ownerReferences");
         drop_new(new, old, "status", "config");
     }
 

@@ -281,9 +281,9 @@ fn attributes_class(spec: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
-/// A volume whose status says nothing is pending.
-fn phase(volume: &mut Value) {
-    if text(volume, "/status/phase").is_empty() && volume.get("spec").is_some() {
-        volume["status"]["phase"] = "Pending".into();
+/// A volume or a claim whose status says nothing is pending.
+pub(super) fn phase(object: &mut Value) {
+    if text(object, "/status/phase").is_empty() && object.get("spec").is_some() {
+        object["status"]["phase"] = "Pending".into();
     }
 }

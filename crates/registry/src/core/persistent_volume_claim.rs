@@ -6,7 +6,7 @@ use apimachinery::table;
 use apimachinery::validation::{is_dns1123_label, is_dns1123_subdomain, is_qualified_name, label_selector};
 use serde_json::{Value, json};
 
-use super::persistent_volume::{access_modes, class_cell, modes_cell};
+use super::persistent_volume::{access_modes, class_cell, modes_cell, phase};
 use crate::at::At;
 use crate::cells::{list, name, or, text};
 use crate::defaults::{object, set_pointer};
@@ -33,6 +33,7 @@ impl Strategy for PersistentVolumeClaim {
     }
 
     fn default(&self, claim: &mut Value) {
+        phase(claim);
         default_claim(claim);
     }
 

@@ -12,6 +12,18 @@ use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadat
 
 pub struct Pod;
 
+/// One address and the list of them say the same; older kubelets know the one alone.
+fn tie_addresses(status: &mut Value) {
+    let one = text(status, "/podIP").to_owned();
+    let first = status.pointer("/podIPs/0").map(|first| text(first, "/ip").to_owned());
+    match first {
+        Some(first) if one.is_empty() => status["podIP"] = first.into(),
+        Some(first) if first == one => {}
+        None if one.is_empty() => {}
+        _ => status["podIPs"] = json!([{"ip": one}]),
+    }
+}
+
 impl Strategy for Pod {
     fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
         match subresource {
@@ -73,6 +85,9 @@ impl Strategy for Pod {
         if let Some(spec) = crate::defaults::object(object, "spec") {
             pod_spec::default_spec(spec);
             pod_spec::default_pod_only(spec);
+        }
+        if let Some(status) = crate::defaults::object(object, "status") {
+            tie_addresses(status);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::at::At;
 use crate::cells::{list, load_balancer, name, or, text};
 use crate::defaults::{items, lacks, object, remove, set, set_pointer};
 use crate::strategy::{
-    Column, Context, NameRule, Strategy, keep_all_but_status_and_metadata, keep_metadata, keep_status, reset_status,
+    Column, Context, NameRule, Strategy, keep_all_but_status_and_metadata, keep_status, reset_status,
 };
 
 pub struct Service;
@@ -81,7 +81,6 @@ impl Strategy for Service {
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
         keep_all_but_status_and_metadata(new, old);
-        keep_metadata(new, old, "ownerReferences");
     }
 
     fn validate_status_update(&self, new: &Value, _old: &Value) -> ErrorList {
@@ -91,7 +90,7 @@ impl Strategy for Service {
     }
 
     fn name_rule(&self) -> NameRule {
-        NameRule::Dns1035Label
+        NameRule::DnsLabel
     }
 
     fn allows_create_on_update(&self) -> bool {
@@ -156,16 +155,13 @@ pub fn has_external_ips(spec: &Value) -> bool {
     spec["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty())
 }
 
-/// The single field and the list say the same; a given address tells the family.
+/// Who gives the single field gives the list; a given address tells the family.
 fn tie_cluster_ips(service: &mut Value) {
     let Some(spec) = object(service, "spec").filter(|spec| spec["type"] != "ExternalName") else { return };
     let single = spec["clusterIP"].as_str().unwrap_or_default().to_owned();
     let first = spec.pointer("/clusterIPs/0").and_then(Value::as_str).unwrap_or_default().to_owned();
     if !single.is_empty() && first.is_empty() {
         spec["clusterIPs"] = json!([single]);
-    }
-    if single.is_empty() && !first.is_empty() {
-        spec["clusterIP"] = first.as_str().into();
     }
     let given = if single.is_empty() { first } else { single };
     families(spec, &given);

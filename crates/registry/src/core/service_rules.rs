@@ -136,6 +136,13 @@ fn affinity(spec: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
+/// The rules of addresses and families alone: what does not follow them gets no address.
+pub fn addresses(service: &Value) -> ErrorList {
+    let mut errors = ErrorList::new();
+    cluster_ips(&At::root(service).at("spec"), &mut errors);
+    errors
+}
+
 /// Addresses and families, which say the same.
 fn cluster_ips(spec: &At<'_>, errors: &mut ErrorList) {
     if spec.at("type").text() == "ExternalName" {

@@ -3,7 +3,7 @@
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::table;
 use apimachinery::validation::{
-    is_dns1035_label, is_dns1123_subdomain, is_path_segment_name, is_port_name, is_wildcard_dns1123_subdomain, parse_ip,
+    is_dns1123_label, is_dns1123_subdomain, is_path_segment_name, is_port_name, is_wildcard_dns1123_subdomain, parse_ip,
 };
 use serde_json::Value;
 
@@ -201,7 +201,7 @@ fn backend(backend: &At<'_>, errors: &mut ErrorList) {
     }
     let (name, port) = (service.at("name"), service.at("port"));
     if name.required(errors, "") {
-        name.follows(errors, is_dns1035_label);
+        name.follows(errors, is_dns1123_label);
     }
     let (number, port_name) = (port.at("number"), port.at("name"));
     match (number.int().unwrap_or_default() != 0, !port_name.empty()) {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::at::At;
 use crate::cells::{list, name, or};
-use crate::strategy::{Column, Context, Strategy};
+use crate::strategy::{Column, Strategy, keep_all_but_the_status};
 
 pub struct ServiceCidr;
 
@@ -15,12 +15,15 @@ const RANGES_MAX: usize = 2;
 const IMMUTABLE: &str = "field is immutable";
 
 impl Strategy for ServiceCidr {
-    fn prepare_for_create(&self, _cidr: &mut Value, _context: &Context<'_>) {}
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_the_status(new, old);
+    }
 
-    fn prepare_for_update(&self, _new: &mut Value, _old: &Value, _context: &Context<'_>) {}
-
-    fn reset_fields(&self, _subresource: &str) -> &'static [&'static str] {
-        &[]
+    fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
+        match subresource {
+            "" => &["status"],
+            _ => &["metadata", "spec"],
+        }
     }
 
     fn validate(&self, cidr: &Value) -> ErrorList {

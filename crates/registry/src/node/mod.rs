@@ -31,8 +31,7 @@ impl Strategy for RuntimeClass {
         if handler.required(&mut errors, "") {
             handler.follows(&mut errors, is_dns1123_label);
         }
-        let overhead =
-            At { value: root.to("overhead.podFixed").value, path: root.path.child("overhead").child("limits") };
+        let overhead = At { value: root.to("overhead.podFixed").value, path: root.path.child("overhead") };
         crate::pod_spec::overhead(&overhead, &mut errors);
         let selector = root.to("scheduling.nodeSelector");
         errors.append(labels(selector.value, &selector.path));

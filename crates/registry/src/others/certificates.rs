@@ -11,7 +11,9 @@ use x509_parser::prelude::FromDer;
 
 use crate::at::{At, duplicates};
 use crate::cells::{list, name, text};
-use crate::strategy::{Column, Context, NameRule, Strategy, keep_status, reset_status, strategy_keep_all_but_status};
+use crate::strategy::{
+    Column, Context, NameRule, Strategy, keep_all_but_status_and_metadata, keep_status, reset_status,
+};
 use crate::{keys, pem};
 
 pub struct CertificateSigningRequest;
@@ -105,7 +107,7 @@ impl Strategy for CertificateSigningRequest {
 
     /// The approval endpoint changes conditions only, the status endpoint everything but approval.
     fn prepare_for_part_update(&self, subresource: &str, new: &mut Value, old: &Value, context: &Context<'_>) {
-        strategy_keep_all_but_status(new, old);
+        keep_all_but_status_and_metadata(new, old);
         if subresource == "approval" {
             let conditions = new.pointer("/status/conditions").cloned();
             keep_status(new, old);

@@ -8,7 +8,7 @@ use crate::at::At;
 use crate::cells::{int, name, or, text};
 use crate::defaults::{object, present, set, set_nonzero};
 use crate::flow_bootstrap::{self, EXEMPT};
-use crate::strategy::{Column, Strategy, keep_all_but_status_and_metadata, keep_metadata};
+use crate::strategy::{Column, Strategy, keep_all_but_status_and_metadata};
 
 pub struct FlowSchema;
 pub struct PriorityLevelConfiguration;
@@ -100,10 +100,13 @@ fn validate_status(object: &Value) -> ErrorList {
 }
 
 /// The status endpoint changes nothing of metadata either, but who manages what.
+/// Of metadata nothing is written but its owners.
 fn keep_all_but_status(new: &mut Value, old: &Value) {
+    let owners = new.pointer_mut("/metadata/managedFields").map(Value::take);
     keep_all_but_status_and_metadata(new, old);
-    for name in ["labels", "annotations", "finalizers", "ownerReferences"] {
-        keep_metadata(new, old, name);
+    new["metadata"] = old["metadata"].clone();
+    if let (Some(owners), Some(metadata)) = (owners, new["metadata"].as_object_mut()) {
+        metadata.insert("managedFields".into(), owners);
     }
 }
 

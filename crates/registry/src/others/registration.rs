@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::at::At;
 use crate::cells::{list, name, text};
 use crate::defaults::{present, set};
-use crate::strategy::{Column, Context, NameRule, Strategy};
+use crate::strategy::{Column, Context, NameRule, Strategy, keep_all_but_the_status};
 
 pub struct ApiService;
 
@@ -19,6 +19,10 @@ const GROUP_PRIORITY_MAX: i64 = 20_000;
 const VERSION_PRIORITY_MAX: i64 = 1000;
 
 impl Strategy for ApiService {
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_the_status(new, old);
+    }
+
     fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
         match subresource {
             "" => &["status"],

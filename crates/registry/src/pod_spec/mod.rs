@@ -17,7 +17,7 @@ mod volume_source;
 mod warnings;
 mod windows;
 
-use apimachinery::field::ErrorList;
+use apimachinery::field::{ErrorList, FieldError};
 use apimachinery::labels::Selector;
 use apimachinery::validation::{self as rules, is_dns1123_label, is_dns1123_subdomain};
 
@@ -81,6 +81,7 @@ fn names(spec: &At<'_>, errors: &mut ErrorList) {
     subdomains(spec, &["serviceAccountName", "nodeName"], errors);
     let seconds = spec.at("activeDeadlineSeconds");
     seconds.in_range(errors, 1, i64::from(i32::MAX));
+    hostname_override(spec, errors);
     for at in ["hostname", "subdomain"].map(|name| spec.at(name)).iter().filter(|at| !at.empty()) {
         at.follows(errors, is_dns1123_label);
     }
@@ -173,6 +174,24 @@ fn resource_claims(claims: &At<'_>, errors: &mut ErrorList) {
     }
 }
 
+/// The kernel's name of the pod alone, which nothing else may determine.
+fn hostname_override(spec: &At<'_>, errors: &mut ErrorList) {
+    const LENGTH_MAX: usize = 64;
+    let name = spec.at("hostnameOverride");
+    if !name.present() {
+        return;
+    }
+    for other in ["setHostnameAsFQDN", "hostNetwork"] {
+        if spec.at(other).value == true {
+            errors.forbidden(&name.path, format!("may not be specified when {other} is true"));
+        }
+    }
+    if name.text().len() > LENGTH_MAX {
+        errors.push(FieldError::too_long(&name.path, LENGTH_MAX));
+    }
+    name.follows(errors, is_dns1123_subdomain);
+}
+
 fn host_aliases(aliases: &At<'_>, errors: &mut ErrorList) {
     for alias in aliases.items() {
         let ip = alias.at("ip");
@@ -198,7 +217,7 @@ fn gates(spec: &At<'_>, errors: &mut ErrorList) {
 }
 
 /// A workload's selector must be there, not be empty, and select its own template.
-pub fn validate_selector_and_template(spec: &At<'_>, workload: &str, errors: &mut ErrorList) {
+pub fn validate_selector(spec: &At<'_>, workload: &str, errors: &mut ErrorList) -> bool {
     let selector = spec.at("selector");
     if selector.present() {
         errors.append(rules::label_selector(selector.value, &selector.path));
@@ -214,13 +233,14 @@ pub fn validate_selector_and_template(spec: &At<'_>, workload: &str, errors: &mu
         if workload != "daemonset" {
             selector.invalid(errors, "invalid label selector");
         }
-        return;
+        return false;
     };
     let labels = spec.to("template.metadata.labels");
     // No selector selects nothing, not even the template.
     if !parsed.is_everything() && !parsed.matches(labels.value.as_object()) {
         errors.invalid(&labels.path, labels.value.clone(), "`selector` does not match template `labels`");
     }
+    true
 }
 
 /// The rules of a pod template. `policies` are the restart policies that the workload allows.

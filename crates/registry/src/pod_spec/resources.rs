@@ -103,8 +103,10 @@ pub fn requirements(resources: &At<'_>, name_rule: impl Fn(&str, &At<'_>, &mut E
 }
 
 /// What a pod needs beside its containers.
+/// Judged as limits, and named so.
 pub fn overhead(overhead: &At<'_>, errors: &mut ErrorList) {
-    for (name, at) in overhead.entries() {
+    let limits = At { value: overhead.value, path: overhead.path.child("limits") };
+    for (name, at) in limits.entries() {
         container_resource_name(name, &at, errors);
         amount(name, &at, errors);
         huge_pages(name, &at, errors);

@@ -12,7 +12,7 @@ use super::status;
 use crate::at::{At, duplicates};
 use crate::cells::{name, text};
 use crate::defaults::{items, present, set, set_nonzero};
-use crate::strategy::{Column, NameRule, Strategy, strategy_keep_all_but_status};
+use crate::strategy::{Column, NameRule, Strategy, keep_all_but_the_status};
 
 pub struct ResourceClaim;
 pub struct ResourceClaimTemplate;
@@ -42,7 +42,7 @@ impl Strategy for ResourceClaim {
     }
 
     fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
-        strategy_keep_all_but_status(new, old);
+        keep_all_but_the_status(new, old);
         status::drop_deallocated(new, old);
     }
 

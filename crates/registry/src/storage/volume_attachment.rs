@@ -9,11 +9,15 @@ use super::parameters::bytes_at_most;
 use crate::at::At;
 use crate::cells::{name, text};
 use crate::core::{VolumePlace, validate_volume_spec};
-use crate::strategy::{Column, Strategy};
+use crate::strategy::{Column, Strategy, keep_all_but_the_status};
 
 pub struct VolumeAttachment;
 
 impl Strategy for VolumeAttachment {
+    fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        keep_all_but_the_status(new, old);
+    }
+
     fn reset_fields(&self, subresource: &str) -> &'static [&'static str] {
         match subresource {
             "" => &["status"],

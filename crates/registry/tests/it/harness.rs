@@ -89,7 +89,7 @@ impl Server {
             strategy.validate_status_update(&new, &old)
         } else {
             strategy.prepare_for_update(&mut new, &old, &context(&target.namespace));
-            let mut errors = object_meta::validate_update(&new, &old, registry::metadata_judged_again(resource));
+            let mut errors = object_meta::validate_update(&new, &old, registry::metadata_judged(resource));
             errors.append(strategy.validate_update(&new, &old));
             errors
         };
