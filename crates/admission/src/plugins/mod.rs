@@ -22,6 +22,7 @@ mod runtime_class;
 mod service_account;
 mod storage_protection;
 mod taint_nodes_by_condition;
+mod tolerations;
 
 pub use always::{AlwaysAdmit, AlwaysDeny};
 pub use always_pull_images::AlwaysPullImages;
