@@ -172,12 +172,12 @@ async fn who_cannot_delete_an_object_does_not_give_it_an_owner() {
     let bench = Bench::with(with_plugins(&["OwnerReferencesPermissionEnforcement"])).await;
     let path = "/api/v1/namespaces/default/configmaps";
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
-    let role = json!({"metadata": {"name": "edit"},
+    let role = json!({"metadata": {"name": "writers"},
         "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "get", "patch"]}]});
     assert_eq!(bench.post(&format!("{rbac}/clusterroles"), &role).await.code, 201);
     let group = "rbac.authorization.k8s.io";
-    let binding = json!({"metadata": {"name": "edit"}, "subjects": [{"kind": "User", "name": "ann", "apiGroup": group}],
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "edit"}});
+    let binding = json!({"metadata": {"name": "writers"}, "subjects": [{"kind": "User", "name": "ann", "apiGroup": group}],
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "writers"}});
     assert_eq!(bench.post(&format!("{rbac}/clusterrolebindings"), &binding).await.code, 201);
 
     let ann = UserInfo::new("ann", &["system:authenticated"]);
