@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::plugins::limited::LimitedResource;
+use crate::plugins::pod_node_selector::NodeSelectors;
+use crate::plugins::pod_toleration_restriction::Tolerations;
 use crate::pod_security;
 
 /// The settings of the chain. The default is upstream's.
@@ -17,6 +19,8 @@ pub struct Configuration {
     disabled: BTreeSet<String>,
     pub(crate) pod_security: pod_security::Configuration,
     pub(crate) limited: Vec<LimitedResource>,
+    pub(crate) node_selectors: NodeSelectors,
+    pub(crate) tolerations: Tolerations,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +96,8 @@ impl Configuration {
         let own = own_configuration(plugin, file)?;
         match plugin.name.as_str() {
             "PodSecurity" => self.pod_security = pod_security::Configuration::of(&own)?,
+            "PodNodeSelector" => self.node_selectors = unversioned(&plugin.name, &own)?,
+            "PodTolerationRestriction" => self.tolerations = Tolerations::of(&own)?,
             "ResourceQuota" => self.limited = LimitedResource::all_of(&own)?,
             _ => {}
         }
@@ -130,6 +136,16 @@ pub(crate) fn settings<T: serde::de::DeserializeOwned>(
     }
     let wrong =
         |error: serde_json::Error| ConfigurationError::Decode { path: PathBuf::from(kind), problem: error.to_string() };
+    serde_json::from_value(value.clone()).map_err(wrong)
+}
+
+/// Settings of a plugin that never had a kind.
+fn unversioned<T: serde::de::DeserializeOwned + Default>(plugin: &str, value: &Value) -> Result<T, ConfigurationError> {
+    if value.is_null() {
+        return Ok(T::default());
+    }
+    let wrong =
+        |error: serde_json::Error| ConfigurationError::Decode { path: plugin.into(), problem: error.to_string() };
     serde_json::from_value(value.clone()).map_err(wrong)
 }
 

@@ -9,7 +9,7 @@ mod claim;
 mod device_claim;
 mod evaluator;
 mod pod;
-mod pod_resources;
+pub mod pod_resources;
 mod scopes;
 mod service;
 pub mod usage;

@@ -2,7 +2,6 @@
 
 use apimachinery::{Status, object};
 use async_trait::async_trait;
-use serde_json::Value;
 
 use crate::{Operation, Plugin, Request};
 
@@ -35,11 +34,7 @@ fn node<'a>(request: &'a Request<'_>) -> Option<&'a str> {
     }
     match request.subresource {
         "" => object.pointer("/spec/nodeName")?.as_str(),
-        "binding" if is_node(&object["target"]) => object.pointer("/target/name")?.as_str(),
+        "binding" if object["target"]["kind"] == "Node" => object.pointer("/target/name")?.as_str(),
         _ => None,
     }
-}
-
-fn is_node(target: &Value) -> bool {
-    matches!(target["kind"].as_str(), None | Some("" | "Node"))
 }

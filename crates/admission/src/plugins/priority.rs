@@ -1,6 +1,6 @@
 //! Resolves a pod's priority class to a number.
 
-use apimachinery::Status;
+use apimachinery::{Status, object};
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -23,6 +23,10 @@ impl Plugin for Priority {
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), Status> {
+        if request.is(Operation::Update, "", "pods") {
+            keep_resolved(request);
+            return Ok(());
+        }
         let Some(pod) = request.new_pod() else { return Ok(()) };
         let class = pod.pointer("/spec/priorityClassName").and_then(Value::as_str).unwrap_or_default().to_string();
         let resolved = if class.is_empty() { default_class(request) } else { named_class(request, &class)? };
@@ -57,17 +61,25 @@ impl Plugin for Priority {
         if !writes || !request.is_resource(GROUP, "priorityclasses") {
             return Ok(());
         }
-        let is_default = request.object.as_deref().is_some_and(|class| class["globalDefault"] == true);
-        let own = request.object.as_deref().map(apimachinery::object::name).unwrap_or_default();
-        let other = classes(request)
-            .into_iter()
-            .find(|class| class["globalDefault"] == true && apimachinery::object::name(class) != own);
-        match other {
-            Some(other) if is_default => Err(request.forbidden(format!(
-                "PriorityClass {} is already marked as default. Only one default can exist",
-                apimachinery::object::name(&other)
-            ))),
-            _ => Ok(()),
+        let is_default = |class: &Value| class["globalDefault"] == true;
+        let Some(own) = request.object.as_deref().filter(|class| is_default(class)) else { return Ok(()) };
+        let Some(other) = marked_class(request) else { return Ok(()) };
+        let (own, other) = (object::name(own), object::name(&other));
+        if request.operation == Operation::Update && own == other {
+            return Ok(());
+        }
+        let why = format!("PriorityClass {other} is already marked as default. Only one default can exist");
+        Err(request.forbidden(why))
+    }
+}
+
+/// An update that leaves out what was resolved at creation does not lose it.
+fn keep_resolved(request: &mut Request<'_>) {
+    let (Some(pod), Some(old)) = (request.object.as_deref_mut(), request.old) else { return };
+    for field in ["priority", "preemptionPolicy"] {
+        let before = &old["spec"][field];
+        if pod["spec"][field].is_null() && !before.is_null() {
+            object::child_mut(pod, "spec").insert(field.into(), before.clone());
         }
     }
 }
@@ -77,10 +89,13 @@ fn classes(request: &Request<'_>) -> Vec<Value> {
 }
 
 /// The class that is marked as default; the lowest one if several are.
-fn default_class(request: &Request<'_>) -> Resolved {
+fn marked_class(request: &Request<'_>) -> Option<Value> {
     let marked = classes(request).into_iter().filter(|class| class["globalDefault"] == true);
-    let lowest = marked.min_by_key(|class| class["value"].as_i64().unwrap_or_default());
-    lowest.map_or_else(
+    marked.min_by_key(|class| class["value"].as_i64().unwrap_or_default())
+}
+
+fn default_class(request: &Request<'_>) -> Resolved {
+    marked_class(request).map_or_else(
         || Resolved { name: String::new(), value: 0, preemption: "PreemptLowerPriority".into() },
         |class| resolve(&class),
     )
@@ -94,7 +109,7 @@ fn named_class(request: &Request<'_>, name: &str) -> Result<Resolved, Status> {
 
 fn resolve(class: &Value) -> Resolved {
     Resolved {
-        name: apimachinery::object::name(class).to_string(),
+        name: object::name(class).to_string(),
         value: class["value"].as_i64().unwrap_or_default(),
         preemption: class["preemptionPolicy"].as_str().unwrap_or("PreemptLowerPriority").to_string(),
     }

@@ -169,3 +169,52 @@ async fn a_bound_pod_learns_where_its_node_is() {
     let want = json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1"});
     assert_eq!(found["metadata"]["labels"], want);
 }
+
+#[tokio::test]
+async fn a_binding_to_no_node_brings_no_labels() {
+    let bench = Bench::new().await;
+    let labels = json!({"topology.kubernetes.io/zone": "z1"});
+    assert_eq!(bench.post("/api/v1/nodes", &json!({"metadata": {"name": "n", "labels": labels}})).await.code, 201);
+    assert_eq!(bench.post(PODS, &pod("p", json!({}))).await.code, 201);
+    let binding = json!({"metadata": {"name": "p"}, "target": {"name": "n"}});
+    assert_eq!(bench.post(&format!("{PODS}/p/binding"), &binding).await.code, 201);
+    assert!(bench.get(&format!("{PODS}/p")).await.body["metadata"]["labels"].is_null());
+}
+
+#[tokio::test]
+async fn an_account_may_keep_its_pods_from_other_secrets() {
+    let bench = Bench::new().await;
+    let account = json!({"metadata": {"name": "strict", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}},
+        "secrets": [{"name": "mine"}]});
+    assert_eq!(bench.post("/api/v1/namespaces/default/serviceaccounts", &account).await.code, 201);
+    let with = |secret: &str| {
+        let mut pod = pod("p", json!({"envFrom": [{"secretRef": {"name": secret}}]}));
+        pod["spec"]["serviceAccountName"] = "strict".into();
+        pod
+    };
+    let refused = bench.post(PODS, &with("other")).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(
+        message(&refused),
+        "pods \"p\" is forbidden: container c with envFrom referencing secret.secretName=\"other\" is not allowed because \
+         service account strict does not reference that secret"
+    );
+    assert_eq!(bench.post(PODS, &with("mine")).await.code, 201);
+}
+
+#[tokio::test]
+async fn the_first_by_name_of_classes_of_one_second_is_the_default() {
+    let bench = Bench::new().await;
+    let classes = "/apis/networking.k8s.io/v1/ingressclasses";
+    for name in ["b", "a", "c"] {
+        let class = json!({"metadata": {"name": name, "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}}, "spec": {"controller": "example.com/c"}});
+        assert_eq!(bench.post(classes, &class).await.code, 201);
+    }
+    let stored = bench.get(classes).await.body["items"].as_array().unwrap().clone();
+    let newest = stored.iter().map(|class| class["metadata"]["creationTimestamp"].as_str().unwrap()).max().unwrap();
+    let mut last = stored.iter().filter(|class| class["metadata"]["creationTimestamp"] == newest);
+    let want = last.next().unwrap()["metadata"]["name"].clone();
+    let ingress = json!({"metadata": {"name": "i"}, "spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}});
+    let created = bench.post("/apis/networking.k8s.io/v1/namespaces/default/ingresses", &ingress).await;
+    assert_eq!(created.body["spec"]["ingressClassName"], want, "{}", created.body);
+}

@@ -1,6 +1,7 @@
 //! What an administrator configures, seen through requests.
 
 use apiserver::{AdmissionConfiguration, Config};
+use auth::UserInfo;
 use http::Method;
 use serde_json::{Value, json};
 use store::{Key, Prefix};
@@ -164,4 +165,72 @@ async fn nothing_is_written_where_everything_is_denied() {
     );
     assert_eq!(bench.delete("/api/v1/namespaces/default").await.code, 403);
     assert_eq!(bench.get("/api/v1/namespaces/default").await.code, 200);
+}
+
+#[tokio::test]
+async fn who_cannot_delete_an_object_does_not_give_it_an_owner() {
+    let bench = Bench::with(with_plugins(&["OwnerReferencesPermissionEnforcement"])).await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let role = json!({"metadata": {"name": "writers"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "get", "patch"]}]});
+    assert_eq!(bench.post(&format!("{rbac}/clusterroles"), &role).await.code, 201);
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({"metadata": {"name": "writers"}, "subjects": [{"kind": "User", "name": "ann", "apiGroup": group}],
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "writers"}});
+    assert_eq!(bench.post(&format!("{rbac}/clusterrolebindings"), &binding).await.code, 201);
+
+    let ann = UserInfo::new("ann", &["system:authenticated"]);
+    let owned = |name: &str, blocks: bool| {
+        let owner = json!({"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u", "blockOwnerDeletion": blocks});
+        json!({"metadata": {"name": name, "ownerReferences": [owner]}})
+    };
+    let post = async |body: Value| bench.ask(Some(&ann), Method::POST, path, "application/json", &body).await;
+    assert_eq!(post(owned("a", false)).await.code, 201, "a creator could have left it out");
+    let blocking = post(owned("b", true)).await;
+    assert_eq!(blocking.code, 403);
+    let why = "configmaps \"b\" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't \
+               set finalizers on: ";
+    assert!(blocking.body["message"].as_str().unwrap().starts_with(why), "{}", blocking.body);
+    let taken = json!({"metadata": {"ownerReferences": null}});
+    let media = "application/merge-patch+json";
+    let refused = bench.ask(Some(&ann), Method::PATCH, &format!("{path}/a"), media, &taken).await;
+    assert_eq!(refused.code, 403);
+    let why = "configmaps \"a\" is forbidden: cannot set an ownerRef on a resource you can't delete: ";
+    assert!(refused.body["message"].as_str().unwrap().starts_with(why), "{}", refused.body);
+    assert_eq!(bench.patch(&format!("{path}/a"), "merge", &taken).await.code, 200);
+}
+
+#[tokio::test]
+async fn a_namespace_chooses_the_nodes_and_the_tolerations_of_its_pods() {
+    const PODS: &str = "/api/v1/namespaces/team/pods";
+    let bench = Bench::with(with_plugins(&["PodNodeSelector", "PodTolerationRestriction"])).await;
+    let annotations = json!({"scheduler.alpha.kubernetes.io/node-selector": "env=test",
+        "scheduler.alpha.kubernetes.io/defaultTolerations": "[{\"key\": \"team\", \"operator\": \"Exists\"}]"});
+    let namespace = json!({"metadata": {"name": "team", "annotations": annotations}});
+    assert_eq!(bench.post("/api/v1/namespaces", &namespace).await.code, 201);
+    let account = json!({"metadata": {"name": "default"}});
+    bench.post("/api/v1/namespaces/team/serviceaccounts", &account).await;
+
+    let created = bench.post(PODS, &pod("a", json!({}))).await;
+    assert_eq!(created.body["spec"]["nodeSelector"], json!({"env": "test"}), "{}", created.body);
+    let tolerations = created.body["spec"]["tolerations"].as_array().unwrap();
+    assert!(tolerations.contains(&json!({"key": "team", "operator": "Exists"})));
+    let mut elsewhere = pod("b", json!({}));
+    elsewhere["spec"]["nodeSelector"] = json!({"env": "production"});
+    let refused = bench.post(PODS, &elsewhere).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(
+        refused.body["message"],
+        "pods \"b\" is forbidden: pod node label selector conflicts with its namespace node label selector"
+    );
+
+    let allowed = json!({"metadata": {"annotations": {"scheduler.alpha.kubernetes.io/tolerationsWhitelist": "[{\"key\": \"x\"}]"}}});
+    assert_eq!(bench.patch("/api/v1/namespaces/team", "merge", &allowed).await.code, 200);
+    let refused = bench.post(PODS, &pod("c", json!({}))).await;
+    assert_eq!(refused.code, 500);
+    assert_eq!(
+        refused.body["message"],
+        "pod tolerations (possibly merged with namespace default tolerations) conflict with its namespace whitelist"
+    );
 }

@@ -1,5 +1,7 @@
 //! Gives every pod a service account, and mounts its token.
 
+mod secrets;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use store::{Key, Object, Prefix};
 
-use crate::{Plugin, Request};
+use crate::{Operation, Plugin, Request};
 
 pub struct ServiceAccount;
 
@@ -30,35 +32,78 @@ impl Plugin for ServiceAccount {
         let namespace = request.namespace;
         let Some(pod) = request.new_pod() else { return Ok(()) };
         if is_mirror(pod) {
-            return Ok(());
+            return check_new(request);
         }
         let name = choose_account(pod);
-        let stored = account(request, namespace, &name).await.ok_or_else(|| {
-            request.forbidden(format!(
-                "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
-            ))
-        })?;
+        let stored = account(request, namespace, &name).await.ok_or_else(|| missing(request, &name))?;
         let account = stored.value();
         if let Some(pod) = request.new_pod() {
             use_account(pod, &account);
         }
-        Ok(())
+        check_new(request)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), Status> {
-        if !request.is(crate::Operation::Create, "", "pods") {
-            return Ok(());
+        if request.is(Operation::Create, "", "pods") {
+            return check_new(request);
         }
-        let Some(pod) = request.object.as_deref().filter(|pod| is_mirror(pod)) else { return Ok(()) };
-        if pod.pointer("/spec/serviceAccountName").and_then(Value::as_str).is_some_and(|name| !name.is_empty()) {
-            return Err(request.forbidden("a mirror pod may not reference service accounts"));
-        }
-        let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
-        if volumes.into_iter().any(|volume| volume.get("secret").is_some()) {
-            return Err(request.forbidden("a mirror pod may not reference secrets"));
-        }
-        Ok(())
+        let debugs = request.is_resource("", "pods") && request.subresource == "ephemeralcontainers";
+        if debugs && request.operation == Operation::Update { check_ephemeral(request) } else { Ok(()) }
     }
+}
+
+fn check_new(request: &Request<'_>) -> Result<(), Status> {
+    let Some(pod) = request.object.as_deref() else { return Ok(()) };
+    if is_mirror(pod) {
+        return check_mirror(pod).map_err(|why| request.forbidden(why));
+    }
+    let account = stored_account(request, pod)?;
+    let checked = if secrets::are_limited(&account) { secrets::check_pod(pod, &account) } else { Ok(()) };
+    checked.map_err(|why| request.forbidden(why))
+}
+
+/// The kubelet writes mirror pods of what it found in files: the API gives them no credentials.
+fn check_mirror(pod: &Value) -> Result<(), &'static str> {
+    if !account_name(pod).is_empty() {
+        return Err("a mirror pod may not reference service accounts");
+    }
+    if secrets::are_named(pod) {
+        return Err("a mirror pod may not reference secrets");
+    }
+    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
+    let mut sources = volumes.filter_map(|volume| volume.pointer("/projected/sources")?.as_array()).flatten();
+    if sources.any(|source| source["serviceAccountToken"].is_object()) {
+        return Err("a mirror pod may not use ServiceAccountToken volume projections");
+    }
+    Ok(())
+}
+
+/// Upstream's refusal of a secret is an error without a status of its own here.
+fn check_ephemeral(request: &Request<'_>) -> Result<(), Status> {
+    let Some(pod) = request.object.as_deref() else { return Ok(()) };
+    let account = stored_account(request, pod)?;
+    let checked = if secrets::are_limited(&account) { secrets::check_ephemeral(pod, &account) } else { Ok(()) };
+    checked.map_err(|why| Status::failure(500, "", why))
+}
+
+fn account_name(pod: &Value) -> &str {
+    pod.pointer("/spec/serviceAccountName").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The account that a pod names by now.
+fn stored_account(request: &Request<'_>, pod: &Value) -> Result<Value, Status> {
+    let (namespace, name) = (request.namespace, account_name(pod));
+    if name.is_empty() {
+        let why = format!("no service account specified for pod {namespace}/{}", object::name(pod));
+        return Err(request.forbidden(why));
+    }
+    let found = request.get("", "serviceaccounts", namespace, name);
+    Ok(found.ok_or_else(|| missing(request, name))?.value())
+}
+
+fn missing(request: &Request<'_>, name: &str) -> Status {
+    let namespace = request.namespace;
+    request.forbidden(format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"))
 }
 
 /// The account. A namespace's default account is waited for: a pod may come right after its namespace.
@@ -165,6 +210,18 @@ mod tests {
             let mount = &pod.pointer(container).unwrap()["volumeMounts"][0];
             assert_eq!(mount["name"], pod["spec"]["volumes"][0]["name"]);
         }
+    }
+
+    #[test]
+    fn a_mirror_pod_has_no_credentials() {
+        let volume = |source: Value| json!({"spec": {"volumes": [{"projected": {"sources": [source]}}]}});
+        let token = volume(json!({"serviceAccountToken": {"path": "token"}}));
+        assert_eq!(check_mirror(&token), Err("a mirror pod may not use ServiceAccountToken volume projections"));
+        let secret = volume(json!({"secret": {"name": "s"}}));
+        assert_eq!(check_mirror(&secret), Err("a mirror pod may not reference secrets"));
+        let account = json!({"spec": {"serviceAccountName": "a"}});
+        assert_eq!(check_mirror(&account), Err("a mirror pod may not reference service accounts"));
+        assert_eq!(check_mirror(&volume(json!({"configMap": {"name": "c"}}))), Ok(()));
     }
 
     #[test]
