@@ -290,13 +290,8 @@ impl Walk {
     /// The message of Go's JSON decoder.
     fn mismatch(&self, value: &Value, path: &Path, go_type: &str) -> String {
         let found = match value {
-            Value::Null => "null".into(),
-            Value::Bool(_) => "bool".into(),
             Value::Number(number) if go_type.starts_with("int") => format!("number {number}"),
-            Value::Number(_) => "number".into(),
-            Value::String(_) => "string".to_owned(),
-            Value::Array(_) => "array".into(),
-            Value::Object(_) => "object".into(),
+            other => go_type_of(other).to_owned(),
         };
         match self.structs.last() {
             Some(name) => {
@@ -305,6 +300,18 @@ impl Walk {
             }
             None => format!("json: cannot unmarshal {found} into Go value of type {go_type}"),
         }
+    }
+}
+
+/// What Go's decoder calls a value.
+pub fn go_type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 

@@ -83,13 +83,7 @@ fn operations(patch: &[u8], list: &str, one: &str) -> Result<Vec<Map<String, Val
 }
 
 fn mistyped(found: &Value, wanted: &str) -> PatchError {
-    let found = match found {
-        Value::Object(_) => "object",
-        Value::Array(_) => "array",
-        Value::String(_) => "string",
-        Value::Number(_) => "number",
-        Value::Bool(_) | Value::Null => "bool",
-    };
+    let found = strict::go_type_of(found);
     PatchError::Malformed(format!("error decoding patch: json: cannot unmarshal {found} into Go {wanted}"))
 }
 

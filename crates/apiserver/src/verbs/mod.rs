@@ -71,7 +71,7 @@ fn warn_of_deprecation(call: &Call, resource: &Resource) {
 fn fits_scope(resource: &Resource, call: &Call) -> Option<()> {
     let info = &call.info;
     let in_namespace = !info.namespace.is_empty() && info.resource != "namespaces";
-    let across = info.name.is_empty() && info.subresource.is_empty();
+    let across = segments_name(call).is_empty() && info.subresource.is_empty();
     match (resource.namespaced, in_namespace) {
         (true, true) | (false, false) => Some(()),
         (true, false) if across => Some(()),

@@ -176,3 +176,13 @@ async fn a_deletion_succeeds_whoever_writes_the_pod_or_takes_it_away_meanwhile()
         assert_eq!(answer.code, 200, "{}", answer.body);
     }
 }
+
+#[tokio::test]
+async fn one_name_is_found_in_all_namespaces() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.post(MAPS, &json!({"metadata": {"name": "a"}})).await.code, 201);
+    let list = bench.get("/api/v1/configmaps?fieldSelector=metadata.name%3Da").await;
+    assert_eq!((list.code, list.body["items"].as_array().map(Vec::len)), (200, Some(1)));
+    let put = bench.put("/api/v1/configmaps", &json!({"metadata": {"name": "a"}})).await;
+    assert_eq!(put.code, 405, "{}", put.body);
+}

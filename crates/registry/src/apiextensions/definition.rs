@@ -1,9 +1,12 @@
 //! CustomResourceDefinitions, as a stored kind.
 
 use ::apiextensions::definition;
+use api::schema::SchemaNode;
 use apimachinery::field::ErrorList;
+use apimachinery::strict;
 use serde_json::Value;
 
+use super::schema_props;
 use crate::cells::{created_at, name};
 use crate::strategy::{Column, Context, Strategy, keep_all_but_status_and_metadata};
 
@@ -16,6 +19,12 @@ impl Strategy for CustomResourceDefinition {
             "status" => &["spec"],
             _ => &[],
         }
+    }
+
+    fn decode(&self, definition: &mut Value, node: SchemaNode<'_>) -> Result<Vec<String>, String> {
+        let problems = strict::read(definition, node)?;
+        schema_props::read(definition)?;
+        Ok(problems)
     }
 
     fn prepare_for_create(&self, definition: &mut Value, _context: &Context<'_>) {

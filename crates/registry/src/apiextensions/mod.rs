@@ -4,6 +4,7 @@
 
 mod custom_resource;
 mod definition;
+mod schema_props;
 
 pub use custom_resource::{CustomResource, NotServable};
 pub use definition::CustomResourceDefinition;
