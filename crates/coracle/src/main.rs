@@ -16,6 +16,7 @@ mod logging;
 mod pod_client;
 mod ps;
 mod server;
+mod service_account_flags;
 mod signing;
 mod system_pods;
 

@@ -59,6 +59,8 @@ pub struct Arguments {
     load_balancer_pool: String,
     #[command(flatten)]
     api: crate::api_flags::ApiFlags,
+    #[command(flatten)]
+    service_accounts: crate::service_account_flags::ServiceAccountFlags,
     /// Also serve on the listening socket that is standard input, as inetd hands it over
     #[arg(long, hide = true)]
     listen_on_stdin: bool,
@@ -73,7 +75,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let pool: Pool = arguments.load_balancer_pool.parse()?;
     let tasks = TaskSet::new();
-    let pki = Arc::new(Pki::open(&tls_dir(&arguments.node.data_dir)).context("open the certificates")?);
+    let tls = tls_dir(&arguments.node.data_dir);
+    let mut pki = Pki::open(&tls).context("open the certificates")?;
+    arguments.service_accounts.configure(&mut pki, &tls.join("sa.key"))?;
+    let pki = Arc::new(pki);
     let server = open_api(&arguments, &pki, &tasks).await?;
     write_credentials(&arguments, &pki, &server)?;
     server.listen(&tasks).context("serve the API")?;

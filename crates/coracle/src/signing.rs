@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use auth::pki::{Authority, Pki};
-use auth::token::{Claims, ISSUER, Private, Reference, ServiceAccountKey, TokenError};
+use auth::token::{Claims, Private, Reference, ServiceAccountKeys, TokenError};
 use clap::Args;
 use client::BoxError;
 use controllers::{CertificateSigner, TokenSigner, Wish};
@@ -39,7 +39,7 @@ impl TokenSigner for ClusterSigner {
 }
 
 fn secret_token(
-    key: &ServiceAccountKey,
+    key: &ServiceAccountKeys,
     namespace: &str,
     account: (&str, &str),
     secret: (&str, &str),
@@ -51,7 +51,7 @@ fn secret_token(
         secret: Some(reference(secret)),
         ..Private::default()
     };
-    key.sign(&Claims::new(private, vec![ISSUER.to_owned()], SECRET_TOKEN_SECONDS))
+    key.sign(&Claims::new(private, key.issuance().audiences.clone(), SECRET_TOKEN_SECONDS))
 }
 
 /// Flags have the names of kube-controller-manager's.
@@ -145,7 +145,7 @@ impl KeyFiles {
         let Some(path) = &self.service_account_private_key_file else { return Ok(None) };
         let reading = || format!("read the private key of service accounts {}", path.display());
         let pem = std::fs::read_to_string(path).with_context(reading)?;
-        let key = ServiceAccountKey::from_pem(&pem).with_context(reading)?;
+        let key = ServiceAccountKeys::from_pem(&pem).with_context(reading)?;
         Ok(Some(Arc::new(FileTokenSigner(key))))
     }
 }
@@ -184,7 +184,7 @@ impl CertificateSigner for FileSigner {
     }
 }
 
-struct FileTokenSigner(ServiceAccountKey);
+struct FileTokenSigner(ServiceAccountKeys);
 
 impl fmt::Debug for FileTokenSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -63,7 +63,7 @@ pub async fn paths(server: &Arc<Inner>, call: &mut Call) -> Result<Response<Body
             crate::flow::dump::run(&server.flow, call, dump).ok_or_else(Status::path_not_found)
         }
         ["openid", "v1", "jwks"] => key_set(server, only_get(call)?),
-        [".well-known", "openid-configuration"] => openid_configuration(only_get(call)?),
+        [".well-known", "openid-configuration"] => openid_configuration(server, only_get(call)?),
         _ => Ok(page_not_found()),
     }
 }
@@ -108,15 +108,15 @@ fn key_set(server: &Inner, call: &Call) -> Result<Response<Body>, Status> {
     Ok(encode::plain(StatusCode::OK, MEDIA_TYPE, keys.into()))
 }
 
-fn openid_configuration(call: &mut Call) -> Result<Response<Body>, Status> {
+fn openid_configuration(server: &Inner, call: &mut Call) -> Result<Response<Body>, Status> {
     call.negotiate(false)?;
-    let issuer = auth::token::ISSUER;
+    let keys = &server.pki.service_accounts;
     let configuration = json!({
-        "issuer": issuer,
-        "jwks_uri": format!("{issuer}/openid/v1/jwks"),
+        "issuer": keys.issuance().issuer(),
+        "jwks_uri": keys.issuance().jwks_uri(),
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["ES256"],
+        "id_token_signing_alg_values_supported": keys.algorithms(),
     });
     Ok(encode::json_response(call, &configuration))
 }

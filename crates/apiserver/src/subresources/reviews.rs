@@ -5,7 +5,6 @@ mod selectors;
 use admission::Operation;
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::{GroupKind, Status, object};
-use auth::token::ISSUER;
 use auth::{Attributes, Decision, UserInfo};
 use registry::strategy::Resource;
 use serde::Deserialize;
@@ -237,7 +236,7 @@ fn token(server: &Inner, call: &Call, resource: &Resource, asked: &mut Value) ->
     let token = token_of(asked).to_string();
     manage(server, call, resource, asked)?;
     let given = asked.pointer("/spec/audiences").and_then(|list| Vec::<String>::deserialize(list).ok());
-    let audiences = given.filter(|list| !list.is_empty()).unwrap_or_else(|| vec![ISSUER.to_string()]);
+    let audiences = given.filter(|list| !list.is_empty()).unwrap_or_else(|| server.authenticator.audiences().to_vec());
     asked["status"] = match server.authenticator.token(&token, &audiences) {
         Ok(verified) => json!({"authenticated": true, "user": verified.user, "audiences": verified.audiences}),
         Err(error) => json!({"user": {}, "error": error.to_string()}),

@@ -6,7 +6,7 @@ use admission::Operation;
 use apimachinery::field::{ErrorList, Path};
 use apimachinery::managed_fields::{self, Manager};
 use apimachinery::{GroupKind, GroupResource, Status, object};
-use auth::token::{Claims, ISSUER, Private, Reference};
+use auth::token::{Claims, Private, Reference};
 use http::{Response, StatusCode};
 use jiff::SignedDuration;
 use registry::strategy::Resource;
@@ -40,7 +40,7 @@ pub async fn run(server: &Arc<Inner>, call: &Call, resource: &Resource) -> Resul
     validate(&request)?;
     manage(&change, &mut request);
     change.mutate(Operation::Create, &mut request, None).await?;
-    complete(&mut request);
+    complete(server, &mut request);
     change.admit(Operation::Create, &mut request, None).await?;
     let account = Reference { name: change.name.to_string(), uid: account.header.uid.to_string() };
     let private = Private { namespace: change.namespace.into(), serviceaccount: account, ..Private::default() };
@@ -57,10 +57,10 @@ fn default(request: &mut Value) {
 }
 
 /// What the server adds to the request: it is nobody's field.
-fn complete(request: &mut Value) {
+fn complete(server: &Inner, request: &mut Value) {
     let spec = object::child_mut(request, "spec");
     if spec.get("audiences").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        spec.insert("audiences".into(), json!([ISSUER]));
+        spec.insert("audiences".into(), json!(server.pki.service_accounts.issuance().audiences));
     }
     spec.entry("boundObjectRef").or_insert(Value::Null);
 }
@@ -146,7 +146,9 @@ fn issue(server: &Inner, change: &Change<'_>, request: &mut Value, mut private: 
     let asked = seconds(request);
     let audiences = request.pointer("/spec/audiences").and_then(Value::as_array).into_iter().flatten();
     let audiences: Vec<String> = audiences.filter_map(Value::as_str).map(str::to_string).collect();
-    let extended = asked == EXTENDED_WHEN && private.pod.is_some() && audiences.iter().any(|aud| aud == ISSUER);
+    let issuance = server.pki.service_accounts.issuance();
+    let ours = audiences.iter().all(|audience| issuance.audiences.contains(audience));
+    let extended = issuance.extend_expiration && asked == EXTENDED_WHEN && private.pod.is_some() && ours;
     let now = change.call.now;
     let lifetime = if extended { EXTENDED_SECONDS } else { asked };
     if extended {

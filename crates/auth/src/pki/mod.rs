@@ -17,7 +17,7 @@ pub use authority::Authority;
 pub use leaf::{Credentials, Names, Profile, end_of};
 pub use tls::{ClientTrust, ServerIdentity, ServerTrust, client_config, proxy_config, server_config, trusting};
 
-use crate::token::ServiceAccountKey;
+use crate::token::ServiceAccountKeys;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A leaf is renewed when less than this is left of it.
@@ -52,7 +52,7 @@ pub struct Pki {
     dir: Option<PathBuf>,
     pub ca: Authority,
     pub front_proxy: Authority,
-    pub service_accounts: ServiceAccountKey,
+    pub service_accounts: ServiceAccountKeys,
 }
 
 impl Pki {
@@ -62,7 +62,7 @@ impl Pki {
         let ca = Authority::open(Some(dir), "ca", "kubernetes")?;
         let front_proxy = Authority::open(Some(dir), "front-proxy-ca", "front-proxy-ca")?;
         let key = files::load_or_make(&dir.join("sa.key"), leaf::new_key)?;
-        let service_accounts = ServiceAccountKey::from_pem(&key).map_err(PkiError::Key)?;
+        let service_accounts = ServiceAccountKeys::from_pem(&key).map_err(PkiError::Key)?;
         files::write_public(&dir.join("sa.pub"), &leaf::public_pem(&key)?)?;
         Ok(Pki { dir: Some(dir.to_path_buf()), ca, front_proxy, service_accounts })
     }
@@ -71,7 +71,7 @@ impl Pki {
     pub fn ephemeral() -> Result<Pki, PkiError> {
         let ca = Authority::open(None, "ca", "kubernetes")?;
         let front_proxy = Authority::open(None, "front-proxy-ca", "front-proxy-ca")?;
-        let service_accounts = ServiceAccountKey::from_pem(&leaf::new_key()?).map_err(PkiError::Key)?;
+        let service_accounts = ServiceAccountKeys::from_pem(&leaf::new_key()?).map_err(PkiError::Key)?;
         Ok(Pki { dir: None, ca, front_proxy, service_accounts })
     }
 
