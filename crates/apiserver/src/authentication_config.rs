@@ -6,7 +6,6 @@ use std::sync::Arc;
 use apimachinery::field::ErrorList;
 use auth::authn::Authenticator;
 use auth::oidc::AuthenticationConfiguration;
-use auth::token::ISSUER;
 use rt::TaskSet;
 
 use crate::file_changes::FileChanges;
@@ -39,7 +38,7 @@ fn take(path: &Path, text: &str, authenticator: &Authenticator) -> Result<(), Au
     let undecoded =
         |error: serde_saphyr::Error| AuthenticationError::Decode { path: path.into(), problem: error.to_string() };
     let config: AuthenticationConfiguration = serde_saphyr::from_str(text).map_err(undecoded)?;
-    let compiled = config.compile(ISSUER).map_err(AuthenticationError::Invalid)?;
+    let compiled = config.compile(authenticator.own_issuers()).map_err(AuthenticationError::Invalid)?;
     authenticator.configure(compiled.issuers.into_iter().map(Arc::new).collect(), compiled.anonymous);
     Ok(())
 }

@@ -76,6 +76,11 @@ struct Certified {
 }
 
 impl Authenticator {
+    /// Who the server itself is to those who read its tokens: nobody else may be.
+    pub fn own_issuers(&self) -> &[String] {
+        &self.key.service_accounts.issuance().issuers
+    }
+
     pub fn new(trust: ClientTrust, pki: Arc<crate::pki::Pki>, live: Arc<dyn LiveObjects>) -> Self {
         let certificates = Remembered::default();
         Authenticator {

@@ -74,7 +74,7 @@ pub fn admission_configuration(input: &[u8]) {
 pub fn authentication_configuration(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let Ok(configuration) = serde_saphyr::from_str::<AuthenticationConfiguration>(text) else { return };
-    let _ = configuration.compile("https://kubernetes.default.svc");
+    let _ = configuration.compile(&["https://kubernetes.default.svc".to_owned()]);
 }
 
 /// A manifest, a configuration and a layer, with zeros between them. What is refused leaves nothing.

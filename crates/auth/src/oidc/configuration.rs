@@ -125,7 +125,7 @@ pub struct Authentication {
 
 impl AuthenticationConfiguration {
     /// `own`: the issuer of service account tokens, which no other may claim to be.
-    pub fn compile(self, own: &str) -> Result<Authentication, ErrorList> {
+    pub fn compile(self, own: &[String]) -> Result<Authentication, ErrorList> {
         let mut errors = ErrorList::new();
         self.check_kind(&mut errors);
         let root = Path::new("jwt");
@@ -172,12 +172,13 @@ impl AuthenticationConfiguration {
     }
 }
 
-fn check_issuer(issuer: &IssuerReference, own: &str, path: &Path, errors: &mut ErrorList) {
+fn check_issuer(issuer: &IssuerReference, own: &[String], path: &Path, errors: &mut ErrorList) {
     let url = path.child("url");
     if issuer.url.is_empty() {
         errors.required(&url, "");
-    } else if issuer.url == own {
-        errors.invalid(&url, own, format!("URL must not overlap with disallowed issuers: [{own}]"));
+    } else if own.contains(&issuer.url) {
+        let why = format!("URL must not overlap with disallowed issuers: [{}]", own.join(" "));
+        errors.invalid(&url, issuer.url.as_str(), why);
     } else {
         check_url(&issuer.url, &url, errors);
     }

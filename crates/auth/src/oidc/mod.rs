@@ -286,7 +286,7 @@ mod tests {
         let whole =
             json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": [jwt]});
         let config: AuthenticationConfiguration = serde_json::from_value(whole).unwrap();
-        let compiled = config.compile(crate::token::ISSUER).map_err(|errors| errors.to_string())?;
+        let compiled = config.compile(&[crate::token::ISSUER.to_owned()]).map_err(|errors| errors.to_string())?;
         Ok(compiled.issuers.into_iter().next().unwrap())
     }
 
