@@ -186,3 +186,49 @@ async fn one_name_is_found_in_all_namespaces() {
     let put = bench.put("/api/v1/configmaps", &json!({"metadata": {"name": "a"}})).await;
     assert_eq!(put.code, 405, "{}", put.body);
 }
+
+#[tokio::test]
+async fn a_patch_changes_nothing_that_says_which_object_it_is() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.post(MAPS, &json!({"metadata": {"name": "a"}})).await.code, 201);
+    let path = format!("{MAPS}/a");
+    for (metadata, code) in [
+        (json!(null), 400),
+        (json!({"name": null}), 400),
+        (json!({"name": "b"}), 400),
+        (json!({"uid": "u"}), 422),
+        (json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}), 422),
+        (json!({"deletionGracePeriodSeconds": 5}), 422),
+        (json!({"resourceVersion": "1"}), 409),
+        (json!({"resourceVersion": "0"}), 200),
+        (json!({"creationTimestamp": "2020-01-01T00:00:00Z", "generation": 7}), 200),
+    ] {
+        let answer = bench.patch(&path, "merge", &json!({"metadata": metadata})).await;
+        assert_eq!(answer.code, code, "{metadata}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn statuses_are_written_with_labels_but_for_the_kinds_that_keep_them() {
+    let bench = Bench::new().await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let storage = json!({"requests": {"storage": "1Gi"}});
+    let claim = json!({"metadata": {"name": "a"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": storage}});
+    assert_eq!(bench.post(claims, &claim).await.code, 201);
+    let pod = json!({"metadata": {"labels": {"x": "y"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"selector": {"matchLabels": {"x": "y"}}, "template": pod});
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    assert_eq!(bench.post(deployments, &json!({"metadata": {"name": "a"}, "spec": spec})).await.code, 201);
+    let labelled = json!({"metadata": {"labels": {"l": "m"}}});
+    let claim = bench.patch(&format!("{claims}/a/status"), "merge", &labelled).await;
+    assert_eq!(claim.body["metadata"]["labels"], json!({"l": "m"}));
+    let deployment = bench.patch(&format!("{deployments}/a/status"), "merge", &labelled).await;
+    assert_eq!((deployment.code, deployment.body["metadata"].get("labels")), (200, None));
+}
+
+#[tokio::test]
+async fn a_limit_range_without_a_name_gets_one() {
+    let bench = Bench::new().await;
+    let made = bench.post("/api/v1/namespaces/default/limitranges", &json!({"spec": {"limits": []}})).await;
+    assert_eq!((made.code, made.body["metadata"]["name"].as_str().map(str::len)), (201, Some(36)), "{}", made.body);
+}
