@@ -97,6 +97,7 @@ impl Server {
     /// Opens the storage, writes what every cluster has, and serves on the sockets of the configuration. The server's
     /// tasks run in `tasks` and end with it.
     pub async fn start(config: Config, tasks: &TaskSet) -> Result<Server, StartError> {
+        serve::statusz::begin();
         let server = Server::open(config, tasks).await?;
         server.listen(tasks)?;
         Ok(server)

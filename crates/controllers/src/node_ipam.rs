@@ -2,8 +2,9 @@
 //!
 //! Reads: Nodes.  Writes: `nodes.spec.podCIDR(s)`.  Does not know: pods, the network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use api::corev1::Node;
 use apimachinery::ObjectKey;
@@ -51,8 +52,7 @@ struct IpamReconciler {
     base: Ipv4Addr,
     prefix: u8,
     mask: u8,
-    /// Given to a node by UID, and perhaps not shown by the cache yet.
-    given: Mutex<std::collections::HashMap<String, String>>,
+    given: Mutex<Given>,
 }
 
 #[async_trait]
@@ -84,15 +84,27 @@ impl Reconciler for IpamReconciler {
 }
 
 impl IpamReconciler {
-    /// The lowest free share.
     fn choose(&self, node: &Node) -> Option<String> {
-        let nodes = self.nodes.list();
-        let mut given = self.given.lock();
-        given.retain(|uid, _| nodes.iter().any(|node| node.uid() == uid));
-        let taken: BTreeSet<String> =
-            nodes.iter().filter_map(|node| share(node).map(str::to_owned)).chain(given.values().cloned()).collect();
-        let free = shares(self.base, self.prefix, self.mask).find(|cidr| !taken.contains(cidr))?;
-        given.insert(node.uid().to_owned(), free.clone());
+        self.given.lock().choose(node, &self.nodes.list(), shares(self.base, self.prefix, self.mask))
+    }
+}
+
+/// What was given to nodes by UID, and perhaps is not shown by the cache yet.
+#[derive(Default)]
+struct Given(HashMap<String, String>);
+
+impl Given {
+    /// The lowest free share. A node that was given one keeps it: the cache may be behind, and another node's turn may come
+    /// before it shows which.
+    fn choose(&mut self, node: &Node, nodes: &[Arc<Node>], mut shares: impl Iterator<Item = String>) -> Option<String> {
+        self.0.retain(|uid, _| nodes.iter().any(|node| node.uid() == uid));
+        if let Some(known) = self.0.get(node.uid()) {
+            return Some(known.clone());
+        }
+        let shown = nodes.iter().filter_map(|node| share(node).map(str::to_owned));
+        let taken: BTreeSet<String> = shown.chain(self.0.values().cloned()).collect();
+        let free = shares.find(|cidr| !taken.contains(cidr))?;
+        self.0.insert(node.uid().to_owned(), free.clone());
         Some(free)
     }
 }
@@ -117,5 +129,21 @@ mod tests {
         let all: Vec<_> = shares(Ipv4Addr::new(10, 244, 0, 0), 16, 24).collect();
         assert_eq!((all.len(), all[0].as_str(), all[1].as_str()), (256, "10.244.0.0/24", "10.244.1.0/24"));
         assert_eq!(all[255], "10.244.255.0/24");
+    }
+
+    #[test]
+    fn a_node_that_comes_twice_before_the_cache_knows_keeps_its_share() {
+        let node = |name: &str| {
+            let node = serde_json::json!({"metadata": {"name": name, "uid": name}});
+            Arc::new(serde_json::from_value::<Node>(node).unwrap())
+        };
+        let nodes = [node("a"), node("b")];
+        let all = || shares(Ipv4Addr::new(10, 244, 0, 0), 16, 24);
+        let mut given = Given::default();
+        let mut choose = |index: usize| given.choose(&nodes[index], &nodes, all()).unwrap();
+        assert_eq!(
+            (choose(0), choose(0), choose(1)),
+            ("10.244.0.0/24".into(), "10.244.0.0/24".into(), "10.244.1.0/24".into())
+        );
     }
 }

@@ -1,6 +1,11 @@
 //! `/healthz`, `/livez`, `/readyz`: each with its checks, and each check under a path of its own.
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
 use http::{HeaderValue, Response, StatusCode};
+use parking_lot::Mutex;
+use rt::exposition::head;
 
 use crate::body::Body;
 use crate::call::Call;
@@ -32,6 +37,49 @@ const CHECKS: &[Check] = &[
     Check { name: "shutdown", at: &["readyz"], passes: |server| !server.tasks.token().is_cancelled() },
 ];
 
+/// What checks came to, whenever they were asked for: `/metrics/slis`.
+#[derive(Default)]
+pub struct Results(Mutex<BTreeMap<(&'static str, &'static str), Outcome>>);
+
+#[derive(Clone, Copy, Default)]
+struct Outcome {
+    passed: u64,
+    failed: u64,
+    last: bool,
+}
+
+impl Results {
+    /// Counts one, and gives it back.
+    fn note(&self, check: &Check, endpoint: &str, passes: bool) -> bool {
+        let Some(endpoint) = check.at.iter().find(|at| **at == endpoint) else { return passes };
+        let mut results = self.0.lock();
+        let result = results.entry((check.name, endpoint)).or_default();
+        result.last = passes;
+        *(if passes { &mut result.passed } else { &mut result.failed }) += 1;
+        passes
+    }
+
+    pub fn response(&self) -> Response<Body> {
+        let (mut out, results) = (String::new(), self.0.lock().clone());
+        let name = "kubernetes_healthcheck";
+        head(&mut out, name, "gauge", "What each check came to when it was last asked for.");
+        for ((check, endpoint), result) in &results {
+            let _ = writeln!(out, "{name}{{name=\"{check}\",type=\"{endpoint}\"}} {}", u8::from(result.last));
+        }
+        let name = "kubernetes_healthchecks_total";
+        head(&mut out, name, "counter", "How often each check passed and failed.");
+        for ((check, endpoint), result) in &results {
+            for (status, count) in [("success", result.passed), ("error", result.failed)] {
+                if count > 0 {
+                    let labels = format!("name=\"{check}\",status=\"{status}\",type=\"{endpoint}\"");
+                    let _ = writeln!(out, "{name}{{{labels}}} {count}");
+                }
+            }
+        }
+        encode::plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", out.into())
+    }
+}
+
 /// Nothing for a check that is not there.
 pub fn run(server: &Inner, call: &Call) -> Option<Response<Body>> {
     let path = call.info.path.trim_matches('/');
@@ -41,7 +89,7 @@ pub fn run(server: &Inner, call: &Call) -> Option<Response<Body>> {
         return Some(all(server, call, endpoint, &chosen.collect::<Vec<_>>()));
     }
     let check = chosen.find(|check| check.name == only)?;
-    Some(match (check.passes)(server) {
+    Some(match server.metrics.health.note(check, endpoint, (check.passes)(server)) {
         true => text(StatusCode::OK, "ok".into()),
         false => text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: not healthy\n".into()),
     })
@@ -54,7 +102,7 @@ fn all(server: &Inner, call: &Call, endpoint: &str, checks: &[&Check]) -> Respon
         let name = check.name;
         if excluded.contains(&name) {
             report += &format!("[+]{name} excluded: ok\n");
-        } else if (check.passes)(server) {
+        } else if server.metrics.health.note(check, endpoint, (check.passes)(server)) {
             report += &format!("[+]{name} ok\n");
         } else {
             healthy = false;

@@ -9,6 +9,7 @@ pub mod listen;
 pub mod metrics;
 pub mod openapi;
 mod process;
+pub mod statusz;
 mod version;
 
 pub use documents::Documents;
@@ -57,6 +58,8 @@ pub async fn paths(server: &Arc<Inner>, call: &mut Call) -> Result<Response<Body
         ["version"] => version::run(only_get(call)?),
         ["healthz" | "livez" | "readyz", ..] => Ok(health::run(server, call).unwrap_or_else(page_not_found)),
         ["metrics"] => Ok(server.metrics.response(server)),
+        ["metrics", "slis"] => Ok(server.metrics.health.response()),
+        ["statusz"] => statusz::run(only_get(call)?),
         ["api" | "apis", ..] => discovery::run(server, call),
         ["openapi", "v3", ..] | ["openapi", "v2"] => openapi::run(server, call).await,
         ["debug", "api_priority_and_fairness", dump] => {
@@ -82,9 +85,11 @@ fn root(call: &mut Call) -> Result<Response<Body>, Status> {
         "/healthz",
         "/livez",
         "/metrics",
+        "/metrics/slis",
         "/openapi/v2",
         "/openapi/v3",
         "/readyz",
+        "/statusz",
         "/version",
     ];
     let mut paths: Vec<String> = fixed.iter().map(ToString::to_string).collect();

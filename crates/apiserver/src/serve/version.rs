@@ -14,6 +14,7 @@ use rt::exposition::head;
 /// The Kubernetes version that is served.
 const MAJOR: &str = "1";
 const MINOR: &str = "36";
+pub const VERSION: &str = "1.36";
 const BUILD_DATE: &str = "1970-01-01T00:00:00Z";
 const GIT_VERSION: &str = concat!("v1.36.2+coracle", env!("CARGO_PKG_VERSION"));
 

@@ -253,3 +253,31 @@ async fn requests_are_counted_where_they_are_answered() {
     has("# TYPE apiserver_resource_objects gauge");
     assert!(!lines.iter().any(|line| line.contains("code=\"403\"")), "whoever may not is not answered");
 }
+
+#[tokio::test]
+async fn checks_are_counted_and_the_status_says_since_when_the_server_runs() {
+    let bench = Bench::new().await;
+    let admin = UserInfo::master("admin");
+    for path in ["/readyz", "/livez/ping", "/livez/ping"] {
+        assert_eq!(ask(&bench, Some(&admin), path, &[]).await.status(), 200, "{path}");
+    }
+    let body = async |path: &str, headers: &[(&str, &str)]| {
+        let response = ask(&bench, Some(&admin), path, headers).await;
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    };
+    let slis = body("/metrics/slis", &[]).await;
+    for line in [
+        "kubernetes_healthcheck{name=\"ping\",type=\"livez\"} 1",
+        "kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"livez\"} 2",
+        "kubernetes_healthchecks_total{name=\"etcd-readiness\",status=\"success\",type=\"readyz\"} 1",
+    ] {
+        assert!(slis.lines().any(|one| one == line), "lacks {line}: {slis}");
+    }
+    assert!(body("/statusz", &[]).await.contains("\nBinary version: 1.36\n"));
+    let structured = body("/statusz", &[("accept", "application/json;v=v1beta1;g=config.k8s.io;as=Statusz")]).await;
+    let structured: Value = serde_json::from_str(&structured).unwrap();
+    assert_eq!((&structured["kind"], &structured["metadata"]["name"]), (&json!("Statusz"), &json!("apiserver")));
+    let refused = ask(&bench, Some(&admin), "/statusz", &[("accept", "application/json")]).await;
+    assert_eq!(refused.status(), 406);
+}

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use http::{Response, StatusCode};
 use rt::exposition::{Histogram, head};
 
+use super::health::Results;
 use super::{process, version};
 use crate::audit::Counts;
 use crate::body::Body;
@@ -26,6 +27,7 @@ pub struct Metrics {
     pub requests: Requests,
     pub watches: Watches,
     pub handshakes_failed: AtomicU64,
+    pub health: Results,
     certificates: Lifetimes,
 }
 
